@@ -1,0 +1,66 @@
+/* The curvature operators of theory section 1 on a linearized problem: products, dense matrices,
+ * Gram forms, diagonals. */
+#ifndef GRADIOMETER_CURVATURE_H
+#define GRADIOMETER_CURVATURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "gradiometer/diff.h"
+#include "gradiometer/operator.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum gm_curvature {
+    GM_HESSIAN, /* H   = second derivative of f */
+    GM_GGN, /* G   = (1/n) sum J^T Lambda J, generalized Gauss-Newton (Fisher for the log-loss) */
+    GM_MOMENT, /* M   = (1/n) sum g g^T, second moment of stochastic gradients (empirical Fisher) */
+    GM_COVARIANCE, /* Sigma = M - mu mu^T, in the centred form */
+    GM_RESIDUAL,   /* H_p = M - H, by the independent pass on (1/n) sum p_y(theta)/c (theory section
+                      1) */
+    GM_GN_RESIDUAL, /* R  = H - G */
+    GM_CURVATURES
+} gm_curvature;
+
+const char *gm_curvature_name(
+    gm_curvature kind); /* "hessian", "ggn", "moment", "covariance", "residual", "gn_residual" */
+bool gm_curvature_parse(const char *name, gm_curvature *kind);
+
+/* The whole net, or the diagonal block of one layer's parameters. */
+enum { GM_ALL_LAYERS = -1 };
+
+/* op = the operator, of size p or of the layer's parameters; lin must outlive it. Destroyed by
+ * gm_operator_destroy. */
+gm_status gm_curvature_operator(gm_linearization *lin, gm_curvature kind, int layer,
+                                gm_operator *op, gm_error *err);
+
+/* The dense symmetric matrix [size, size], both triangles, size = p or the layer's. Cost for layers
+ * whose per-sample gradient is an outer product: n size^2 flops and one tangent pass per unit; else
+ * size products. */
+gm_status gm_curvature_dense(gm_linearization *lin, gm_curvature kind, int layer, double *matrix,
+                             gm_error *err);
+
+/* The smaller matrix with the same non-zero eigenvalues, for GM_MOMENT, GM_COVARIANCE ([n, n]) and
+ * GM_GGN ([nK, nK]): rows r_i with A = sum r_i r_i^T, gram = (r_i . r_j). No [n, p] array for
+ * outer-product layers. */
+size_t gm_gram_size(const gm_linearization *lin,
+                    gm_curvature kind); /* 0 where there is no Gram form */
+gm_status gm_curvature_gram(gm_linearization *lin, gm_curvature kind, int layer, double *gram,
+                            gm_error *err);
+/* vector [count, size] = sum_i weight[count, i] r_i: from eigenvectors of the Gram matrix to those
+ * of the operator. */
+gm_status gm_gram_vectors(gm_linearization *lin, gm_curvature kind, int layer, size_t count,
+                          const double *weight, double *vector, gm_error *err);
+
+/* Exact diagonal [size]. *products: passes it cost. For H exact means: by diag(H) = diag(G) on
+ * piecewise-linear nets (K backward passes at any size, theory section 1), else from the dense
+ * structure. */
+gm_status gm_curvature_diagonal(gm_linearization *lin, gm_curvature kind, int layer,
+                                double *diagonal, gm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

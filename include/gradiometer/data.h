@@ -1,0 +1,75 @@
+/* Data sets: features X, labels or targets Y, in memory, in the precision of the model that will
+ * read them. */
+#ifndef GRADIOMETER_DATA_H
+#define GRADIOMETER_DATA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gradiometer/status.h"
+#include "gradiometer/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct gm_dataset {
+    char *name;      /* the resolved spec, e.g. "gauss:k=10,d=50,n=1000,sep=2,seed=1" */
+    size_t n;        /* samples, >= 1 */
+    gm_shape shape;  /* of one sample: [d] or [channels, height, width] */
+    size_t features; /* product of shape */
+    gm_dtype dtype;
+    void *x;        /* [n, features], dtype; all finite */
+    int32_t *label; /* [n], 0 ... classes-1; NULL where target is given */
+    double *target; /* [n, outputs]; NULL where label is given */
+    size_t classes; /* K: width of the model's output; largest label + 1 where no model is named */
+    size_t outputs; /* columns of target, 0 without */
+    double random_labels; /* share asked for; redrawn counts how many were redrawn, same label or
+                             not */
+    size_t redrawn;
+    bool standardized;
+    double *mean; /* [features] subtracted, and */
+    double *sd; /* [features] divided by, when standardized (1 where a feature does not vary); else
+                   NULL */
+} gm_dataset;
+
+typedef struct gm_data_options {
+    gm_dtype dtype;       /* GM_F64 */
+    uint64_t seed;        /* 0: of subset and random labels */
+    size_t subset;        /* 0 = all; else the first N after a seeded shuffle, 1 ... n */
+    double random_labels; /* 0: each label redrawn uniformly over the classes with this probability,
+                             0 ... 1 */
+    size_t classes;       /* 0 = unknown (largest label + 1); else labels must lie below it */
+    bool standardize;     /* false */
+    bool test; /* false; true reads the test half of mnist: and cifar10:, the test stream of gauss:,
+                  and redraws labels from a stream of its own */
+    const gm_dataset
+        *reference; /* NULL; the training set whose mean and sd standardize a test set */
+} gm_data_options;
+
+void gm_data_options_default(gm_data_options *options);
+
+/* Reads or makes the set that spec names (product.md, --data): gauss:..., idx:IMAGES,LABELS,
+ * mnist:DIR, cifar10:DIR, npy:X.npy,Y.npy, csv:FILE. On success *data is the caller's, freed by
+ * gm_dataset_free; on failure *data is NULL and err names file and field. Order of the steps: read,
+ * subset, random labels, standardize. */
+gm_status gm_data_load(const char *spec, const gm_data_options *options, gm_dataset **data,
+                       gm_error *err);
+
+/* A data set over copies of the caller's arrays: x [n, product of shape] double, label [n] or
+ * target [n, outputs] (exactly one of them not NULL). Checked like a file. */
+gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape, const double *x,
+                              const int32_t *label, const double *target, size_t outputs,
+                              gm_dtype dtype, size_t classes, gm_dataset **data, gm_error *err);
+
+/* One-hot targets [n, classes] in place of labels, for the squared loss; does nothing where targets
+ * exist. */
+gm_status gm_dataset_one_hot(gm_dataset *data, gm_error *err);
+
+void gm_dataset_free(gm_dataset *data);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,76 @@
+/* The loss of a net on a data set as a function of its parameters: value, gradient, and the
+ * linearization that serves every later product. */
+#ifndef GRADIOMETER_DIFF_H
+#define GRADIOMETER_DIFF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gradiometer/data.h"
+#include "gradiometer/net.h"
+#include "gradiometer/status.h"
+#include "gradiometer/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum gm_loss { GM_LOSS_CROSS_ENTROPY, GM_LOSS_SQUARED } gm_loss;
+const char *gm_loss_name(gm_loss loss); /* "cross_entropy", "squared" */
+
+typedef struct gm_problem_options {
+    gm_loss loss; /* GM_LOSS_CROSS_ENTROPY */
+    size_t
+        memory; /* bytes for cached activations and workspaces; 0 = half of the machine's memory */
+    size_t chunk; /* samples handled together; 0 = chosen from the widths and the memory */
+} gm_problem_options;
+void gm_problem_options_default(gm_problem_options *options);
+
+/* f(theta) = (1/n) sum of the samples' losses, in the data's precision. Keeps references to net and
+ * data, which must outlive it. Refuses data that does not fit (shape, labels beyond K, targets of
+ * another width) and a memory budget too small for one sample, saying how much is needed. Threads:
+ * as many as OpenMP gives (omp_set_num_threads). */
+typedef struct gm_problem gm_problem;
+gm_status gm_problem_create(const gm_net *net, const gm_dataset *data,
+                            const gm_problem_options *options, gm_problem **problem, gm_error *err);
+void gm_problem_free(gm_problem *problem);
+size_t gm_problem_chunk(const gm_problem *problem); /* samples in a chunk, as chosen */
+size_t gm_problem_parameters(const gm_problem *problem);
+const gm_net *gm_problem_net(const gm_problem *problem);
+const gm_dataset *gm_problem_data(const gm_problem *problem);
+gm_loss gm_problem_loss(const gm_problem *problem);
+
+/* Loss (mean over samples) and share of wrong predictions (first arg-max) at theta [p]; any output
+ * NULL. theta must be finite (GM_ERR_INPUT names the first entry that is not). A loss that
+ * overflows is returned as infinity. One forward pass. */
+gm_status gm_problem_value(gm_problem *problem, const double *theta, double *loss,
+                           double *error_rate, gm_error *err);
+/* Loss and gradient [p]. One forward and one backward pass. */
+gm_status gm_problem_gradient(gm_problem *problem, const double *theta, double *loss,
+                              double *gradient, gm_error *err);
+
+/* Mean loss and mean gradient over the m samples index[] (repeats allowed), for training: theta [p]
+ * and gradient [p] in the problem's own precision. */
+gm_status gm_problem_batch_gradient(gm_problem *problem, const void *theta, size_t m,
+                                    const size_t *index, double *loss, void *gradient,
+                                    gm_error *err);
+
+/* The problem linearized at theta [p] (copied): activations and backward signals of the unperturbed
+ * net, computed once and kept within the memory budget, recomputed chunk by chunk past it. Cost:
+ * one gradient. */
+typedef struct gm_linearization gm_linearization;
+gm_status gm_linearize(gm_problem *problem, const double *theta, gm_linearization **lin,
+                       gm_error *err);
+void gm_linearization_free(gm_linearization *lin);
+double gm_linearization_loss(const gm_linearization *lin);
+double gm_linearization_error_rate(const gm_linearization *lin);
+const double *gm_linearization_gradient(const gm_linearization *lin); /* mu [p] */
+const double *gm_linearization_theta(const gm_linearization *lin);    /* [p] */
+gm_problem *gm_linearization_problem(const gm_linearization *lin);
+/* Share of the samples whose activations are kept, 0 ... 1, and the bytes that takes. */
+double gm_linearization_cached(const gm_linearization *lin, size_t *bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,60 @@
+/* A network: a directed acyclic graph of layers over one flat parameter vector. It holds no numbers
+ * of its own. */
+#ifndef GRADIOMETER_NET_H
+#define GRADIOMETER_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gradiometer/status.h"
+#include "gradiometer/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct gm_net gm_net;
+
+/* A layer that has parameters: a contiguous slice of the flat vector. */
+typedef struct gm_net_layer {
+    const char *name; /* "dense1", "dense2", ...; owned by the net */
+    size_t offset;    /* of its first parameter */
+    size_t parameters;
+} gm_net_layer;
+
+/* Builds the net that spec names (product.md, --model): "mlp:50-30-30-10",
+ * "mlp:784-512-10,act=tanh,bias=no". input and classes are what the data has (input may be NULL and
+ * classes 0 where no data is at hand); a net that does not fit them is refused with both numbers.
+ * *net is the caller's. */
+gm_status gm_net_from_spec(const char *spec, const gm_shape *input, size_t classes, gm_net **net,
+                           gm_error *err);
+void gm_net_free(gm_net *net);
+
+const char *gm_net_name(const gm_net *net);                    /* the spec as resolved */
+size_t gm_net_parameters(const gm_net *net);                   /* p */
+size_t gm_net_inputs(const gm_net *net);                       /* numbers in one sample */
+size_t gm_net_outputs(const gm_net *net);                      /* K */
+size_t gm_net_layers(const gm_net *net);                       /* layers with parameters */
+gm_net_layer gm_net_layer_at(const gm_net *net, size_t index); /* index < gm_net_layers */
+/* Layer by name, or by index written as a number (0 = the first with parameters). GM_ERR_USAGE
+ * lists what there is. */
+gm_status gm_net_find_layer(const gm_net *net, const char *name, size_t *index, gm_error *err);
+
+/* True where every logit is linear in each single weight, so that diag(H) = diag(G) exactly (theory
+ * section 1). */
+bool gm_net_piecewise_linear(const gm_net *net);
+/* True where all activations are positively homogeneous (theory section 4). */
+bool gm_net_homogeneous(const gm_net *net);
+
+typedef enum gm_init { GM_INIT_HE, GM_INIT_GLOROT } gm_init;
+
+/* Random initialization, theta [p]: weights N(0, 2/fan_in) (He et al. 2015, arXiv 1502.01852) or
+ * N(0, 2/(fan_in + fan_out)) (Glorot and Bengio 2010), biases 0. Parameter j is draw j of stream
+ * (seed, GM_PURPOSE_INIT, run). */
+void gm_net_init(const gm_net *net, gm_init init, uint64_t seed, uint32_t run, double *theta);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,46 @@
+/* A symmetric linear operator on R^size, known only by its products: the one thing that curvature
+ * and spectrum share. Curvature makes them from a net; a user makes his own by filling the struct.
+ */
+#ifndef GRADIOMETER_OPERATOR_H
+#define GRADIOMETER_OPERATOR_H
+
+#include <stddef.h>
+
+#include "gradiometer/status.h"
+#include "gradiometer/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct gm_operator gm_operator;
+struct gm_operator {
+    size_t size; /* p */
+    gm_dtype
+        precision; /* of the products: sets the noise floor below which no tolerance makes sense */
+    const char *name; /* for messages; owned by whoever made the operator, outlives it */
+    void *self;       /* the maker's data */
+    /* av[j] = A v[j] for the count vectors v [count, size], row-major; v and av do not overlap. */
+    gm_status (*apply)(void *self, size_t count, const double *v, double *av, gm_error *err);
+    void (*destroy)(void *self); /* may be NULL */
+    size_t products;             /* number of vectors applied so far; kept by gm_operator_apply */
+};
+
+/* av = A v for a block of count vectors [count, size]. Cost: count products. GM_ERR_NUMERIC when a
+ * product holds NaN or infinity (the message says which vector); otherwise whatever the operator's
+ * own apply reports. */
+gm_status gm_operator_apply(gm_operator *op, size_t count, const double *v, double *av,
+                            gm_error *err);
+
+/* Calls the maker's destroy; accepts NULL and a struct of zeros. The struct itself is the caller's.
+ */
+void gm_operator_destroy(gm_operator *op);
+
+/* The dense symmetric matrix a [size, size], row-major, as an operator in double precision; a stays
+ * the caller's and must outlive the operator. Cost of a product: 2 size^2 flops. */
+gm_status gm_operator_dense(size_t size, const double *a, gm_operator *op, gm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

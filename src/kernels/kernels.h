@@ -1,0 +1,107 @@
+/* Vector, matrix and element kernels in both precisions, chosen once through a const table.
+ *
+ * Matrices are row-major. `const void *` arrays hold numbers of the table's dtype ("REAL"); double
+ * arrays are double in both. n counts samples (rows), d the width of a row. Sums over samples are
+ * taken in double in a fixed order. Kernels use OpenMP threads when called outside a parallel
+ * region and the work is worth it, one thread inside, and their result does not depend on which.
+ * Arrays do not overlap unless a comment allows it. */
+#ifndef GM_KERNELS_KERNELS_H
+#define GM_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gradiometer/status.h"
+#include "gradiometer/types.h"
+
+typedef enum gm_activation {
+    GM_ACT_IDENTITY,
+    GM_ACT_RELU,
+    GM_ACT_LEAKY_RELU, /* slope 0.01 for z <= 0, as in PyTorch */
+    GM_ACT_TANH,
+    GM_ACT_SIGMOID,
+    GM_ACT_SOFTPLUS, /* log(1 + exp z), computed without overflow */
+    GM_ACT_GELU      /* z Phi(z), the exact form with erf */
+} gm_activation;
+
+typedef struct gm_kernels {
+    gm_dtype dtype;
+    size_t size;     /* bytes of a REAL */
+    const char *isa; /* "baseline", "avx2" or "avx512": how the element kernels were built */
+
+    /* C [m, n] = alpha op(A) op(B) + beta C, op(A) [m, k], op(B) [k, n]; ta / tb: transposed
+     * storage. With beta = 0, C is written without being read. Any of m, n, k may be 0. */
+    void (*gemm)(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, const void *a,
+                 size_t lda, const void *b, size_t ldb, double beta, void *c, size_t ldc);
+
+    void (*from_double)(size_t n, const double *x, void *out);
+    void (*to_double)(size_t n, const void *x, double *out);
+    void (*fill)(size_t n, double value, void *out);
+    /* sum[i] += scale * x[i]: a chunk's contribution joins the double sum. */
+    void (*accumulate)(size_t n, double scale, const void *x, double *sum);
+    /* y += alpha x */
+    void (*axpy)(size_t n, double alpha, const void *x, void *y);
+    /* out = x * y, element by element; out may be x or y. */
+    void (*multiply)(size_t n, const void *x, const void *y, void *out);
+    /* Sum of x[i] y[i], in double; NaN and infinity propagate. */
+    double (*dot)(size_t n, const void *x, const void *y);
+    /* z[i, :] += bias */
+    void (*add_bias)(size_t n, size_t d, const void *bias, void *z);
+    /* out[j] += sum over rows i of x[i, j]; summed in double within the call. */
+    void (*column_sums)(size_t n, size_t d, const void *x, void *out);
+    /* t[i] += sum over j of x[i, j] y[i, j], in double. */
+    void (*row_dots)(size_t n, size_t d, const void *x, const void *y, double *t);
+    /* out[i, :] = t[i] x[i, :]; out may be x. */
+    void (*scale_rows)(size_t n, size_t d, const double *t, const void *x, void *out);
+    /* out[i, :] = x[index[i], :] */
+    void (*gather_rows)(size_t n, size_t d, const size_t *index, const void *x, void *out);
+
+    /* a = phi(z); a may be z. Kinks: phi'(0) = 0 for relu, slope for leaky_relu (theory section 1).
+     */
+    void (*act_value)(gm_activation act, size_t n, const void *z, void *a);
+    /* The derivative times a direction, out = phi'(z) * u, or out += where accumulate; out may be
+     * u. For identity, relu, leaky_relu, tanh and sigmoid only a = phi(z) is read and z may be
+     * NULL; for softplus and gelu only z. */
+    void (*act_slope)(gm_activation act, size_t n, const void *z, const void *a, const void *u,
+                      bool accumulate, void *out);
+    /* out (+)= phi'(z) * u + phi''(z) * zdot * signal: the tangent of the backward pass. zdot and
+     * signal NULL where they are zero or phi'' = 0. */
+    void (*act_curve)(gm_activation act, size_t n, const void *z, const void *a, const void *u,
+                      const void *zdot, const void *signal, bool accumulate, void *out);
+
+    /* Softmax cross-entropy of logits z [n, K] with labels y: loss[i] (double, log-sum-exp form),
+     * prob [n, K] = softmax, signal [n, K] = prob - onehot(y), where entry y is -(sum of the other
+     * probabilities). wrong[i] = 1 where the arg-max (first of equals) is not y. Any output may be
+     * NULL. */
+    void (*softmax_loss)(size_t n, size_t classes, const void *z, const int32_t *y, double *loss,
+                         uint8_t *wrong, void *prob, void *signal);
+    /* Squared loss 1/2 sum (z - target)^2: loss[i], signal [n, K] = z - target; wrong[i] by the
+     * arg-max of both. */
+    void (*squared_loss)(size_t n, size_t outputs, const void *z, const double *target,
+                         double *loss, uint8_t *wrong, void *signal);
+    /* out [n, K] = (diag(p) - p p^T) u row by row, relative to the entry of the largest p so that a
+     * saturated softmax keeps its accuracy: out_c = p_c (u_c - u_top - sum_d p_d (u_d - u_top)).
+     * out may be u. */
+    void (*softmax_metric)(size_t n, size_t classes, const void *prob, const void *u, void *out);
+    /* out [n, K] = column c of S, S S^T = diag(p) - p p^T: out_d = (d == c ? sqrt(p_c) sum_{e != c}
+     * p_e : -p_d sqrt(p_c)). */
+    void (*softmax_factor)(size_t n, size_t classes, const void *prob, size_t c, void *out);
+
+    /* One step of SGD on n parameters: g = gradient + decay theta; with momentum: v = beta v + g,
+     * step = nesterov ? g + beta v : v; theta -= eta step. velocity may be NULL where beta = 0. */
+    void (*sgd_step)(size_t n, double eta, double beta, bool nesterov, double decay,
+                     const void *gradient, void *velocity, void *theta);
+} gm_kernels;
+
+/* The table for a precision on this processor: the widest instruction set that both the build and
+ * the processor have, or the one that environment variable GRADIOMETER_ISA names (baseline, avx2,
+ * avx512). Never NULL. */
+const gm_kernels *gm_kernels_get(gm_dtype dtype);
+
+/* Parses "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "identity"; false for
+ * anything else. */
+bool gm_activation_parse(const char *name, size_t length, gm_activation *act);
+const char *gm_activation_name(gm_activation act);
+
+#endif

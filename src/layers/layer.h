@@ -1,0 +1,95 @@
+/* A layer kind: what one node of a network does to a chunk of samples, and the derivatives of that.
+ *
+ * Each kind is one file with a const gm_layer_kind: its shapes and parameters, and four functions
+ *   value             a = F(in, w)
+ *   tangent           adot = F_in indot + F_w wdot
+ *   backward          din += F_in^T signal, grad += F_w^T signal
+ *   tangent_backward  the directional derivative of backward along (indot, wdot):
+ *                     tdin += F_in^T tsignal + (d/dt F_in)^T signal, tgrad likewise
+ * (Pearlmutter 1994, R-operator; theory section 1.) A kind knows its own inputs and parameters,
+ * never the network.
+ *
+ * n samples a chunk; b directions or signals a call. Arrays [b, n, size] are row-major. All arrays
+ * hold numbers of kernels->dtype. NULL means zero for what is read and "not wanted" for what is
+ * written. */
+#ifndef GM_LAYERS_LAYER_H
+#define GM_LAYERS_LAYER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "gradiometer/status.h"
+#include "gradiometer/types.h"
+#include "kernels/kernels.h"
+
+enum { GM_MAX_INPUTS = 8, GM_MAX_TENSORS = 4 };
+
+/* One parameter tensor of a layer; its offset within the layer's slice is the sum of those before
+ * it. */
+typedef struct gm_tensor {
+    const char *name; /* "weight", "bias" */
+    gm_shape shape;
+    size_t fan_in,
+        fan_out; /* for the initialization; fan_in 0 marks a tensor that starts at 0 (a bias) */
+} gm_tensor;
+
+typedef enum gm_layer_trait {
+    GM_TRAIT_OUTER = 1, /* the gradient of one sample is signal (x) (input, 1): weight [out, in],
+                           then bias [out] */
+    GM_TRAIT_PIECEWISE =
+        2, /* output linear in each single weight and piecewise linear in the input */
+    GM_TRAIT_HOMOGENEOUS =
+        4, /* without parameters: F(c in) = c F(in) for c > 0; with: linear but for a bias */
+    GM_TRAIT_NEEDS_IN = 8,     /* derivatives read the inputs' values */
+    GM_TRAIT_NEEDS_OUT = 16,   /* derivatives read the output's value */
+    GM_TRAIT_NEEDS_SIGNAL = 32 /* tangent_backward reads the unperturbed signal at the output */
+} gm_layer_trait;
+
+typedef struct gm_layer_call {
+    const gm_kernels *k;
+    const void *config; /* of the kind, config_size bytes */
+    size_t n, b;
+    int inputs;
+    const gm_shape *in_shape; /* [inputs] */
+    const gm_shape *out_shape;
+    const void *param;              /* this layer's slice of the parameters */
+    const void *in[GM_MAX_INPUTS];  /* values [n, in] */
+    void *out;                      /* value [n, out]: written by value, read by the others */
+    const void *tin[GM_MAX_INPUTS]; /* tangents of the inputs [b, n, in], or NULL */
+    const void *const *tparam;      /* [b] directions in this layer's parameters, or NULL */
+    void *tout;                     /* tangent of the output [b, n, out]: written by tangent */
+    const void *signal; /* backward: [b, n, out]; tangent_backward: unperturbed [n, out], or NULL */
+    const void *tsignal;      /* tangent_backward: [b, n, out] */
+    void *din[GM_MAX_INPUTS]; /* backward signals at the inputs [b, n, in] (tangent_backward: their
+                                 tangents) */
+    bool din_add[GM_MAX_INPUTS]; /* add to what is there, else overwrite */
+    void *const *grad; /* [b] sums over the chunk, added to: this layer's slice, or NULL */
+} gm_layer_call;
+
+typedef struct gm_layer_kind {
+    const char *name;
+    size_t config_size;
+    /* Traits of a layer with this configuration. */
+    unsigned (*traits)(const void *config);
+    /* Shape of the output and the parameter tensors; refuses inputs that do not fit, naming what
+     * was expected. */
+    gm_status (*infer)(const void *config, int inputs, const gm_shape *in, gm_shape *out,
+                       gm_tensor *tensor, int *tensors, gm_error *err);
+    void (*value)(const gm_layer_call *c);
+    void (*tangent)(const gm_layer_call *c);
+    void (*backward)(const gm_layer_call *c);
+    void (*tangent_backward)(const gm_layer_call *c);
+} gm_layer_kind;
+
+typedef struct gm_dense_config {
+    size_t units; /* width of the output */
+    bool bias;
+} gm_dense_config;
+extern const gm_layer_kind gm_layer_dense;
+
+typedef struct gm_activation_config {
+    gm_activation act;
+} gm_activation_config;
+extern const gm_layer_kind gm_layer_activation;
+
+#endif

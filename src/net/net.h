@@ -1,0 +1,42 @@
+/* Inside of a network, for the rooms that walk over it (diff, curvature). */
+#ifndef GM_NET_NET_H
+#define GM_NET_NET_H
+
+#include "gradiometer/net.h"
+#include "layers/layer.h"
+
+/* One node: an input (kind NULL, node 0 only) or a layer. Nodes stand in topological order: inputs
+ * before users. */
+typedef struct gm_node {
+    const gm_layer_kind *kind;
+    void *config;
+    char *name; /* of layers with parameters, else NULL */
+    unsigned traits;
+    int inputs;
+    int input[GM_MAX_INPUTS];
+    gm_shape in_shape[GM_MAX_INPUTS];
+    gm_shape shape;
+    size_t size; /* elements of shape */
+    int tensors;
+    gm_tensor tensor[GM_MAX_TENSORS];
+    size_t offset, parameters; /* slice of the flat vector */
+    int layer;                 /* index among the layers with parameters, -1 without */
+} gm_node;
+
+struct gm_net {
+    char *name;
+    int nodes, capacity;
+    gm_node *node; /* node 0 is the input, the last one the logits */
+    size_t parameters;
+    int layers;
+    int *layer_node; /* [layers]: node of each layer with parameters */
+};
+
+/* Building: create with the shape of a sample, add layers in topological order, done when the last
+ * one added is the output. gm_net_add copies config, infers shapes and returns the node's index in
+ * *node. */
+gm_status gm_net_create(const char *name, const gm_shape *input, gm_net **net, gm_error *err);
+gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config, int inputs,
+                     const int *input, const char *name, int *node, gm_error *err);
+
+#endif
