@@ -1,0 +1,45 @@
+/* From the shared options to a net, data, parameters and problem that fit each other. */
+#ifndef GM_CLI_SESSION_H
+#define GM_CLI_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/cli.h"
+#include "gradiometer/data.h"
+#include "gradiometer/diff.h"
+#include "gradiometer/net.h"
+
+typedef struct gm_session {
+    gm_net *net;              /* NULL in a session of data alone */
+    gm_dataset *data;         /* the training set */
+    gm_dataset *test;         /* NULL without --test-data */
+    double *theta;            /* [p] */
+    char *point;              /* where theta is from, in words: "He initialization, seed 0" */
+    long long step;           /* of a checkpoint, else -1 */
+    gm_problem *problem;      /* f on data */
+    gm_problem *test_problem; /* NULL without test data */
+    gm_loss loss_kind;
+    gm_dtype precision;
+    uint64_t seed;
+    int threads;
+    int layer;       /* --layer resolved: index, or GM_ALL_LAYERS */
+    bool each_layer; /* --layers each */
+    /* What every document reports; set by the command once it has them. */
+    bool measured;
+    double loss, gradient_norm;
+} gm_session;
+
+/* Opens everything that the shared options name, in an order that needs the least work before an
+ * error is found: model, precision, threads, data, test data, parameters, layer, problem. Notices
+ * of defaults are noted in cli, nothing is printed. gm_session_close accepts what a failure left.
+ */
+gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err);
+/* The same for commands that take no model: threads and data (in --precision, f64 without). */
+gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err);
+void gm_session_close(gm_session *session);
+
+/* loss and gradient_norm of every document, from a linearization at session->theta. */
+void gm_session_measure(gm_session *session, const gm_linearization *lin);
+
+#endif
