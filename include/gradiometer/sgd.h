@@ -1,0 +1,142 @@
+/* Training with stochastic gradient descent:
+ *   g = gradient of the mini-batch of step t at theta_t + weight_decay theta_t
+ *   v = momentum v + g;  step = nesterov ? g + momentum v : v;  theta_{t+1} = theta_t - eta step
+ * (PyTorch's convention; plain SGD has step = g). The loss that is reported never includes the
+ * weight decay.
+ *
+ * A run is a function of its options, the problem, the start and the step number alone, so that it
+ * resumes bit for bit (for equal instruction set and threads). */
+#ifndef GRADIOMETER_SGD_H
+#define GRADIOMETER_SGD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gradiometer/diff.h"
+#include "gradiometer/run.h"
+#include "gradiometer/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- mini-batches ---- */
+
+typedef enum gm_replacement {
+    GM_REPLACEMENT_YES,  /* every index drawn alone */
+    GM_REPLACEMENT_NO,   /* a fresh subset of distinct samples for each step */
+    GM_REPLACEMENT_EPOCH /* a permutation per epoch; its last batch may be short */
+} gm_replacement;
+
+const char *gm_replacement_name(gm_replacement replacement); /* "yes", "no", "epoch" */
+bool gm_replacement_parse(const char *name, gm_replacement *replacement);
+
+/* The batches of n samples, of `batch` indices each, from stream (seed, GM_PURPOSE_BATCH, run): the
+ * batch of any step alone. GM_ERR_USAGE for batch = 0, and for batch > n unless drawn with
+ * replacement. Memory: n indices without replacement and per epoch, else none. */
+typedef struct gm_sampler gm_sampler;
+gm_status gm_sampler_create(size_t n, size_t batch, gm_replacement replacement, uint64_t seed,
+                            uint32_t run, gm_sampler **sampler, gm_error *err);
+void gm_sampler_free(gm_sampler *sampler);
+
+/* index [batch] = the samples of step t; returns how many: batch, or fewer in the last batch of an
+ * epoch. Cost: batch draws (per epoch: n draws when t enters another epoch). */
+size_t gm_sampler_draw(gm_sampler *sampler, uint64_t t, size_t *index);
+
+/* ---- training ---- */
+
+typedef struct gm_train_options {
+    uint64_t steps;             /* 1000: T >= 1 */
+    size_t batch;               /* 64: m >= 1 */
+    double step;                /* 0.1: eta > 0 */
+    double momentum;            /* 0: beta, 0 <= beta < 1 */
+    bool nesterov;              /* false; needs momentum > 0 */
+    double weight_decay;        /* 0: >= 0 */
+    gm_replacement replacement; /* GM_REPLACEMENT_YES */
+    uint64_t seed;              /* 0: of the batches */
+    uint32_t run;               /* 0: number of the run in an ensemble */
+
+    /* The latest state is saved at multiples of this; 0: so often that saving costs at most 5 % of
+     * the time. */
+    uint64_t checkpoint_every;
+    /* Checkpoints stay in the history at step 0, multiples of this and the last step; 0: step 0,
+     * ten steps spaced evenly in log t, the last of them T. */
+    uint64_t keep_every;
+    /* The full loss, errors, gradient norm and distance are measured at step 0, multiples of this,
+     * kept checkpoints and the last step; 0: at up to about 200 steps, dense at first, fewer where
+     * measuring would cost more than a quarter of the training (but no fewer than about 20). */
+    uint64_t record_every;
+} gm_train_options;
+
+void gm_train_options_default(gm_train_options *options);
+
+/* Checks every field for n samples; GM_ERR_USAGE names the option (--batch, ...). */
+gm_status gm_train_options_check(const gm_train_options *options, size_t n, gm_error *err);
+
+/* Whether step t's parameters are kept in the history, and whether the full loss is measured. */
+bool gm_train_keeps(const gm_train_options *options, uint64_t t);
+bool gm_train_records(const gm_train_options *options, size_t n, uint64_t t);
+
+/* What the caller may hook in; a struct of zeros hooks nothing. None of it changes the numbers. */
+typedef struct gm_train_hooks {
+    void *context;
+    /* Asked after every step; true ends the training after saving (Ctrl-C). */
+    bool (*stop)(void *context);
+    /* Told after every step: t of T steps done, the last mini-batch's loss. */
+    void (*progress)(void *context, uint64_t t, uint64_t steps, double batch_loss);
+} gm_train_hooks;
+
+typedef enum gm_train_outcome {
+    GM_TRAIN_FINISHED,    /* all steps done */
+    GM_TRAIN_INTERRUPTED, /* stopped by the hook, saved; gm_train_resume goes on */
+    GM_TRAIN_DIVERGED     /* the loss is no longer a finite number: exit status 1 */
+} gm_train_outcome;
+
+const char *gm_train_outcome_name(gm_train_outcome outcome); /* "finished", ... */
+
+typedef struct gm_train_result {
+    gm_train_outcome outcome;
+    char message[256];   /* a sentence: what happened, at which step, what to do; never empty */
+    char note[256];      /* a notice for "notes" (another processor or thread count); else empty */
+    uint64_t first_step; /* where this call began: 0, or the step resumed from */
+    uint64_t step;       /* steps done */
+    /* At the last measured step; NaN where nothing was measured in this call. */
+    double loss, error_rate;           /* on the whole training set */
+    double test_loss, test_error_rate; /* NaN without a test set */
+    double gradient_norm;              /* of the full gradient, without the decay */
+    double distance;                   /* ||theta - theta_0|| */
+    double seconds;                    /* of this call */
+    uint64_t saves;                    /* transactions, and ... */
+    double save_seconds;               /* ... the time they took */
+} gm_train_result;
+
+/* Trains problem's net from theta [p] (double, rounded to the problem's precision) and leaves the
+ * last parameters there. With a run (may be NULL), everything of the options is stored as settings
+ * together with the state of step 0 in one transaction before step 1, then metrics, state and
+ * history as they come:
+ *   batch_loss (every step, at theta_t on the batch of step t), and at measured steps loss,
+ *   error_rate, test_loss, test_error_rate (with test, which may be NULL), gradient_norm, distance.
+ * Returns GM_OK with the outcome in *result; divergence and interruption are outcomes, not errors.
+ * Refuses a run that holds a training already (GM_ERR_USAGE). Cost: steps batch gradients; per
+ * measured step one gradient and one forward pass. Memory: 4 vectors of p numbers. */
+gm_status gm_train(gm_problem *problem, gm_problem *test, const gm_train_options *options,
+                   const gm_train_hooks *hooks, gm_run *run, double *theta, gm_train_result *result,
+                   gm_error *err);
+
+/* Continues the training that run (opened GM_RUN_WRITE) holds, to the same numbers as if it had
+ * never stopped; theta [p] receives the last parameters. The options come from the run; problem and
+ * test are those it was started with (checked: parameters, precision, loss, and a checksum of the
+ * data; GM_ERR_INPUT names the first that differs). A finished or diverged training is reported as
+ * such and nothing is done. */
+gm_status gm_train_resume(gm_problem *problem, gm_problem *test, const gm_train_hooks *hooks,
+                          gm_run *run, double *theta, gm_train_result *result, gm_error *err);
+
+/* The options a run was trained with, from its settings. GM_ERR_INPUT where it holds no training.
+ */
+gm_status gm_train_options_load(gm_run *run, gm_train_options *options, gm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
