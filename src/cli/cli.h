@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "gradiometer/diff.h"
+#include "gradiometer/sgd.h"
 #include "gradiometer/status.h"
 #include "gradiometer/types.h"
 
@@ -51,23 +52,17 @@ gm_status gm_option_bytes(const gm_option *o, const char *text, void *target, gm
 gm_status gm_option_choice(const gm_option *o, const char *text, void *target, gm_error *err);
 /* int or an enum: index of the word in o->choices */
 
-/* Groups of shared options that a command takes. --threads, --json, -v, -q and --help belong to
- * every command. */
+/* Groups of shared options that a command takes. -v, -q and --help belong to every command,
+ * --threads, --seed and --json to those that take a model or data. */
 enum {
-    GM_TAKES_MODEL = 1 << 0,     /* --model --params; implies --seed --precision --memory --loss */
-    GM_TAKES_DATA = 1 << 1,      /* --data --subset --random-labels --standardize; implies --seed */
+    GM_TAKES_MODEL = 1 << 0,     /* --model --params; with --loss --precision --memory */
+    GM_TAKES_DATA = 1 << 1,      /* --data --subset --random-labels --standardize */
     GM_TAKES_TEST = 1 << 2,      /* --test-data */
     GM_TAKES_BATCH = 1 << 3,     /* --replacement */
     GM_TAKES_TOLERANCE = 1 << 4, /* --tol */
     GM_TAKES_LAYER = 1 << 5,     /* --layer, --layers each */
     GM_TAKES_OUTPUT = 1 << 6     /* -o, --output: a run file */
 };
-
-typedef enum gm_replacement {
-    GM_REPLACEMENT_YES,  /* drawn with replacement */
-    GM_REPLACEMENT_NO,   /* a fresh subset per step */
-    GM_REPLACEMENT_EPOCH /* a permutation per epoch */
-} gm_replacement;
 
 /* Shared options as given; defaults in brackets. What a run file in --params filled in is resolved
  * in the session, not here. */
@@ -122,9 +117,9 @@ struct gm_cli {
     double start;   /* gm_cli_seconds() counts from here */
 
     /* private to cli.c */
-    bool *given; /* one per option of the assembled table */
-    const gm_option **table;
-    char **note;
+    struct gm_entry *entry; /* [entries]: the table of all its options */
+    size_t entries;
+    char **note; /* [notes] */
     size_t notes;
     bool begun;
 };

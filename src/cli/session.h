@@ -11,6 +11,7 @@
 #include "gradiometer/net.h"
 
 typedef struct gm_session {
+    gm_shared shared;         /* as given, filled up from the run file in --params */
     gm_net *net;              /* NULL in a session of data alone */
     gm_dataset *data;         /* the training set */
     gm_dataset *test;         /* NULL without --test-data */
@@ -38,6 +39,13 @@ gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err);
 /* The same for commands that take no model: threads and data (in --precision, f64 without). */
 gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err);
 void gm_session_close(gm_session *session);
+
+/* Budget for dense matrices in bytes: --memory, or half of the machine's memory. */
+size_t gm_session_memory(const gm_session *session);
+/* GM_ERR_MEMORY where `count` matrices [rows, columns] of doubles exceed that budget; the message
+ * says what would be needed and that --memory raises it. To be called before they are allocated. */
+gm_status gm_session_check_matrix(const gm_session *session, const char *what, size_t count,
+                                  size_t rows, size_t columns, gm_error *err);
 
 /* loss and gradient_norm of every document, from a linearization at session->theta. */
 void gm_session_measure(gm_session *session, const gm_linearization *lin);

@@ -1,0 +1,112 @@
+/* What a running command asks of its frame: given options, notices, the clock, output paths. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "cli/frame.h"
+
+bool gm_cli_given(const gm_cli *cli, const char *name)
+{
+    for (size_t i = 0; i < cli->entries; i++) {
+        if (strcmp(cli->entry[i].option.name, name) == 0) return cli->entry[i].given;
+    }
+    return false;
+}
+
+gm_status gm_cli_require(const gm_cli *cli, const char *name, gm_error *err)
+{
+    if (gm_cli_given(cli, name)) return GM_OK;
+    return gm_fail(err, GM_ERR_USAGE,
+                   "--%s: not given, but '%s' needs it; see 'gradiometer help %s'", name,
+                   cli->command->name, cli->command->name);
+}
+
+double gm_cli_seconds(const gm_cli *cli)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec - cli->start;
+}
+
+static void print_note(const gm_cli *cli, const char *text)
+{
+    if (cli->shared.verbose) fprintf(stderr, "gradiometer: note: %s\n", text);
+}
+
+void gm_cli_note(gm_cli *cli, const char *format, ...)
+{
+    gm_error text = {0}; /* gm_fail's buffer keeps a note to one line as well */
+    char line[GM_ERROR_LENGTH];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    gm_fail(&text, GM_OK, "%s", line);
+
+    char **grown = gm_alloc(cli->notes + 1, sizeof *grown, "notes", NULL);
+    char *copy = gm_strdup(text.message, NULL);
+    if (!grown || !copy) {
+        gm_free(grown);
+        gm_free(copy);
+        return;
+    }
+    if (cli->notes) memcpy(grown, cli->note, cli->notes * sizeof *grown);
+    gm_free(cli->note);
+    cli->note = grown;
+    cli->note[cli->notes++] = copy;
+    if (cli->begun) print_note(cli, copy);
+}
+
+void gm_cli_begin(gm_cli *cli)
+{
+    if (cli->begun) return;
+    cli->begun = true;
+    for (size_t i = 0; i < cli->notes; i++) {
+        print_note(cli, cli->note[i]);
+    }
+}
+
+gm_status gm_cli_check_writable(const char *option, const char *path, gm_error *err)
+{
+    struct stat info;
+    char *real = realpath(path, NULL); /* a link is followed, as by those who write */
+    const char *file = real ? real : path;
+    if (real && stat(real, &info) == 0 && S_ISDIR(info.st_mode)) {
+        free(real);
+        return gm_fail(err, GM_ERR_IO, "--%s: %s is a folder, expected a file", option, path);
+    }
+    bool device = real && !S_ISREG(info.st_mode);
+    const char *slash = strrchr(file, '/');
+    char *folder =
+        gm_format(err, "%.*s", slash > file ? (int)(slash - file) : 1, slash ? file : ".");
+    if (!folder) {
+        free(real);
+        return GM_ERR_MEMORY;
+    }
+    /* Files are written beside their place and renamed: the folder must allow it too. */
+    int failed = real ? access(real, W_OK) : 0;
+    if (failed == 0 && !device) {
+        failed = stat(folder, &info);
+        if (failed == 0 && !S_ISDIR(info.st_mode)) {
+            errno = ENOTDIR;
+            failed = -1;
+        }
+        if (failed == 0) failed = access(folder, W_OK | X_OK);
+    }
+    gm_status status = GM_OK;
+    if (failed) {
+        status = gm_fail(err, GM_ERR_IO, "--%s: %s cannot be written: %s", option, path,
+                         strerror(errno));
+    }
+    gm_free(folder);
+    free(real);
+    return status;
+}

@@ -1,0 +1,122 @@
+/* The options that several commands share (names and meanings are fixed: other programs rely on
+ * them). */
+#include "cli/frame.h"
+
+#include <stdint.h>
+#include <string.h>
+
+static const char *const loss_words[] = {"cross_entropy", "squared", NULL};
+static const char *const precision_words[] = {"f32", "f64", NULL};
+static const char *const replacement_words[] = {"yes", "no", "epoch", NULL};
+/* Index 0 is the default, one block or the whole net, which has no word. */
+static const char *const each_words[] = {"", "each", NULL};
+
+enum { MODEL = GM_TAKES_MODEL, DATA = GM_TAKES_DATA, ALL = ~0 };
+
+typedef struct shared_option {
+    unsigned takes; /* any of these bits brings the option in */
+    gm_option option;
+} shared_option;
+
+#define AT(field) offsetof(gm_shared, field)
+
+static const shared_option shared_table[] = {
+    {MODEL,
+     {"model", 0, "SPEC",
+      "The net: mlp:50-30-10 for dense layers of these widths with ReLU between; options follow "
+      "after commas: act=relu|leaky_relu|tanh|sigmoid|softplus|gelu|identity, bias=yes|no.",
+      gm_option_text, AT(model), NULL, 0}},
+    {MODEL,
+     {"params", 0, "FILE",
+      "Parameters: an .npy file with one flat vector (layers in order, each weight row-major [out, "
+      "in], then its bias), or a run file, run.gmr for its last state or run.gmr@STEP for a "
+      "checkpoint; with a run file model, data, loss, seed and precision default to what it "
+      "recorded. Default: He initialization from --seed, biases 0.",
+      gm_option_text, AT(params), NULL, 0}},
+    {DATA,
+     {"data", 0, "SPEC",
+      "The data set: gauss:k=10,d=50,n=1000,sep=2.0,seed=1 (Gaussian classes; these are the "
+      "defaults), idx:IMAGES,LABELS, mnist:DIR, cifar10:DIR, npy:X.npy,Y.npy, or csv:FILE with the "
+      "label in the last column.",
+      gm_option_text, AT(data), NULL, 0}},
+    {GM_TAKES_TEST,
+     {"test-data", 0, "SPEC",
+      "A test set, likewise; mnist:, cifar10: and gauss: give their test half or stream here.",
+      gm_option_text, AT(test_data), NULL, 0}},
+    {DATA,
+     {"subset", 0, "N", "Use the first N samples after a shuffle seeded by --seed.",
+      gm_option_count, AT(subset), NULL, 0}},
+    {DATA,
+     {"random-labels", 0, "FRACTION",
+      "Redraw each label uniformly over the classes with this probability, seeded by --seed.",
+      gm_option_fraction, AT(random_labels), NULL, 0}},
+    {DATA,
+     {"standardize", 0, NULL,
+      "Subtract each feature's mean and divide by its standard deviation; a test set uses those of "
+      "the training set.",
+      gm_option_flag, AT(standardize), NULL, 0}},
+    {MODEL,
+     {"loss", 0, "LOSS",
+      "cross_entropy (the default), or squared: half the sum of squares over the outputs.",
+      gm_option_choice, AT(loss), loss_words, 0}},
+    {GM_TAKES_LAYER,
+     {"layer", 0, "LAYER",
+      "Restrict the operator to the parameters of one layer, given by name or by number from 0.",
+      gm_option_text, AT(layer), NULL, 0}},
+    {GM_TAKES_LAYER,
+     {"layers", 0, "each", "Do every layer's block after the other.", gm_option_choice,
+      AT(each_layer), each_words + 1, 0}},
+    {GM_TAKES_BATCH,
+     {"replacement", 0, "HOW",
+      "How batches are drawn: yes, with replacement (the default); no, a fresh subset for each "
+      "step; epoch, a permutation for each epoch.",
+      gm_option_choice, AT(replacement), replacement_words, 0}},
+    {GM_TAKES_TOLERANCE,
+     {"tol", 0, "T",
+      "An eigenpair counts as converged where its residual is at most T times the largest absolute "
+      "eigenvalue. Default: 1e-4 in f32, 1e-10 in f64.",
+      gm_option_positive, AT(tol), NULL, 0}},
+    {MODEL | DATA,
+     {"seed", 0, "N", "Seed of everything random. Default: 0.", gm_option_seed, AT(seed), NULL,
+      INT64_MAX}},
+    {MODEL,
+     {"precision", 0, "P",
+      "f32 or f64: of activations and matrix products. Default: f64 up to 50,000 parameters, else "
+      "f32.",
+      gm_option_choice, AT(precision), precision_words, 0}},
+    {MODEL | DATA,
+     {"threads", 0, "N", "Number of threads. Default: as many as the machine has processors.",
+      gm_option_count, AT(threads), NULL, 4096}},
+    {MODEL,
+     {"memory", 0, "SIZE",
+      "Budget for cached activations and dense matrices: 512M, 2G, 1.5GiB. Default: half of the "
+      "machine's memory.",
+      gm_option_bytes, AT(memory), NULL, 0}},
+    {GM_TAKES_OUTPUT,
+     {"output", 'o', "RUN.gmr", "Record in this run file.", gm_option_text, AT(output), NULL, 0}},
+    {MODEL | DATA,
+     {"json", 0, NULL, "Print one JSON document on standard output and nothing else there.",
+      gm_option_flag, AT(json), NULL, 0}},
+    {ALL,
+     {"verbose", 'v', NULL, "Print notices (defaults chosen, kernels switched) on standard error.",
+      gm_option_flag, AT(verbose), NULL, 0}},
+    {ALL, {"quiet", 'q', NULL, "Show no progress.", gm_option_flag, AT(quiet), NULL, 0}},
+};
+
+size_t gm_shared_options(unsigned takes, size_t most, gm_option *option)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof shared_table / sizeof *shared_table; i++) {
+        if (shared_table[i].takes != (unsigned)ALL && !(shared_table[i].takes & takes)) continue;
+        if (count < most) option[count] = shared_table[i].option;
+        count++;
+    }
+    return count;
+}
+
+void gm_shared_default(gm_shared *shared)
+{
+    memset(shared, 0, sizeof *shared);
+    shared->loss = GM_LOSS_CROSS_ENTROPY;
+    shared->replacement = GM_REPLACEMENT_YES;
+}
