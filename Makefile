@@ -1,0 +1,59 @@
+# The front: each target is one thing a person wants. `make help` lists them. Everything is built by CMake with the
+# presets of CMakePresets.json; `make` needs git, make and a Debian system only.
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+.PHONY: help build demo test check bench bench-peers test-peers install clean format tidy coverage asan tsan
+.PHONY: deps deps-test
+
+build: deps          ## build/gradiometer (the default)
+	@cmake --preset release
+	@cmake --build --preset release -j $(JOBS)
+
+deps:                ## install the Debian packages that the build lacks
+	@scripts/deps.sh build
+deps-test:           ## and those that the tests need
+	@scripts/deps.sh build test
+
+demo: build          ## train, decompose, report: demo/index.html
+	@scripts/demo.sh
+
+test: deps-test      ## everything that CI runs
+	@scripts/test.sh
+check: deps-test build ## the tests of build/ alone, for the time between edits
+	@ctest --preset release -j $(JOBS)
+
+asan: deps-test      ## tests under the address and undefined-behaviour sanitizers
+	@scripts/test.sh asan-ubsan
+tsan: deps-test      ## tests under the thread sanitizer
+	@scripts/test.sh tsan
+coverage: deps-test  ## tests with coverage: build-coverage/coverage.html
+	@scripts/deps.sh coverage
+	@scripts/coverage.sh
+tidy: deps-test      ## static analysis of src/
+	@cmake --preset tsan >/dev/null
+	@tests/sources.sh tidy build-tsan
+format: deps-test    ## lay out the sources
+	@tests/sources.sh list | xargs clang-format -i
+
+bench: build         ## time the products and solvers on this machine
+	@cmake --build --preset release -j $(JOBS) --target benches
+	@scripts/bench.sh
+bench-peers: build   ## the same work in PyTorch beside ours
+	@scripts/deps.sh peers
+	@cmake --build --preset release -j $(JOBS) --target benches
+	@bench/peers.sh
+test-peers: build    ## our numbers against PyTorch's
+	@scripts/deps.sh peers
+	@tests/peers.sh
+
+install: build       ## to PREFIX (/usr/local), below DESTDIR
+	@cmake --install build --prefix $(PREFIX)
+clean:               ## remove what was built
+	@rm -rf build build-* demo
+
+help:                ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14

@@ -1,0 +1,32 @@
+# What `make install` copies: program, library, headers, pkg-config file, CMake package, man pages.
+include(CMakePackageConfigHelpers)
+
+install(TARGETS gm EXPORT gradiometer)
+install(EXPORT gradiometer NAMESPACE gradiometer:: FILE gradiometer-targets.cmake
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/gradiometer)
+install(DIRECTORY include/gradiometer TYPE INCLUDE FILES_MATCHING PATTERN "*.h")
+install(FILES LICENSE README.md CHANGELOG.md TYPE DOC)
+
+configure_package_config_file(cmake/gradiometer-config.cmake.in gradiometer-config.cmake
+                              INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/gradiometer
+                              NO_SET_AND_CHECK_MACRO)
+write_basic_package_version_file(gradiometer-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gradiometer-config.cmake
+              ${CMAKE_CURRENT_BINARY_DIR}/gradiometer-config-version.cmake
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/gradiometer)
+
+# A static library carries its needs into the caller's link; a shared one knows them itself.
+string(REPLACE ";" " " GM_PC_OPENBLAS "${GM_OPENBLAS_LINK}")
+set(GM_PC_LIBS "-L${OPENBLAS_DIR} ${GM_PC_OPENBLAS} -ldnnl -llapacke -lopenblas ${OpenMP_C_FLAGS} -lm")
+if(BUILD_SHARED_LIBS)
+  set(GM_PC_NEEDS "Requires.private: sqlite3 jansson zlib\nLibs.private: ${GM_PC_LIBS}\nLibs:")
+else()
+  set(GM_PC_NEEDS "Requires: sqlite3 jansson zlib\nLibs:")
+  set(GM_PC_STATIC_LIBS " ${GM_PC_LIBS}")
+endif()
+configure_file(cmake/gradiometer.pc.in gradiometer.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gradiometer.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+if(TARGET gradiometer)
+  install(TARGETS gradiometer)
+endif()

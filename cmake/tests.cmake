@@ -1,0 +1,64 @@
+# Tests. Every tests/test_*.c is a CMocka program; in sanitizer builds its name gets a prefix, so that one ctest run can
+# show all builds side by side (scripts/test.sh). The checks of sources and of the installed tree run once, in the plain
+# build.
+
+set(GM_TEST_ENVIRONMENT OMP_WAIT_POLICY=passive) # idle threads sleep: tests run side by side
+set(GM_TEST_PREFIX "")
+set(GM_TEST_LAUNCHER "")
+set(tests_dir ${CMAKE_CURRENT_SOURCE_DIR}/tests)
+
+if(GM_SANITIZE STREQUAL "address")
+  set(GM_TEST_PREFIX "asan/")
+  list(APPEND GM_TEST_ENVIRONMENT ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
+       LSAN_OPTIONS=suppressions=${tests_dir}/lsan.supp:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1)
+elseif(GM_SANITIZE STREQUAL "thread")
+  set(GM_TEST_PREFIX "tsan/")
+  # Archer tells the sanitizer of OpenMP's barriers and locks; the other libraries are not instrumented.
+  find_library(ARCHER_LIBRARY archer PATHS /usr/lib/llvm-14/lib REQUIRED)
+  list(APPEND GM_TEST_ENVIRONMENT OMP_NUM_THREADS=4 OMP_TOOL_LIBRARIES=${ARCHER_LIBRARY}
+       TSAN_OPTIONS=suppressions=${tests_dir}/tsan.supp:ignore_noninstrumented_modules=1)
+  # Kernels that place programs over many address bits break this sanitizer's memory map: switch that off where allowed.
+  execute_process(COMMAND setarch -R true RESULT_VARIABLE status OUTPUT_QUIET ERROR_QUIET)
+  if(status EQUAL 0)
+    set(GM_TEST_LAUNCHER setarch -R)
+  endif()
+endif()
+
+# gm_add_test(NAME COMMAND [ARGUMENT...]): a test in this build's environment; programs of ours by target name.
+function(gm_add_test name command)
+  set(program ${command})
+  if(TARGET ${command})
+    set(program $<TARGET_FILE:${command}>)
+  endif()
+  add_test(NAME ${GM_TEST_PREFIX}${name} COMMAND ${GM_TEST_LAUNCHER} ${program} ${ARGN})
+  set_tests_properties(${GM_TEST_PREFIX}${name} PROPERTIES ENVIRONMENT "${GM_TEST_ENVIRONMENT}" TIMEOUT 300)
+endfunction()
+
+# The thread sanitizer sees the rooms that start threads themselves.
+set(GM_THREADED_TESTS ".*" CACHE STRING "regular expression: the tests that a GM_SANITIZE=thread build runs")
+
+file(GLOB GM_TESTS CONFIGURE_DEPENDS tests/test_*.c)
+foreach(source ${GM_TESTS})
+  get_filename_component(name ${source} NAME_WE)
+  if(GM_SANITIZE STREQUAL "thread" AND NOT name MATCHES "${GM_THREADED_TESTS}")
+    continue()
+  endif()
+  add_executable(${name} ${source})
+  target_include_directories(${name} PRIVATE src tests)
+  target_compile_definitions(${name} PRIVATE GM_SHARED_DATA="${CMAKE_CURRENT_SOURCE_DIR}/../shared/data")
+  target_link_libraries(${name} PRIVATE gm cmocka PkgConfig::SQLITE PkgConfig::JANSSON ZLIB::ZLIB m)
+  gm_add_test(${name} ${name})
+endforeach()
+
+if(NOT GM_SANITIZE AND NOT GM_COVERAGE)
+  add_test(NAME sources.format COMMAND ${tests_dir}/sources.sh format)
+  add_test(NAME sources.rules COMMAND ${tests_dir}/sources.sh rules)
+  add_test(NAME sources.headers COMMAND ${tests_dir}/sources.sh headers ${CMAKE_C_COMPILER})
+  add_test(NAME sources.tidy COMMAND ${tests_dir}/sources.sh tidy ${CMAKE_BINARY_DIR})
+  add_test(NAME deps COMMAND ${tests_dir}/deps.sh)
+  set_tests_properties(sources.tidy PROPERTIES TIMEOUT 600 PROCESSORS 2 COST 1000)
+  if(TARGET gradiometer)
+    add_test(NAME one_openblas COMMAND ${tests_dir}/one_openblas.sh $<TARGET_FILE:gradiometer>)
+    add_test(NAME install COMMAND ${tests_dir}/install/run.sh ${CMAKE_BINARY_DIR} ${CMAKE_C_COMPILER})
+  endif()
+endif()

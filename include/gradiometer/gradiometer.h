@@ -1,0 +1,20 @@
+/* All of libgradiometer. */
+#ifndef GRADIOMETER_GRADIOMETER_H
+#define GRADIOMETER_GRADIOMETER_H
+
+#include "gradiometer/curvature.h"
+#include "gradiometer/data.h"
+#include "gradiometer/diff.h"
+#include "gradiometer/net.h"
+#include "gradiometer/operator.h"
+#include "gradiometer/random.h"
+#include "gradiometer/run.h"
+#include "gradiometer/selftest.h"
+#include "gradiometer/sgd.h"
+#include "gradiometer/spectrum.h"
+#include "gradiometer/status.h"
+#include "gradiometer/survey.h"
+#include "gradiometer/types.h"
+#include "gradiometer/version.h"
+
+#endif
