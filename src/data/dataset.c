@@ -1,0 +1,352 @@
+/* From a spec to a data set: open the source, decide which of its samples go where, read them one
+ * by one, then settle classes, random labels and standardization. */
+#define _GNU_SOURCE /* uselocale */
+#include "data/dataset.h"
+
+#include <locale.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "data/source.h"
+#include "gradiometer/random.h"
+
+/* A label beyond this is taken for an error of the file: nothing here has so many outputs. */
+enum { MAX_CLASSES = 1 << 24 };
+
+/* position[i] of a sample that is left out. */
+static const size_t left_out = SIZE_MAX;
+
+void gm_data_options_default(gm_data_options *options)
+{
+    *options = (gm_data_options){.dtype = GM_F64};
+}
+
+void gm_dataset_free(gm_dataset *data)
+{
+    if (!data) return;
+    gm_free(data->name);
+    gm_free(data->x);
+    gm_free(data->label);
+    gm_free(data->target);
+    gm_free(data->mean);
+    gm_free(data->sd);
+    gm_free(data);
+}
+
+static gm_status check_options(const gm_data_options *options, gm_error *err)
+{
+    if (options->dtype != GM_F32 && options->dtype != GM_F64)
+        return gm_fail(err, GM_ERR_USAGE, "data: unknown precision %d", (int)options->dtype);
+    if (!(options->random_labels >= 0 && options->random_labels <= 1))
+        return gm_fail(err, GM_ERR_USAGE, "random labels: share %g, expected 0 ... 1",
+                       options->random_labels);
+    if (options->standardize && options->reference && !options->reference->standardized)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "standardize: the reference set %s has not been standardized itself",
+                       options->reference->name);
+    return GM_OK;
+}
+
+/* K as asked for: of the model, else of the reference set, else of format or spec; 0 = unknown. */
+static size_t classes_asked(const gm_source *source, const gm_data_options *options)
+{
+    if (options->classes) return options->classes;
+    return options->reference ? options->reference->classes : source->classes;
+}
+
+/* What the options ask must suit what the source has. */
+static gm_status check_source(const gm_source *source, const gm_data_options *options,
+                              gm_error *err)
+{
+    const gm_dataset *reference = options->reference;
+    size_t classes = classes_asked(source, options);
+    if (options->subset > source->n)
+        return gm_fail(err, GM_ERR_USAGE, "subset: %zu samples, but %s has %zu", options->subset,
+                       source->x_file, source->n);
+    if (options->standardize && reference && reference->features != source->features)
+        return gm_fail(err, GM_ERR_INPUT,
+                       "%s: %zu features, expected the %zu of the reference set %s", source->x_file,
+                       source->features, reference->features, reference->name);
+    if (source->outputs && options->random_labels > 0)
+        return gm_fail(err, GM_ERR_USAGE, "random labels: %s holds targets, expected labels",
+                       source->y_file);
+    if (source->outputs && classes && source->outputs != classes)
+        return gm_fail(err, GM_ERR_INPUT, "%s: targets have %zu columns, expected K = %zu",
+                       source->y_file, source->outputs, classes);
+    if (classes && classes < source->classes)
+        return gm_fail(err, GM_ERR_INPUT, "%s: has %zu classes, expected at most K = %zu",
+                       source->x_file, source->classes, classes);
+    if (source->classes > MAX_CLASSES || classes > MAX_CLASSES)
+        return gm_fail(err, GM_ERR_INPUT, "%s: %zu classes, expected at most %d", source->y_file,
+                       source->classes > classes ? source->classes : classes, (int)MAX_CLASSES);
+    return GM_OK;
+}
+
+/* position[i] = place of the source's sample i in the set: the first `kept` of a seeded shuffle. */
+static gm_status choose_subset(const gm_data_options *options, size_t n, size_t kept,
+                               size_t *position, gm_error *err)
+{
+    size_t *order = gm_alloc(n, sizeof *order, "the shuffle", err);
+    if (!order) return GM_ERR_MEMORY;
+    gm_permutation(gm_stream_of(options->seed, GM_PURPOSE_SUBSET, options->test), 0, n, order);
+    for (size_t i = 0; i < n; i++) {
+        position[order[i]] = i < kept ? i : left_out;
+    }
+    gm_free(order);
+    return GM_OK;
+}
+
+static gm_status allocate(const gm_source *source, size_t n, gm_dataset *data, gm_error *err)
+{
+    size_t count, targets;
+    if (!gm_mul_size(n, source->features, &count) || !gm_mul_size(n, source->outputs, &targets))
+        return gm_fail(err, GM_ERR_MEMORY, "%s: %zu samples of %zu numbers overflow",
+                       source->x_file, n, source->features);
+    data->n = n;
+    data->shape = source->shape;
+    data->features = source->features;
+    data->outputs = source->outputs;
+    data->x = gm_alloc(count, gm_dtype_size(data->dtype), source->x_file, err);
+    if (!data->x) return GM_ERR_MEMORY;
+    if (source->outputs)
+        data->target = gm_alloc(targets, sizeof *data->target, source->y_file, err);
+    else
+        data->label = gm_alloc(n, sizeof *data->label, source->y_file, err);
+    return data->target || data->label ? GM_OK : GM_ERR_MEMORY;
+}
+
+static gm_status fail_number(const gm_source *source, const char *file, size_t column, double value,
+                             gm_error *err)
+{
+    const char *found = isnan(value) ? "NaN" : isinf(value) ? "infinity" : "a number beyond f32";
+    return gm_fail(err, GM_ERR_INPUT, "%s: %s %zu, column %zu%s: %s, expected a finite number",
+                   file, source->unit, source->position, column + (size_t)source->base,
+                   source->base ? "" : " (counted from 0)", found);
+}
+
+static gm_status check_label(const gm_source *source, int64_t label, size_t classes, gm_error *err)
+{
+    const char *note = source->base ? "" : " (counted from 0)";
+    if (label >= 0 && (uint64_t)label < (classes ? classes : MAX_CLASSES)) return GM_OK;
+    if (classes)
+        return gm_fail(err, GM_ERR_INPUT, "%s: %s %zu%s: label %lld, expected 0 ... %zu (K = %zu)",
+                       source->y_file, source->unit, source->position, note, (long long)label,
+                       classes - 1, classes);
+    return gm_fail(err, GM_ERR_INPUT, "%s: %s %zu%s: label %lld, expected 0 ... %d", source->y_file,
+                   source->unit, source->position, note, (long long)label, MAX_CLASSES - 1);
+}
+
+/* Reads and checks every sample, also those left out (a bad file is bad whatever the subset), and
+ * keeps those that have a position. classes: K as asked for, 0 = largest label + 1. */
+static gm_status read_samples(gm_source *source, const size_t *position, size_t classes,
+                              gm_dataset *data, gm_error *err)
+{
+    size_t limit = source->classes ? source->classes : classes;
+    gm_dataset scratch = {.features = source->features, .dtype = data->dtype};
+    size_t largest = 0;
+    gm_status status = GM_ERR_MEMORY;
+    double *row = gm_alloc(source->features, sizeof *row, "a sample", err);
+    double *target = gm_alloc(source->outputs, sizeof *target, "a target", err);
+    scratch.x = gm_alloc(source->features, gm_dtype_size(data->dtype), "a sample", err);
+    if (!row || !target || !scratch.x) goto done;
+
+    for (size_t i = 0; i < source->n; i++) {
+        int64_t label = 0;
+        status = source->next(source, row, &label, target, err);
+        if (status != GM_OK) goto done;
+        size_t at = position ? position[i] : i;
+        size_t bad =
+            at == left_out ? gm_dataset_store(&scratch, 0, row) : gm_dataset_store(data, at, row);
+        if (bad < source->features) {
+            status = fail_number(source, source->x_file, bad, row[bad], err);
+            goto done;
+        }
+        for (size_t k = 0; k < source->outputs; k++) {
+            if (isfinite(target[k])) continue;
+            status = fail_number(source, source->y_file, k, target[k], err);
+            goto done;
+        }
+        if (!source->outputs) status = check_label(source, label, limit, err);
+        if (status != GM_OK) goto done;
+        if (!source->outputs && (size_t)label > largest) largest = (size_t)label;
+        if (at == left_out) continue;
+        if (source->outputs)
+            memcpy(data->target + at * source->outputs, target, source->outputs * sizeof *target);
+        else
+            data->label[at] = (int32_t)label;
+    }
+    data->classes = source->outputs ? source->outputs : classes ? classes : largest + 1;
+done:
+    gm_free(row);
+    gm_free(target);
+    gm_free(scratch.x);
+    return status;
+}
+
+/* Sample i of the set is redrawn where uniform draw 2i falls below the share; draw 2i + 1 is its
+ * new label. Keyed by the place in the subset, so that the labels kept do not depend on the share.
+ */
+static void redraw_labels(const gm_data_options *options, gm_dataset *data)
+{
+    gm_stream stream = gm_stream_of(options->seed, GM_PURPOSE_LABELS, options->test);
+    data->random_labels = options->random_labels;
+    for (size_t i = 0; i < data->n && options->random_labels > 0; i++) {
+        if (gm_uniform(stream, 2 * (uint64_t)i) >= options->random_labels) continue;
+        data->label[i] = (int32_t)gm_below(stream, 2 * (uint64_t)i + 1, data->classes);
+        data->redrawn++;
+    }
+}
+
+static gm_status build(gm_source *source, const char *name, const gm_data_options *options,
+                       gm_dataset *data, gm_error *err)
+{
+    size_t *position = NULL;
+    size_t n = options->subset ? options->subset : source->n;
+    data->dtype = options->dtype;
+    gm_status status = check_source(source, options, err);
+    if (status != GM_OK) return status;
+    data->name = gm_strdup(source->name ? source->name : name, err);
+    if (!data->name) return GM_ERR_MEMORY;
+
+    status = allocate(source, n, data, err);
+    if (status == GM_OK && options->subset) {
+        position = gm_alloc(source->n, sizeof *position, "the subset", err);
+        status = position ? choose_subset(options, source->n, n, position, err) : GM_ERR_MEMORY;
+    }
+    if (status == GM_OK)
+        status = read_samples(source, position, classes_asked(source, options), data, err);
+    gm_free(position);
+    if (status != GM_OK) return status;
+    if (!source->outputs) redraw_labels(options, data);
+    if (options->standardize) status = gm_dataset_standardize(data, options->reference, err);
+    return status;
+}
+
+/* A set from an open source, or NULL; closes the source either way. */
+static gm_status load_source(gm_source *source, const char *name, const gm_data_options *options,
+                             gm_dataset **data, gm_error *err)
+{
+    gm_dataset *set = gm_alloc(1, sizeof *set, "data set", err);
+    gm_status status = set ? build(source, name, options, set, err) : GM_ERR_MEMORY;
+    if (status == GM_OK)
+        *data = set;
+    else
+        gm_dataset_free(set);
+    gm_source_close(source);
+    return status;
+}
+
+static gm_status open_spec(const char *spec, bool test, gm_source *source, gm_error *err)
+{
+    static const struct {
+        const char *scheme;
+        gm_status (*open)(const char *, bool, gm_source *, gm_error *);
+    } formats[] = {{"gauss", gm_gauss_open},  {"idx", gm_idx_open},
+                   {"mnist", gm_mnist_open},  {"cifar10", gm_cifar10_open},
+                   {"npy", gm_npy_pair_open}, {"csv", gm_csv_open}};
+    size_t length = strcspn(spec, ":");
+    for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {
+        if (strlen(formats[f].scheme) != length || strncmp(spec, formats[f].scheme, length) != 0)
+            continue;
+        return formats[f].open(spec + length + (spec[length] == ':'), test, source, err);
+    }
+    return gm_fail(err, GM_ERR_USAGE,
+                   "data \"%s\": expected gauss:KEY=VALUE,..., idx:IMAGES,LABELS, mnist:DIR, "
+                   "cifar10:DIR, npy:X.npy,Y.npy or csv:FILE",
+                   spec);
+}
+
+gm_status gm_data_load(const char *spec, const gm_data_options *options, gm_dataset **data,
+                       gm_error *err)
+{
+    *data = NULL;
+    gm_status status = check_options(options, err);
+    if (status != GM_OK) return status;
+    /* Numbers in specs and text files have a point in them, whatever the host's locale. */
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (!plain) return gm_fail(err, GM_ERR_MEMORY, "data: no memory for the C locale");
+    locale_t before = uselocale(plain);
+    gm_source source = {0};
+    status = open_spec(spec, options->test, &source, err);
+    if (status == GM_OK)
+        status = load_source(&source, spec, options, data, err);
+    else
+        gm_source_close(&source);
+    uselocale(before);
+    freelocale(plain);
+    return status;
+}
+
+/* --- sets from the caller's arrays --- */
+
+typedef struct arrays {
+    const double *x, *target;
+    const int32_t *label;
+    size_t next;
+} arrays;
+
+static gm_status arrays_next(gm_source *source, double *x, int64_t *label, double *target,
+                             gm_error *err)
+{
+    (void)err;
+    arrays *a = source->state;
+    size_t i = a->next++;
+    memcpy(x, a->x + i * source->features, source->features * sizeof *x);
+    if (a->label)
+        *label = a->label[i];
+    else
+        memcpy(target, a->target + i * source->outputs, source->outputs * sizeof *target);
+    source->position = i;
+    return GM_OK;
+}
+
+gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape, const double *x,
+                              const int32_t *label, const double *target, size_t outputs,
+                              gm_dtype dtype, size_t classes, gm_dataset **data, gm_error *err)
+{
+    *data = NULL;
+    if (!name || !shape || !x || n < 1 || shape->rank < 1 || shape->rank > GM_MAX_RANK)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "data from arrays: expected a name, x, 1 or more samples, rank 1 ... %d",
+                       (int)GM_MAX_RANK);
+    if (!label == !target || (target && outputs < 1))
+        return gm_fail(err, GM_ERR_USAGE, "%s: expected either labels or targets", name);
+    gm_data_options options;
+    gm_data_options_default(&options);
+    options.dtype = dtype;
+    options.classes = classes;
+    gm_status status = check_options(&options, err);
+    if (status != GM_OK) return status;
+
+    arrays state = {x, target, label, 0};
+    gm_source source = {.n = n,
+                        .shape = *shape,
+                        .outputs = target ? outputs : 0,
+                        .x_file = name,
+                        .y_file = name,
+                        .unit = "row",
+                        .state = &state,
+                        .next = arrays_next};
+    status = gm_source_set_features(&source, name, err);
+    return status == GM_OK ? load_source(&source, name, &options, data, err) : status;
+}
+
+gm_status gm_dataset_one_hot(gm_dataset *data, gm_error *err)
+{
+    if (data->target) return GM_OK;
+    size_t count;
+    if (!gm_mul_size(data->n, data->classes, &count))
+        return gm_fail(err, GM_ERR_MEMORY, "%s: %zu samples of %zu classes overflow", data->name,
+                       data->n, data->classes);
+    double *target = gm_alloc(count, sizeof *target, "one-hot targets", err);
+    if (!target) return GM_ERR_MEMORY;
+    for (size_t i = 0; i < data->n; i++) {
+        target[i * data->classes + (size_t)data->label[i]] = 1;
+    }
+    gm_free(data->label);
+    data->label = NULL;
+    data->target = target;
+    data->outputs = data->classes;
+    return GM_OK;
+}
