@@ -1,0 +1,162 @@
+/* The measurements of theory section 2: the Hessian against the second moment of stochastic
+ * gradients, at one point and along a training run, by dense methods. */
+#ifndef GRADIOMETER_SURVEY_H
+#define GRADIOMETER_SURVEY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gradiometer/curvature.h"
+#include "gradiometer/spectrum.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct gm_decompose_options {
+    size_t k;          /* 15: leading directions compared; at most p of them */
+    bool by_magnitude; /* false: leading = largest lambda; true: largest |lambda| */
+    double cut;        /* 1e-3, relative to the largest |lambda|: eigenvalues below -cut count as
+                          negative */
+    int layer;         /* GM_ALL_LAYERS; else one layer's diagonal block in place of the net's */
+    bool each_layer;   /* false; true surveys every layer's block too */
+    bool gn_residual;  /* false; true takes R = H - G along */
+    size_t probes;     /* 4: random vectors of the decomposition error, >= 1 */
+    size_t batch;      /* 1: m of the stochastic gradients' share, 1 ... n without replacement */
+    bool without_replacement; /* false: how such a batch is drawn (kappa of theory section 1) */
+    uint64_t seed;            /* 0: of the probes and of the random subspaces */
+    size_t memory;            /* bytes for dense matrices; 0 = half of the machine's memory */
+} gm_decompose_options;
+void gm_decompose_options_default(gm_decompose_options *options);
+
+/* One operator: all eigenvalues and the leading eigenpairs. */
+typedef struct gm_operator_survey {
+    bool measured;
+    bool gram;     /* eigenvalues through the Gram form, zeros (exact) for the rest */
+    double *value; /* [size] descending */
+    gm_spectral_summary summary;
+    size_t count;        /* leading eigenpairs held: k + 1 (to see whether the k-th is separated),
+                            less where the size or, in Gram form, the rank is smaller */
+    double *lead_value;  /* [count], largest lambda or |lambda| first */
+    double *residual;    /* [count] ||A v - lambda v||, by true products */
+    double *lead_vector; /* [count, size]; kept for H and M, NULL for the others */
+} gm_operator_survey;
+
+/* Overlap of two operators' leading subspaces, or of one with its own past. */
+typedef struct gm_overlap_survey {
+    const char *a, *b;
+    size_t size;    /* p: overlap[j-1] of random subspaces is j / size */
+    size_t k;       /* min(k asked, rank a, rank b) */
+    double *value;  /* [k] ||U_j^T V_j||_F^2 / j */
+    bool *resolved; /* [k] false where lambda_j and lambda_{j+1} of a or b agree within their
+                       residuals: that subspace is then not determined */
+} gm_overlap_survey;
+
+/* The pairs that are compared: H-M, H-G, H-Sigma, M-G, H-H_p and H-(-H_p), the last because the
+ * leading directions of H are found at the other end of H_p's spectrum where H_p is close to -H. */
+enum { GM_SURVEY_PAIRS = 6 };
+
+/* The whole net, or one layer's diagonal block. Undefined quotients are NaN. */
+typedef struct gm_block_survey {
+    const char *name; /* "net", or the layer's name (owned by the net) */
+    int layer;        /* GM_ALL_LAYERS, or the layer's index */
+    size_t size;      /* p of this block */
+    size_t k;         /* min(k asked, size) */
+    gm_operator_survey op[GM_CURVATURES];
+    gm_overlap_survey pair[GM_SURVEY_PAIRS];
+
+    size_t angles;   /* min(k, rank H, rank M) */
+    double *angle;   /* [angles] principal angles of the leading subspaces of H and M, ascending,
+                        radians */
+    double *cosine;  /* [angles] their cosines, descending */
+    double *product; /* [angles, angles] |u_j . v_l|, u_j of H, v_l of M */
+
+    size_t shares;           /* min(k, rank H); 0 where the gradient vanishes */
+    double *share;           /* [shares] ||U_j^T mu||^2 / ||mu||^2, U_j of H */
+    double stochastic_share; /* E ||U_k^T g||^2 / E ||g||^2 for mini-batch gradients g, exact */
+
+    double residual_plus_hessian; /* ||H_p + H||_F / ||H||_F, from the dense matrices */
+    double moment_share;          /* tr M / tr H */
+    double decomposition_error;   /* largest ||(H - M + H_p) v|| / (||H v|| + ||M v|| + ||H_p v||)
+                                     over   the probes, H_p v by the independent pass */
+
+    gm_overlap_survey previous, first; /* leading subspace of H here against the point before and
+                                          the first one; k = 0 where there is none */
+} gm_block_survey;
+
+typedef struct gm_decomposition {
+    int64_t step; /* of the run; -1 outside one */
+    double loss, error_rate, gradient_norm;
+    gm_block_survey block; /* the net, or the layer that the options name */
+    size_t layers;
+    gm_block_survey *layer; /* [layers] with each_layer, else NULL */
+} gm_decomposition;
+
+/* Largest number of bytes that the dense matrices of gm_decompose take at once: three times 8 p^2
+ * (two matrices and LAPACK's workspace) for the largest block. SIZE_MAX where it overflows. */
+size_t gm_decompose_bytes(const gm_problem *problem, const gm_decompose_options *options);
+
+/* Refuses options out of range (GM_ERR_USAGE), and a net whose dense matrices do not fit in the
+ * memory allowed (GM_ERR_MEMORY, with both numbers), before anything is computed. */
+gm_status gm_decompose_check(const gm_problem *problem, const gm_decompose_options *options,
+                             gm_error *err);
+
+/* Surveys the point that lin was made at. *result is the caller's, ended by gm_decomposition_free,
+ * and all zeros after a failure. Cost: dense H and H_p and their eigenvalues, 8/3 p^3 flops beside
+ * the matrices; M, Sigma and G through their Gram forms where those are smaller than p; 2 or 3 k
+ * products for residuals. Errors: those of gm_decompose_check, GM_ERR_NUMERIC where a matrix is not
+ * finite. */
+gm_status gm_decompose(gm_linearization *lin, const gm_decompose_options *options,
+                       gm_decomposition *result, gm_error *err);
+void gm_decomposition_free(gm_decomposition *result);
+
+/* The points of a run, handed out and received one by one, so that one parameter vector is held at
+ * a time. A status other than GM_OK from either function ends the survey with it. */
+typedef struct gm_decompose_points {
+    size_t count;
+    void *self;
+    /* theta [p] of point index, and its step (-1 outside of a run). */
+    gm_status (*at)(void *self, size_t index, int64_t *step, double *theta, gm_error *err);
+    /* Told of every finished point, overlaps with the past included. May be NULL. */
+    gm_status (*done)(void *self, size_t index, const gm_decomposition *point, gm_error *err);
+} gm_decompose_points;
+
+/* gm_decompose at every point, and the overlap of each with its past. result [points->count] are
+ * the caller's; all zeros after a failure. */
+gm_status gm_decompose_run(gm_problem *problem, const gm_decompose_points *points,
+                           const gm_decompose_options *options, gm_decomposition *result,
+                           gm_error *err);
+
+/* --- the two findings that a study of this kind reports (theory section 2) --- */
+
+typedef enum gm_verdict { GM_HOLDS, GM_DOES_NOT_HOLD, GM_UNDECIDED } gm_verdict;
+const char *gm_verdict_name(gm_verdict verdict); /* "holds", "does not hold", "undecided" */
+
+enum { GM_FINDINGS = 2 };
+
+typedef struct gm_finding {
+    const char *name; /* "residual_close_to_minus_hessian", "top_directions_aligned" */
+    gm_verdict verdict;
+    double value;        /* the number that decides, at the last point */
+    double threshold;    /* what it is compared to */
+    char criterion[256]; /* when it is said to hold */
+    char sentence[768];  /* whether it does in this run, with the numbers */
+} gm_finding;
+
+/* Criteria: H_p is close to -H where ||H_p + H||_F / ||H||_F is below the first; two leading
+ * subspaces are well aligned where at least GM_FINDING_DIRECTIONS principal cosines reach the
+ * second. */
+#define GM_FINDING_RESIDUAL 0.1
+#define GM_FINDING_COSINE   0.9
+enum { GM_FINDING_DIRECTIONS = 10 };
+
+/* Evaluates both findings on the points of a run in order of step [count >= 1]; the last point
+ * decides, the others are told. The cosines of random subspaces are a mean over seeded draws. */
+gm_status gm_decompose_findings(size_t count, const gm_decomposition *point, uint64_t seed,
+                                gm_finding finding[GM_FINDINGS], gm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,196 @@
+/* The two findings of theory section 2, said of a run in sentences with their numbers. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "gradiometer/random.h"
+#include "kernels/lapack.h"
+#include "survey/survey.h"
+
+enum { RANDOM_DRAWS = 10 };
+
+const char *gm_verdict_name(gm_verdict verdict)
+{
+    switch (verdict) {
+    case GM_HOLDS:
+        return "holds";
+    case GM_DOES_NOT_HOLD:
+        return "does not hold";
+    case GM_UNDECIDED:
+        break;
+    }
+    return "undecided";
+}
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static void
+say(gm_finding *finding, const char *format, ...)
+{
+    size_t length = strlen(finding->sentence);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(finding->sentence + length, sizeof finding->sentence - length, format, args);
+    va_end(args);
+}
+
+/* "step 1000" or, outside of a run, "this point". */
+static void name_point(const gm_decomposition *point, size_t size, char *text)
+{
+    if (point->step < 0) {
+        snprintf(text, size, "this point");
+    } else {
+        snprintf(text, size, "step %lld", (long long)point->step);
+    }
+}
+
+/* --- H_p close to -H after convergence --- */
+
+static void find_residual(size_t count, const gm_decomposition *point, gm_finding *finding)
+{
+    const gm_decomposition *last = &point[count - 1], *first = &point[0];
+    const gm_operator_survey *op = last->block.op;
+    double hessian = op[GM_HESSIAN].summary.frobenius, moment = op[GM_MOMENT].summary.frobenius;
+    double residual = op[GM_RESIDUAL].summary.frobenius, ratio = last->block.residual_plus_hessian;
+    char where[64];
+    name_point(last, sizeof where, where);
+
+    finding->name = "residual_close_to_minus_hessian";
+    finding->value = ratio;
+    finding->threshold = GM_FINDING_RESIDUAL;
+    snprintf(finding->criterion, sizeof finding->criterion,
+             "at the last point ||H_p + H||_F / ||H||_F < %g and ||H_p||_F > ||M||_F",
+             GM_FINDING_RESIDUAL);
+    if (!isfinite(ratio)) {
+        finding->verdict = GM_UNDECIDED;
+        say(finding, "H_p against -H: undecided, H vanishes at %s.", where);
+        return;
+    }
+    bool holds = ratio < GM_FINDING_RESIDUAL && residual > moment;
+    finding->verdict = holds ? GM_HOLDS : GM_DOES_NOT_HOLD;
+    say(finding,
+        "H_p stays significant after convergence and is close to -H: %s %s. At %s (loss %.3g, "
+        "training error %.3g %%) ||H_p + H||_F / ||H||_F = %.3g, with ||H_p||_F = %.3g, ||H||_F = "
+        "%.3g, ||M||_F = %.3g and tr M / tr H = %.3g",
+        gm_verdict_name(finding->verdict), count > 1 ? "in this run" : "here", where, last->loss,
+        100.0 * last->error_rate, ratio, residual, hessian, moment, last->block.moment_share);
+    if (count > 1) {
+        name_point(first, sizeof where, where);
+        say(finding, "; at %s the ratio was %.3g and ||H_p||_F %.3g", where,
+            first->block.residual_plus_hessian, first->block.op[GM_RESIDUAL].summary.frobenius);
+    }
+    say(finding, ".");
+    if (last->error_rate > 0.0) {
+        say(finding, " The net does not fit all labels at the last point.");
+    }
+}
+
+/* --- leading directions of H and M aligned --- */
+
+/* cosine [k]: mean over draws of the principal cosines between two random k-dimensional subspaces
+ * of R^size. One of them may be spanned by the first k axes. */
+static gm_status random_cosines(size_t k, size_t size, uint64_t seed, double *cosine, gm_error *err)
+{
+    gm_status status = GM_ERR_MEMORY;
+    double *basis = gm_alloc(k * size, sizeof *basis, "random basis", err);
+    double *corner = gm_alloc(k * k, sizeof *corner, "products of two bases", err);
+    double *singular = gm_alloc(k, sizeof *singular, "cosines", err);
+    if (!basis || !corner || !singular) goto done;
+    memset(cosine, 0, k * sizeof *cosine);
+    for (uint32_t draw = 0; draw < RANDOM_DRAWS; draw++) {
+        gm_normal_fill(gm_stream_of(seed, GM_PURPOSE_PROBE, 1 + draw), 0, k * size, basis);
+        status = gm_orthonormalize(k, size, basis, NULL, err);
+        if (status != GM_OK) goto done;
+        for (size_t j = 0; j < k; j++) {
+            memcpy(corner + j * k, basis + j * size, k * sizeof *corner);
+        }
+        status = gm_svd(k, k, corner, singular, NULL, NULL, err);
+        if (status != GM_OK) goto done;
+        for (size_t j = 0; j < k; j++) {
+            cosine[j] += fmin(singular[j], 1.0) / RANDOM_DRAWS;
+        }
+    }
+    status = GM_OK;
+done:
+    gm_free(basis);
+    gm_free(corner);
+    gm_free(singular);
+    return status;
+}
+
+static size_t aligned(const gm_block_survey *block)
+{
+    size_t count = 0;
+    while (count < block->angles && block->cosine[count] >= GM_FINDING_COSINE) {
+        count++;
+    }
+    return count;
+}
+
+static gm_status find_alignment(size_t count, const gm_decomposition *point, uint64_t seed,
+                                gm_finding *finding, gm_error *err)
+{
+    enum { NEEDED = GM_FINDING_DIRECTIONS };
+    const gm_decomposition *last = &point[count - 1];
+    const gm_block_survey *block = &last->block;
+    size_t k = block->angles;
+    char where[64];
+    name_point(last, sizeof where, where);
+
+    finding->name = "top_directions_aligned";
+    finding->threshold = GM_FINDING_COSINE;
+    snprintf(finding->criterion, sizeof finding->criterion,
+             "at the last point at least %d cosines of the principal angles between the spans of "
+             "the top %zu eigenvectors of H and of M are >= %g",
+             NEEDED, k, GM_FINDING_COSINE);
+    if (k < NEEDED) {
+        finding->verdict = GM_UNDECIDED;
+        finding->value = (double)NAN;
+        say(finding,
+            "Top %d directions of H and M well aligned: undecided, only %zu directions can be "
+            "compared at %s (rank H %zu, rank M %zu).",
+            NEEDED, k, where, block->op[GM_HESSIAN].summary.rank,
+            block->op[GM_MOMENT].summary.rank);
+        return GM_OK;
+    }
+    double *random = gm_alloc(k, sizeof *random, "cosines", err);
+    if (!random) return GM_ERR_MEMORY;
+    gm_status status = random_cosines(k, block->size, seed, random, err);
+    if (status == GM_OK) {
+        size_t points = 0, judged = 0;
+        for (size_t i = 0; i < count; i++) {
+            judged += point[i].block.angles >= NEEDED;
+            points += aligned(&point[i].block) >= NEEDED;
+        }
+        finding->value = block->cosine[NEEDED - 1];
+        finding->verdict = aligned(block) >= NEEDED ? GM_HOLDS : GM_DOES_NOT_HOLD;
+        say(finding,
+            "Top %d directions of H and M well aligned: %s %s. At %s %zu of the %zu principal "
+            "cosines between the top-%zu spans are >= %g, the %dth is %.3f; random subspaces of "
+            "that size in %zu dimensions have %.3f at most and %.3f as the %dth",
+            NEEDED, gm_verdict_name(finding->verdict), count > 1 ? "in this run" : "here", where,
+            aligned(block), k, k, GM_FINDING_COSINE, NEEDED, finding->value, block->size, random[0],
+            random[NEEDED - 1], NEEDED);
+        if (count > 1) {
+            say(finding, "; of the %zu points where %d can be compared it holds at %zu", judged,
+                NEEDED, points);
+        }
+        say(finding, ".");
+        if (!block->pair[0].resolved[k - 1]) {
+            say(finding, " The last of the %zu directions is not separated from the next.", k);
+        }
+    }
+    gm_free(random);
+    return status;
+}
+
+gm_status gm_decompose_findings(size_t count, const gm_decomposition *point, uint64_t seed,
+                                gm_finding finding[GM_FINDINGS], gm_error *err)
+{
+    memset(finding, 0, GM_FINDINGS * sizeof *finding);
+    find_residual(count, point, &finding[0]);
+    return find_alignment(count, point, seed, &finding[1], err);
+}
