@@ -13,12 +13,18 @@
 #include "base/memory.h"
 #include "cli/frame.h"
 
-bool gm_cli_given(const gm_cli *cli, const char *name)
+gm_entry *gm_cli_entry(const gm_cli *cli, const char *name)
 {
     for (size_t i = 0; i < cli->entries; i++) {
-        if (strcmp(cli->entry[i].option.name, name) == 0) return cli->entry[i].given;
+        if (strcmp(cli->entry[i].option.name, name) == 0) return cli->entry + i;
     }
-    return false;
+    return NULL;
+}
+
+bool gm_cli_given(const gm_cli *cli, const char *name)
+{
+    const gm_entry *entry = gm_cli_entry(cli, name);
+    return entry && entry->given;
 }
 
 gm_status gm_cli_require(const gm_cli *cli, const char *name, gm_error *err)

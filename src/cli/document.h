@@ -18,6 +18,10 @@ json_t *gm_document_create(gm_cli *cli, const gm_session *session, gm_error *err
  * every step). GM_ERR_IO where the write fails. */
 gm_status gm_document_print(gm_cli *cli, json_t *document, gm_error *err);
 
+/* The document as text, with seconds and notes as of now; flags of json_dumps for the layout. Freed
+ * by free(); NULL with err recorded when memory is short. */
+char *gm_document_text(const gm_cli *cli, json_t *document, size_t flags, gm_error *err);
+
 /* A number; NaN and infinities become null and a notice that names `what`. */
 json_t *gm_json_number(gm_cli *cli, const char *what, double value);
 /* Array of n numbers, the same. */
@@ -25,6 +29,6 @@ json_t *gm_json_numbers(gm_cli *cli, const char *what, size_t n, const double *v
 
 /* The readable counterpart: lines saying model, p, data, n, loss and reduction, point, precision,
  * seed, threads, and, once measured, the loss and the gradient's norm. */
-void gm_document_describe(const gm_cli *cli, const gm_session *session);
+void gm_document_describe(const gm_session *session);
 
 #endif

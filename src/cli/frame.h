@@ -27,6 +27,9 @@ gm_status gm_cli_create(const gm_command *command, double start, gm_cli *cli, gm
 gm_status gm_cli_parse(gm_cli *cli, int argc, char **argv, bool *help, gm_error *err);
 void gm_cli_free(gm_cli *cli);
 
+/* The entry of a long name; NULL where the command has no such option. */
+gm_entry *gm_cli_entry(const gm_cli *cli, const char *name);
+
 /* Help of the program and of one command, in the form that help2man reads. */
 void gm_help_program(FILE *out, size_t commands, const gm_command *const *command);
 void gm_help_command(FILE *out, const gm_cli *cli);

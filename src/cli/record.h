@@ -5,8 +5,23 @@
 #include <jansson.h>
 
 #include "cli/cli.h"
+#include "cli/document.h"
 #include "cli/session.h"
 #include "gradiometer/run.h"
+
+enum { GM_RECORD_SETTINGS = 20 };
+
+/* Settings of a run file that say what was run; values are owned. */
+typedef struct gm_record_settings {
+    gm_setting item[GM_RECORD_SETTINGS];
+    size_t count;
+} gm_record_settings;
+
+/* The command, the versions and the resolved shared options, under the options' names with _ for -
+ * (flags as "true"). gm_record_settings_free accepts what a failure left. */
+gm_status gm_record_settings_fill(const gm_cli *cli, const gm_session *session,
+                                  gm_record_settings *settings, gm_error *err);
+void gm_record_settings_free(gm_record_settings *settings);
 
 /* To be called while options are checked: GM_OK without --output; refuses a path that cannot be
  * written or that names a file which is no run file. */

@@ -6,18 +6,24 @@
 #include <stdint.h>
 
 #include "cli/cli.h"
+#include "gradiometer/curvature.h"
 #include "gradiometer/data.h"
 #include "gradiometer/diff.h"
 #include "gradiometer/net.h"
+#include "gradiometer/run.h"
 
 typedef struct gm_session {
-    gm_shared shared;         /* as given, filled up from the run file in --params */
-    gm_net *net;              /* NULL in a session of data alone */
-    gm_dataset *data;         /* the training set */
-    gm_dataset *test;         /* NULL without --test-data */
-    double *theta;            /* [p] */
-    char *point;              /* where theta is from, in words: "He initialization, seed 0" */
-    long long step;           /* of a checkpoint, else -1 */
+    gm_shared shared;     /* as given, filled up from the run file in --params */
+    gm_net *net;          /* NULL in a session of data alone */
+    gm_dataset *data;     /* the training set */
+    gm_dataset *test;     /* NULL without --test-data */
+    double *theta;        /* [p] */
+    char *point;          /* where theta is from, in words: "He initialization, seed 0" */
+    int64_t step;         /* of a checkpoint, else GM_RUN_NO_STEP */
+    gm_run *run;          /* the run file in --params, open for reading; else NULL */
+    gm_setting *recorded; /* [recordings] its settings */
+    size_t recordings;
+    bool run_step;            /* --params named one step of it, run.gmr@STEP */
     gm_problem *problem;      /* f on data */
     gm_problem *test_problem; /* NULL without test data */
     gm_loss loss_kind;
@@ -32,11 +38,12 @@ typedef struct gm_session {
 } gm_session;
 
 /* Opens everything that the shared options name, in an order that needs the least work before an
- * error is found: model, precision, threads, data, test data, parameters, layer, problem. Notices
- * of defaults are noted in cli, nothing is printed. gm_session_close accepts what a failure left.
+ * error is found: run file, model, layer, precision, threads, parameters, data, test data, problem.
+ * Notices of defaults are noted in cli, nothing is printed. gm_session_close accepts what a failure
+ * left.
  */
 gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err);
-/* The same for commands that take no model: threads and data (in --precision, f64 without). */
+/* The same for commands that take no model: threads and data (in f64). */
 gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err);
 void gm_session_close(gm_session *session);
 

@@ -1,0 +1,176 @@
+#include "cli/document.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "gradiometer/version.h"
+
+/* A string; bytes that are no UTF-8 (file names may hold any) become '?'. */
+static json_t *text_value(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value) return value;
+    char *copy = gm_strdup(text, NULL);
+    if (!copy) return NULL;
+    for (char *c = copy; *c; c++) {
+        if ((unsigned char)*c > 126) *c = '?';
+    }
+    value = json_string(copy);
+    gm_free(copy);
+    return value;
+}
+
+json_t *gm_json_number(gm_cli *cli, const char *what, double value)
+{
+    if (isfinite(value)) return json_real(value);
+    gm_cli_note(cli, "%s is %s, written as null", what, isnan(value) ? "not a number" : "infinite");
+    return json_null();
+}
+
+json_t *gm_json_numbers(gm_cli *cli, const char *what, size_t n, const double *value)
+{
+    json_t *array = json_array();
+    size_t lost = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool finite = isfinite(value[i]);
+        lost += !finite;
+        json_array_append_new(array, finite ? json_real(value[i]) : json_null());
+    }
+    if (lost) {
+        gm_cli_note(cli, "%s: %zu of %zu numbers are not finite, written as null", what, lost, n);
+    }
+    return array;
+}
+
+static json_t *model_value(const gm_net *net)
+{
+    if (!net) return json_null();
+    json_t *layers = json_array();
+    for (size_t i = 0; i < gm_net_layers(net); i++) {
+        gm_net_layer layer = gm_net_layer_at(net, i);
+        json_t *entry = json_object();
+        json_object_set_new(entry, "name", text_value(layer.name));
+        json_object_set_new(entry, "parameters", json_integer((json_int_t)layer.parameters));
+        json_array_append_new(layers, entry);
+    }
+    json_t *model = json_object();
+    json_object_set_new(model, "name", text_value(gm_net_name(net)));
+    json_object_set_new(model, "parameters", json_integer((json_int_t)gm_net_parameters(net)));
+    json_object_set_new(model, "layers", layers);
+    return model;
+}
+
+static json_t *data_value(const gm_dataset *data)
+{
+    if (!data) return json_null();
+    json_t *value = json_object();
+    json_object_set_new(value, "name", text_value(data->name));
+    json_object_set_new(value, "n", json_integer((json_int_t)data->n));
+    json_object_set_new(value, "classes",
+                        json_integer((json_int_t)(data->classes ? data->classes : data->outputs)));
+    json_object_set_new(value, "random_labels", json_real(data->random_labels));
+    return value;
+}
+
+static void set_loss(gm_cli *cli, const gm_session *session, json_t *document)
+{
+    bool measured = session->net && session->measured;
+    json_object_set_new(document, "loss",
+                        measured ? gm_json_number(cli, "loss", session->loss) : json_null());
+    json_object_set_new(document, "loss_name",
+                        session->net ? json_string(gm_loss_name(session->loss_kind)) : json_null());
+    json_object_set_new(document, "reduction", session->net ? json_string("mean") : json_null());
+    json_object_set_new(document, "gradient_norm",
+                        measured ? gm_json_number(cli, "gradient_norm", session->gradient_norm)
+                                 : json_null());
+}
+
+json_t *gm_document_create(gm_cli *cli, const gm_session *session, gm_error *err)
+{
+    json_t *document = json_object();
+    if (!document) {
+        gm_fail(err, GM_ERR_MEMORY, "no memory for the JSON document");
+        return NULL;
+    }
+    json_object_set_new(document, "tool", json_string("gradiometer"));
+    json_object_set_new(document, "version", json_string(gm_version()));
+    json_object_set_new(document, "command", json_string(cli->command->name));
+    json_object_set_new(document, "seed", json_integer((json_int_t)session->seed));
+    json_object_set_new(document, "precision", json_string(gm_dtype_name(session->precision)));
+    json_object_set_new(document, "threads", json_integer(session->threads));
+    json_object_set_new(document, "model", model_value(session->net));
+    json_object_set_new(document, "data", data_value(session->data));
+    json_object_set_new(document, "point",
+                        session->point ? text_value(session->point) : json_null());
+    json_object_set_new(document, "step",
+                        session->step >= 0 ? json_integer(session->step) : json_null());
+    set_loss(cli, session, document);
+    return document;
+}
+
+/* Last of all, so that they tell the whole. */
+static void set_closing(const gm_cli *cli, json_t *document)
+{
+    json_t *notes = json_array();
+    for (size_t i = 0; i < cli->notes; i++) {
+        json_array_append_new(notes, text_value(cli->note[i]));
+    }
+    json_object_set_new(document, "seconds", json_real(gm_cli_seconds(cli)));
+    json_object_set_new(document, "notes", notes);
+}
+
+char *gm_document_text(const gm_cli *cli, json_t *document, size_t flags, gm_error *err)
+{
+    char *text = NULL;
+    if (document) {
+        set_closing(cli, document);
+        text = json_dumps(document, flags | JSON_REAL_PRECISION(17));
+    }
+    if (!text) gm_fail(err, GM_ERR_MEMORY, "no memory for the JSON document");
+    return text;
+}
+
+gm_status gm_document_print(gm_cli *cli, json_t *document, gm_error *err)
+{
+    char *text = gm_document_text(cli, document, JSON_INDENT(1), err);
+    json_decref(document);
+    if (!text) return GM_ERR_MEMORY;
+    errno = 0;
+    bool written = puts(text) != EOF && fflush(stdout) == 0;
+    int reason = errno;
+    free(text);
+    if (written) return GM_OK;
+    return gm_fail(err, GM_ERR_IO, "standard output cannot be written: %s",
+                   strerror(reason ? reason : EIO));
+}
+
+void gm_document_describe(const gm_session *session)
+{
+    const gm_dataset *data = session->data;
+    if (session->net) {
+        printf("model      %s, %zu parameters\n", gm_net_name(session->net),
+               gm_net_parameters(session->net));
+    }
+    if (data) {
+        printf("data       %s, n = %zu", data->name, data->n);
+        if (data->random_labels > 0) {
+            printf(", %.4g %% random labels (%zu redrawn)", 100 * data->random_labels,
+                   data->redrawn);
+        }
+        putchar('\n');
+    }
+    if (session->point) printf("point      %s\n", session->point);
+    if (session->net) {
+        printf("loss       %s, mean over samples", gm_loss_name(session->loss_kind));
+        if (session->measured) {
+            printf(": f = %.6g, norm of its gradient %.6g", session->loss, session->gradient_norm);
+        }
+        putchar('\n');
+    }
+    printf("precision  %s, seed %llu, %d thread%s\n", gm_dtype_name(session->precision),
+           (unsigned long long)session->seed, session->threads, session->threads == 1 ? "" : "s");
+}

@@ -1,0 +1,300 @@
+#include "cli/session.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "cli/frame.h"
+#include "data/npy.h"
+#include "kernels/kernels.h"
+
+/* Up to this many parameters the products are in float64 unless the user says otherwise. */
+enum { F64_PARAMETERS = 50000 };
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* ---- the run file in --params ---- */
+
+/* True where --params names a run file rather than an .npy: by its ending, or by what is in it. */
+static bool names_run(const char *params)
+{
+    return ends_with(params, ".gmr") || strstr(params, ".gmr@") || gm_run_is_file(params);
+}
+
+/* What the run recorded for a shared option; NULL where it recorded nothing. Keys are the options'
+ * names with _ for -. */
+static const char *recorded_value(const gm_session *session, const char *name)
+{
+    for (size_t i = 0; i < session->recordings; i++) {
+        const char *a = session->recorded[i].key, *b = name;
+        while (*a && (*a == *b || (*a == '_' && *b == '-'))) {
+            a++, b++;
+        }
+        if (!*a && !*b) return session->recorded[i].value;
+    }
+    return NULL;
+}
+
+static gm_status inherit_option(const gm_entry *entry, gm_session *session, gm_error *err)
+{
+    const gm_option *o = &entry->option;
+    const char *value = recorded_value(session, o->name);
+    if (!value || !*value) return GM_OK;
+    if (!o->argument && strcmp(value, "true") != 0) return GM_OK;
+    gm_error inner = {0};
+    void *target = (char *)&session->shared + o->offset;
+    gm_status status = o->parse(o, value, target, &inner);
+    if (status == GM_OK) return GM_OK;
+    return gm_fail(err, GM_ERR_INPUT, "%s: recorded settings: %s", gm_run_path(session->run),
+                   inner.message);
+}
+
+/* Fills every option that the user did not give with what the run recorded. An explicit --data is
+ * another data set: the recorded subset, random labels and standardization belong to the old one
+ * and are left out with it. */
+static gm_status inherit_options(const gm_cli *cli, gm_session *session, gm_error *err)
+{
+    static const char *const names[] = {"model", "test-data", "loss", "seed", "precision"};
+    static const char *const of_data[] = {"data", "subset", "random-labels", "standardize"};
+    enum { NAMES = sizeof names / sizeof *names, OF_DATA = sizeof of_data / sizeof *of_data };
+    bool new_data = gm_cli_given(cli, "data");
+    for (size_t i = 0; i < NAMES + (new_data ? 0 : OF_DATA); i++) {
+        const gm_entry *entry = gm_cli_entry(cli, i < NAMES ? names[i] : of_data[i - NAMES]);
+        if (!entry || entry->given) continue;
+        gm_status status = inherit_option(entry, session, err);
+        if (status != GM_OK) return status;
+    }
+    return GM_OK;
+}
+
+static gm_status open_run(const gm_cli *cli, gm_session *session, gm_error *err)
+{
+    const char *params = session->shared.params;
+    if (!params || !names_run(params)) return GM_OK;
+    char *path = NULL;
+    gm_status status = gm_run_split(params, &path, &session->step, err);
+    if (status != GM_OK) return status;
+    session->run_step = session->step != GM_RUN_LAST;
+    status = gm_run_open(path, GM_RUN_READ, &session->run, err);
+    gm_run_free(path);
+    if (status != GM_OK) return status;
+    status = gm_run_settings(session->run, &session->recorded, &session->recordings, err);
+    if (status != GM_OK) return status;
+    return inherit_options(cli, session, err);
+}
+
+/* ---- model, precision, threads ---- */
+
+static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)
+{
+    if (!session->shared.model) return gm_cli_require(cli, "model", err);
+    gm_status status = gm_net_from_spec(session->shared.model, NULL, 0, &session->net, err);
+    if (status != GM_OK) return status;
+    session->layer = GM_ALL_LAYERS;
+    session->each_layer = session->shared.each_layer;
+    if (!session->shared.layer) return GM_OK;
+    size_t layer;
+    status = gm_net_find_layer(session->net, session->shared.layer, &layer, err);
+    session->layer = (int)layer;
+    return status;
+}
+
+static bool has_recorded(const gm_session *session, const char *name)
+{
+    const char *value = recorded_value(session, name);
+    return value && *value;
+}
+
+static void choose_precision(gm_cli *cli, gm_session *session)
+{
+    if (gm_cli_given(cli, "precision") || has_recorded(session, "precision")) {
+        session->precision = session->shared.precision;
+    } else {
+        size_t p = gm_net_parameters(session->net);
+        session->precision = p <= F64_PARAMETERS ? GM_F64 : GM_F32;
+        gm_cli_note(cli, "precision %s, the default for %zu parameters (f64 up to %d)",
+                    gm_dtype_name(session->precision), p, F64_PARAMETERS);
+    }
+    gm_cli_note(cli, "element kernels built for %s", gm_kernels_get(session->precision)->isa);
+}
+
+static void set_threads(gm_session *session)
+{
+    if (session->shared.threads) omp_set_num_threads((int)session->shared.threads);
+    session->threads = omp_get_max_threads();
+}
+
+/* ---- data ---- */
+
+static gm_status load_data(const gm_cli *cli, gm_session *session, gm_error *err)
+{
+    const gm_shared *shared = &session->shared;
+    if (!shared->data) return gm_cli_require(cli, "data", err);
+    gm_data_options options;
+    gm_data_options_default(&options);
+    options.dtype = session->precision;
+    options.seed = session->seed;
+    options.subset = shared->subset;
+    options.random_labels = shared->random_labels;
+    options.standardize = shared->standardize;
+    options.classes = session->net ? gm_net_outputs(session->net) : 0;
+    gm_status status = gm_data_load(shared->data, &options, &session->data, err);
+    if (status == GM_OK && shared->test_data) {
+        options.subset = 0;
+        options.test = true;
+        options.reference = session->data;
+        options.classes = session->data->classes;
+        status = gm_data_load(shared->test_data, &options, &session->test, err);
+    }
+    return status;
+}
+
+static gm_status squared_targets(gm_session *session, gm_error *err)
+{
+    if (session->loss_kind != GM_LOSS_SQUARED) return GM_OK;
+    gm_status status = gm_dataset_one_hot(session->data, err);
+    if (status == GM_OK && session->test) status = gm_dataset_one_hot(session->test, err);
+    return status;
+}
+
+/* ---- parameters ---- */
+
+static gm_status check_length(const gm_session *session, const char *path, size_t found,
+                              gm_error *err)
+{
+    size_t p = gm_net_parameters(session->net);
+    if (found == p) return GM_OK;
+    return gm_fail(err, GM_ERR_INPUT, "--params: %s holds %zu numbers, expected %zu, those of %s",
+                   path, found, p, gm_net_name(session->net));
+}
+
+static gm_status load_parameters(gm_session *session, gm_error *err)
+{
+    const char *params = session->shared.params;
+    size_t p = gm_net_parameters(session->net), found = p;
+    gm_status status = GM_OK;
+    if (session->run) {
+        double *theta = NULL;
+        status =
+            gm_run_parameters(session->run, session->step, &theta, &found, &session->step, err);
+        if (status != GM_OK) return status;
+        status = check_length(session, params, found, err);
+        session->theta = status == GM_OK ? gm_alloc(p, sizeof(double), "parameters", err) : NULL;
+        if (session->theta) memcpy(session->theta, theta, p * sizeof(double));
+        gm_run_free(theta);
+        if (!session->theta) return status == GM_OK ? GM_ERR_MEMORY : status;
+        session->point =
+            gm_format(err, "%s, step %lld", gm_run_path(session->run), (long long)session->step);
+    } else if (params) {
+        if (!ends_with(params, ".npy")) {
+            return gm_fail(err, GM_ERR_USAGE,
+                           "--params: found '%s', expected an .npy file or a run file (run.gmr, "
+                           "run.gmr@STEP)",
+                           params);
+        }
+        status = gm_npy_read_vector(params, &session->theta, &found, err);
+        if (status == GM_OK) status = check_length(session, params, found, err);
+        if (status != GM_OK) return status;
+        session->point = gm_strdup(params, err);
+    } else {
+        session->theta = gm_alloc(p, sizeof(double), "parameters", err);
+        if (!session->theta) return GM_ERR_MEMORY;
+        gm_net_init(session->net, GM_INIT_HE, session->seed, 0, session->theta);
+        session->point =
+            gm_format(err, "He initialization, seed %llu", (unsigned long long)session->seed);
+    }
+    return session->point ? GM_OK : GM_ERR_MEMORY;
+}
+
+/* ---- the whole ---- */
+
+static gm_status create_problems(gm_session *session, gm_error *err)
+{
+    gm_problem_options options;
+    gm_problem_options_default(&options);
+    options.loss = session->loss_kind;
+    options.memory = session->shared.memory;
+    gm_status status =
+        gm_problem_create(session->net, session->data, &options, &session->problem, err);
+    if (status == GM_OK && session->test) {
+        status =
+            gm_problem_create(session->net, session->test, &options, &session->test_problem, err);
+    }
+    return status;
+}
+
+gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err)
+{
+    *session = (gm_session){.shared = cli->shared, .step = GM_RUN_NO_STEP};
+    gm_status status = open_run(cli, session, err);
+    if (status == GM_OK) status = open_net(cli, session, err);
+    if (status != GM_OK) return status;
+    session->seed = session->shared.seed;
+    session->loss_kind = session->shared.loss;
+    choose_precision(cli, session);
+    set_threads(session);
+    status = load_parameters(session, err);
+    if (status == GM_OK) status = load_data(cli, session, err);
+    if (status == GM_OK) status = squared_targets(session, err);
+    if (status == GM_OK) status = create_problems(session, err);
+    return status;
+}
+
+gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err)
+{
+    *session = (gm_session){.shared = cli->shared,
+                            .step = GM_RUN_NO_STEP,
+                            .seed = cli->shared.seed,
+                            .precision = GM_F64,
+                            .layer = GM_ALL_LAYERS};
+    set_threads(session);
+    return load_data(cli, session, err);
+}
+
+void gm_session_close(gm_session *session)
+{
+    gm_problem_free(session->test_problem);
+    gm_problem_free(session->problem);
+    gm_dataset_free(session->test);
+    gm_dataset_free(session->data);
+    gm_net_free(session->net);
+    gm_free(session->theta);
+    gm_free(session->point);
+    gm_run_free(session->recorded);
+    gm_run_close(session->run);
+    memset(session, 0, sizeof *session);
+}
+
+size_t gm_session_memory(const gm_session *session)
+{
+    if (session->shared.memory) return session->shared.memory;
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (size_t)pages * (size_t)page / 2 : (size_t)1 << 31;
+}
+
+gm_status gm_session_check_matrix(const gm_session *session, const char *what, size_t count,
+                                  size_t rows, size_t columns, gm_error *err)
+{
+    double needed = (double)count * (double)rows * (double)columns * (double)sizeof(double);
+    double budget = (double)gm_session_memory(session);
+    if (needed <= budget) return GM_OK;
+    return gm_fail(err, GM_ERR_MEMORY,
+                   "--memory: %s needs %.4g MiB (%zu x %zu numbers%s), the budget is %.4g MiB",
+                   what, needed / 0x1p20, rows, columns, count > 1 ? ", more than once" : "",
+                   budget / 0x1p20);
+}
+
+void gm_session_measure(gm_session *session, const gm_linearization *lin)
+{
+    const double *gradient = gm_linearization_gradient(lin);
+    size_t p = gm_net_parameters(session->net);
+    session->measured = true;
+    session->loss = gm_linearization_loss(lin);
+    session->gradient_norm = sqrt(gm_kernels_get(GM_F64)->dot(p, gradient, gradient));
+}
