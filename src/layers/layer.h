@@ -40,9 +40,11 @@ typedef enum gm_layer_trait {
         2, /* output linear in each single weight and piecewise linear in the input */
     GM_TRAIT_HOMOGENEOUS =
         4, /* without parameters: F(c in) = c F(in) for c > 0; with: linear but for a bias */
-    GM_TRAIT_NEEDS_IN = 8,     /* derivatives read the inputs' values */
-    GM_TRAIT_NEEDS_OUT = 16,   /* derivatives read the output's value */
-    GM_TRAIT_NEEDS_SIGNAL = 32 /* tangent_backward reads the unperturbed signal at the output */
+    GM_TRAIT_NEEDS_IN = 8,      /* derivatives read the inputs' values */
+    GM_TRAIT_NEEDS_OUT = 16,    /* derivatives read the output's value */
+    GM_TRAIT_NEEDS_SIGNAL = 32, /* tangent_backward reads the unperturbed signal at the output */
+    GM_TRAIT_INPLACE =
+        64 /* elementwise: the input's value, tangent and signal may share the output's memory */
 } gm_layer_trait;
 
 typedef struct gm_layer_call {

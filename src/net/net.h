@@ -14,6 +14,8 @@ typedef struct gm_node {
     unsigned traits;
     int inputs;
     int input[GM_MAX_INPUTS];
+    bool input_shared[GM_MAX_INPUTS]; /* another node, or an earlier slot of this one, sends its
+                                         signal there first */
     gm_shape in_shape[GM_MAX_INPUTS];
     gm_shape shape;
     size_t size; /* elements of shape */

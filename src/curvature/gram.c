@@ -1,0 +1,265 @@
+/* Gram matrices (theory section 1, "Spectrum of M from the Gram matrix").
+ *
+ * A = sum_r row_r row_r^T has the non-zero eigenvalues of (row_r . row_s). For outer-product layers
+ * with signals D [rows, out] and inputs A [n, in + 1]: M:     row_i     = g_i / sqrt n gram = sum
+ * over layers of (D D^T) o (A A^T) / n Sigma: row_i     = (g_i - mu) / sqrt n                C gram
+ * C, C = I - 11^T/n G:     row_(i,c) = J_i^T S_i e_c / sqrt n             the same with D^(c), rows
+ * i K + c D and A are collected once, in double; no [n, p] array. */
+#include <string.h>
+
+#include "base/memory.h"
+#include "curvature/parts.h"
+
+enum { TILE = 256 };
+
+typedef struct collected {
+    gm_linearization *lin;
+    gm_curvature kind;
+    gm_part part;
+    bool *active;
+    gm_outer_layer *layer;
+    size_t layers, n, per; /* per: rows of a sample, 1 or K */
+    double **input;        /* [layers] of [n, aug] */
+    double **signal;       /* [layers] of [n per, out] */
+} collected;
+
+static void free_collected(collected *c)
+{
+    for (size_t l = 0; l < c->layers; l++) {
+        if (c->input) gm_free(c->input[l]);
+        if (c->signal) gm_free(c->signal[l]);
+    }
+    gm_free(c->input);
+    gm_free(c->signal);
+    gm_free(c->layer);
+    gm_free(c->active);
+}
+
+/* Root signals S_i e_c (squared loss: e_c) for outputs c0 ... c0 + b - 1, [b, n, K]. */
+static void factor_signals(const gm_engine *e, const gm_chunk *chunk, size_t c0, size_t b,
+                           void *signal)
+{
+    size_t outputs = gm_net_outputs(e->net), rows = chunk->n * outputs;
+    for (size_t j = 0; j < b; j++) {
+        char *to = (char *)signal + j * rows * e->k->size;
+        if (e->loss == GM_LOSS_CROSS_ENTROPY) {
+            e->k->softmax_factor(chunk->n, outputs, chunk->prob, c0 + j, to);
+            continue;
+        }
+        memset(to, 0, rows * e->k->size);
+        for (size_t i = 0; i < chunk->n; i++) {
+            e->k->fill(1, 1.0, to + (i * outputs + c0 + j) * e->k->size);
+        }
+    }
+}
+
+void gm_factor_backward(const gm_problem *problem, gm_worker *w, const gm_chunk *chunk,
+                        const bool *wanted, size_t c0, size_t b)
+{
+    const gm_engine *e = &problem->engine;
+    factor_signals(e, chunk, c0, b, w->tsignal.node[e->net->nodes - 1]);
+    gm_pass_backward(e, chunk, wanted, b, w->tsignal.node, NULL);
+}
+
+static void collect_factors(collected *c, gm_worker *w, const gm_chunk *chunk)
+{
+    const gm_engine *e = gm_engine_of(c->lin);
+    size_t block = c->lin->problem->block;
+    for (size_t c0 = 0; c0 < c->per; c0 += block) {
+        size_t b = c->per - c0 < block ? c->per - c0 : block;
+        gm_factor_backward(c->lin->problem, w, chunk, c->active, c0, b);
+        for (size_t l = 0; l < c->layers; l++) {
+            size_t out = c->layer[l].out;
+            const char *from = w->tsignal.node[c->layer[l].node];
+            for (size_t j = 0; j < b; j++) {
+                for (size_t i = 0; i < chunk->n; i++) {
+                    e->k->to_double(out, from + (j * chunk->n + i) * out * e->k->size,
+                                    c->signal[l] + ((chunk->first + i) * c->per + c0 + j) * out);
+                }
+            }
+        }
+    }
+}
+
+static void collect_work(void *job, gm_worker *w, size_t index)
+{
+    collected *c = job;
+    const gm_engine *e = gm_engine_of(c->lin);
+    const gm_chunk *chunk = gm_linearization_chunk(c->lin, w, index);
+    for (size_t l = 0; l < c->layers; l++) {
+        const gm_outer_layer *layer = &c->layer[l];
+        gm_augmented_input(e, chunk, layer, c->input[l] + chunk->first * layer->aug);
+        if (c->per == 1) {
+            e->k->to_double(chunk->n * layer->out, chunk->signal[layer->node],
+                            c->signal[l] + chunk->first * layer->out);
+        }
+    }
+    if (c->per > 1) collect_factors(c, w, chunk);
+}
+
+static gm_status collect(gm_linearization *lin, gm_curvature kind, int layer, collected *c,
+                         gm_error *err)
+{
+    gm_problem *problem = lin->problem;
+    *c = (collected){.lin = lin, .kind = kind, .n = problem->data->n, .per = 1};
+    gm_status status = gm_part_of(lin, layer, &c->part, err);
+    if (status == GM_OK) status = gm_problem_reserve(problem, err);
+    if (status != GM_OK) return status;
+    if (gm_gram_size(lin, kind) == 0) {
+        return gm_fail(err, GM_ERR_USAGE, "the %s of this net has no Gram form",
+                       gm_curvature_name(kind));
+    }
+    if (kind == GM_GGN) c->per = gm_net_outputs(problem->engine.net);
+    c->layers = (size_t)(c->part.last_layer - c->part.first_layer + 1);
+    c->active = gm_alloc((size_t)problem->engine.net->nodes, sizeof(bool), "Gram matrix", err);
+    c->layer = gm_part_layers(lin, &c->part, err);
+    c->input = gm_alloc(c->layers, sizeof *c->input, "Gram matrix", err);
+    c->signal = gm_alloc(c->layers, sizeof *c->signal, "Gram matrix", err);
+    if (!c->active || !c->layer || !c->input || !c->signal) return GM_ERR_MEMORY;
+    for (size_t l = 0; l < c->layers; l++) {
+        c->input[l] = gm_alloc(c->n * c->layer[l].aug, sizeof(double), "inputs of a layer", err);
+        c->signal[l] =
+            gm_alloc(c->n * c->per * c->layer[l].out, sizeof(double), "signals of a layer", err);
+        if (!c->input[l] || !c->signal[l]) return GM_ERR_MEMORY;
+    }
+    gm_pass_active(problem->engine.net, layer, c->active);
+    gm_sweep(problem, collect_work, c);
+    return GM_OK;
+}
+
+size_t gm_gram_size(const gm_linearization *lin, gm_curvature kind)
+{
+    gm_part whole = {.first_layer = 0, .last_layer = gm_engine_of(lin)->net->layers - 1};
+    size_t n = lin->problem->data->n;
+    if (!gm_part_outer(lin, &whole)) return 0;
+    if (kind == GM_MOMENT || kind == GM_COVARIANCE) return n;
+    return kind == GM_GGN ? n * gm_net_outputs(gm_engine_of(lin)->net) : 0;
+}
+
+/* Adds one tile of the lower triangle: samples s0 ... against t0 ...; dd and aa hold [TILE per]^2
+ * and [TILE]^2. */
+static void add_tile(const collected *c, size_t s0, size_t t0, double *dd, double *aa, double *gram)
+{
+    const gm_kernels *k = gm_kernels_get(GM_F64);
+    size_t rows = c->n * c->per, tile = TILE / c->per > 0 ? TILE / c->per : 1;
+    size_t sn = c->n - s0 < tile ? c->n - s0 : tile, tn = c->n - t0 < tile ? c->n - t0 : tile;
+    size_t sr = sn * c->per, tr = tn * c->per;
+    for (size_t l = 0; l < c->layers; l++) {
+        const gm_outer_layer *layer = &c->layer[l];
+        k->gemm(false, true, sn, tn, layer->aug, 1.0 / (double)c->n, c->input[l] + s0 * layer->aug,
+                layer->aug, c->input[l] + t0 * layer->aug, layer->aug, 0.0, aa, tn);
+        k->gemm(false, true, sr, tr, layer->out, 1.0, c->signal[l] + s0 * c->per * layer->out,
+                layer->out, c->signal[l] + t0 * c->per * layer->out, layer->out, 0.0, dd, tr);
+        for (size_t i = 0; i < sr; i++) {
+            double *to = gram + (s0 * c->per + i) * rows + t0 * c->per;
+            for (size_t j = 0; j < tr; j++) {
+                to[j] += dd[i * tr + j] * aa[i / c->per * tn + j / c->per];
+            }
+        }
+    }
+}
+
+/* C gram C with C = I - 11^T/n. */
+static void centre(size_t n, double *gram, double *mean)
+{
+    double grand = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        mean[i] = 0.0;
+        for (size_t j = 0; j < n; j++) {
+            mean[i] += gram[i * n + j] / (double)n;
+        }
+        grand += mean[i] / (double)n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < n; j++) {
+            gram[i * n + j] += grand - mean[i] - mean[j];
+        }
+    }
+}
+
+gm_status gm_curvature_gram(gm_linearization *lin, gm_curvature kind, int layer, double *gram,
+                            gm_error *err)
+{
+    collected c;
+    double *work = NULL;
+    gm_status status = collect(lin, kind, layer, &c, err);
+    if (status != GM_OK) goto done;
+    size_t rows = c.n * c.per, tile = TILE / c.per > 0 ? TILE / c.per : 1, side = tile * c.per;
+    work = gm_alloc(side * side + tile * tile + c.n, sizeof(double), "Gram matrix", err);
+    if (!work) {
+        status = GM_ERR_MEMORY;
+        goto done;
+    }
+    memset(gram, 0, rows * rows * sizeof(double));
+    for (size_t s0 = 0; s0 < c.n; s0 += tile) {
+        for (size_t t0 = 0; t0 <= s0; t0 += tile) {
+            add_tile(&c, s0, t0, work, work + side * side, gram);
+        }
+    }
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < i; j++) {
+            gram[j * rows + i] = gram[i * rows + j];
+        }
+    }
+    if (kind == GM_COVARIANCE) centre(c.n, gram, work + side * side + tile * tile);
+done:
+    gm_free(work);
+    free_collected(&c);
+    return status;
+}
+
+/* vector += sum over samples of (sum_c weight_(i,c) D_(i,c)) (x) A_i, layer by layer; mean is taken
+ * off the weights. */
+static void add_combination(const collected *c, const double *weight, double mean, double *wd,
+                            double *units, double *vector)
+{
+    const gm_kernels *k = gm_kernels_get(GM_F64);
+    for (size_t l = 0; l < c->layers; l++) {
+        const gm_outer_layer *layer = &c->layer[l];
+        memset(wd, 0, c->n * layer->out * sizeof(double));
+        for (size_t r = 0; r < c->n * c->per; r++) {
+            double w = weight[r] - mean;
+            double *to = wd + r / c->per * layer->out;
+            for (size_t o = 0; o < layer->out; o++) {
+                to[o] += w * c->signal[l][r * layer->out + o];
+            }
+        }
+        k->gemm(true, false, layer->out, layer->aug, c->n, 1.0, wd, layer->out, c->input[l],
+                layer->aug, 0.0, units, layer->aug);
+        gm_unpack_units(layer, units, 1.0 / __builtin_sqrt((double)c->n), vector + layer->offset);
+    }
+}
+
+gm_status gm_gram_vectors(gm_linearization *lin, gm_curvature kind, int layer, size_t count,
+                          const double *weight, double *vector, gm_error *err)
+{
+    collected c;
+    double *wd = NULL, *units = NULL;
+    gm_status status = collect(lin, kind, layer, &c, err);
+    if (status != GM_OK) goto done;
+    size_t widest = 0, most = 0, rows = c.n * c.per;
+    for (size_t l = 0; l < c.layers; l++) {
+        widest = c.layer[l].out > widest ? c.layer[l].out : widest;
+        most = c.layer[l].out * c.layer[l].aug > most ? c.layer[l].out * c.layer[l].aug : most;
+    }
+    wd = gm_alloc(c.n * widest, sizeof(double), "vectors from the Gram matrix", err);
+    units = gm_alloc(most, sizeof(double), "vectors from the Gram matrix", err);
+    if (!wd || !units) {
+        status = GM_ERR_MEMORY;
+        goto done;
+    }
+    memset(vector, 0, count * c.part.size * sizeof(double));
+    for (size_t j = 0; j < count; j++) {
+        const double *w = weight + j * rows;
+        double mean = 0.0;
+        for (size_t i = 0; kind == GM_COVARIANCE && i < rows; i++) {
+            mean += w[i] / (double)rows;
+        }
+        add_combination(&c, w, mean, wd, units, vector + j * c.part.size);
+    }
+done:
+    gm_free(wd);
+    gm_free(units);
+    free_collected(&c);
+    return status;
+}

@@ -1,0 +1,51 @@
+/* Shared by the files of this room: the block of parameters that an operator is restricted to. */
+#ifndef GM_CURVATURE_PARTS_H
+#define GM_CURVATURE_PARTS_H
+
+#include "diff/problem.h"
+#include "gradiometer/curvature.h"
+
+typedef struct gm_part {
+    size_t offset, size;         /* in the flat vector */
+    int first_layer, last_layer; /* layers with parameters first ... last */
+} gm_part;
+
+/* The whole net or one layer; GM_ERR_USAGE where there is no such layer. */
+gm_status gm_part_of(const gm_linearization *lin, int layer, gm_part *part, gm_error *err);
+
+static inline const gm_engine *gm_engine_of(const gm_linearization *lin)
+{
+    return &lin->problem->engine;
+}
+
+/* True where the per-sample gradient of every layer in the part is an outer product signal (x)
+ * (input, 1). */
+bool gm_part_outer(const gm_linearization *lin, const gm_part *part);
+
+/* A layer with parameters whose per-sample gradient is signal (x) (input, 1). */
+typedef struct gm_outer_layer {
+    int node;
+    size_t in, out; /* widths */
+    size_t aug;     /* in + 1 with a bias, else in: numbers per unit */
+    size_t offset;  /* of its slice within the part */
+} gm_outer_layer;
+
+/* The layers of the part, [last_layer - first_layer + 1], freed by gm_free. */
+gm_outer_layer *gm_part_layers(const gm_linearization *lin, const gm_part *part, gm_error *err);
+
+/* out [n, aug] = the layer's inputs for the chunk in double, with a last column of ones where it
+ * has a bias. */
+void gm_augmented_input(const gm_engine *e, const gm_chunk *c, const gm_outer_layer *layer,
+                        double *out);
+
+/* Adds unit-major numbers [out, aug] (each unit's weights, then its bias) to the layer's slice:
+ * weights [out, in], then biases [out]. */
+void gm_unpack_units(const gm_outer_layer *layer, const double *units, double scale, double *slice);
+
+/* Backward passes of the root signals S_i e_c (squared loss: e_c), c = c0 ... c0 + b - 1, from the
+ * output to the wanted nodes: the worker's tsignal holds them afterwards, [b, n, size]. b <= the
+ * problem's block. */
+void gm_factor_backward(const gm_problem *problem, gm_worker *w, const gm_chunk *chunk,
+                        const bool *wanted, size_t c0, size_t b);
+
+#endif

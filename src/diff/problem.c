@@ -1,0 +1,314 @@
+#include "diff/problem.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+/* A chunk's arrays should stay in the caches: bytes for the samples of one chunk, and for one block
+ * of directions. */
+enum { CHUNK_BYTES = 8 << 20, BLOCK_BYTES = 4 << 20, CHUNK_LEAST = 64, CHUNK_MOST = 1024 };
+
+const char *gm_loss_name(gm_loss loss)
+{
+    return loss == GM_LOSS_CROSS_ENTROPY ? "cross_entropy" : "squared";
+}
+
+void gm_problem_options_default(gm_problem_options *options)
+{
+    *options = (gm_problem_options){.loss = GM_LOSS_CROSS_ENTROPY, .memory = 0, .chunk = 0};
+}
+
+static size_t machine_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (size_t)pages * (size_t)page : (size_t)4 << 30;
+}
+
+static gm_status check_labels(const gm_net *net, const gm_dataset *data, gm_error *err)
+{
+    size_t outputs = gm_net_outputs(net);
+    if (!data->label) {
+        return gm_fail(err, GM_ERR_INPUT, "%s: cross_entropy needs labels, the data has targets",
+                       data->name);
+    }
+    for (size_t i = 0; i < data->n; i++) {
+        if (data->label[i] < 0 || (size_t)data->label[i] >= outputs) {
+            return gm_fail(err, GM_ERR_INPUT,
+                           "%s: label %d of sample %zu, expected 0 ... %zu (outputs of %s)",
+                           data->name, (int)data->label[i], i, outputs - 1, gm_net_name(net));
+        }
+    }
+    return GM_OK;
+}
+
+static gm_status check_fit(const gm_net *net, const gm_dataset *data, gm_loss loss, gm_error *err)
+{
+    if (data->features != gm_net_inputs(net)) {
+        return gm_fail(err, GM_ERR_INPUT, "%s: samples of %zu numbers, but the input of %s has %zu",
+                       data->name, data->features, gm_net_name(net), gm_net_inputs(net));
+    }
+    if (gm_net_parameters(net) == 0) {
+        return gm_fail(err, GM_ERR_INPUT, "%s: the net has no parameters", gm_net_name(net));
+    }
+    if (loss == GM_LOSS_CROSS_ENTROPY) return check_labels(net, data, err);
+    if (!data->target) {
+        return gm_fail(err, GM_ERR_INPUT,
+                       "%s: the squared loss needs targets (gm_dataset_one_hot makes them)",
+                       data->name);
+    }
+    if (data->outputs != gm_net_outputs(net)) {
+        return gm_fail(err, GM_ERR_INPUT, "%s: targets of width %zu, but %s has %zu outputs",
+                       data->name, data->outputs, gm_net_name(net), gm_net_outputs(net));
+    }
+    return GM_OK;
+}
+
+size_t gm_problem_sample_bytes(const gm_problem *problem)
+{
+    const gm_net *net = problem->engine.net;
+    size_t widths =
+        2 * gm_arrays_width(net, problem->all) + 2 * gm_arrays_width(net, problem->active);
+    size_t widest = 0;
+    for (int i = 1; i < net->nodes; i++) {
+        widest = net->node[i].size > widest ? net->node[i].size : widest;
+    }
+    return (widths + widest + gm_net_outputs(net)) * problem->engine.k->size + 4 * sizeof(double);
+}
+
+/* Chunk, workers and block from the widths, the memory and the threads. */
+static gm_status plan_chunks(gm_problem *problem, gm_error *err)
+{
+    size_t n = problem->data->n, p = gm_net_parameters(problem->engine.net);
+    size_t sample = gm_problem_sample_bytes(problem),
+           sums = p * (sizeof(double) + 2 * problem->engine.k->size);
+    size_t threads = (size_t)omp_get_max_threads();
+    if (problem->memory < sums || problem->memory - sums < sample) {
+        return gm_fail(err, GM_ERR_MEMORY,
+                       "--memory: %.4g MB is too small: one sample and the sums over samples of %s "
+                       "need %.4g MB",
+                       (double)problem->memory / 1e6, gm_net_name(problem->engine.net),
+                       (double)(sample + sums) / 1e6);
+    }
+    bool side_by_side = threads > 1 && sums <= problem->memory / 8 / threads;
+    size_t workers = side_by_side ? threads : 1;
+    size_t chunk = CHUNK_BYTES / sample;
+    chunk = chunk < CHUNK_LEAST ? CHUNK_LEAST : chunk > CHUNK_MOST ? CHUNK_MOST : chunk;
+    size_t affordable = (problem->memory - workers * sums) / 2 / workers / sample;
+    chunk = affordable < 1 ? 1 : chunk > affordable ? affordable : chunk;
+    if (problem->options.chunk) {
+        chunk = problem->options.chunk;
+    } else { /* as many chunks as fill all workers evenly */
+        size_t rounds = (n + chunk * workers - 1) / (chunk * workers);
+        chunk = (n + rounds * workers - 1) / (rounds * workers);
+    }
+    problem->chunk = chunk < n ? chunk : n;
+    problem->chunks = (n + problem->chunk - 1) / problem->chunk;
+    problem->workers = (int)(workers < problem->chunks ? workers : problem->chunks);
+    size_t tangents =
+        2 * gm_arrays_width(problem->engine.net, problem->active) * problem->engine.k->size;
+    size_t block = BLOCK_BYTES / (problem->chunk * tangents);
+    size_t by_sums = problem->memory / 8 / ((size_t)problem->workers * sums);
+    block = block < by_sums ? block : by_sums;
+    problem->block = block < 1 ? 1 : block > GM_MAX_BLOCK ? GM_MAX_BLOCK : block;
+    return GM_OK;
+}
+
+static gm_status make_worker(gm_problem *problem, gm_worker *w, int thread, gm_error *err)
+{
+    const gm_engine *e = &problem->engine;
+    w->thread = thread;
+    gm_status status =
+        gm_arrays_make(e->net, problem->all, problem->chunk, e->k->size, &w->value, err);
+    if (status != GM_OK) return status;
+    status = gm_arrays_make(e->net, problem->all, problem->chunk, e->k->size, &w->signal, err);
+    if (status != GM_OK) return status;
+    w->prob = gm_alloc(problem->chunk * gm_net_outputs(e->net), e->k->size, "probabilities", err);
+    w->loss = gm_alloc(problem->chunk, sizeof *w->loss, "losses", err);
+    w->wrong = gm_alloc(problem->chunk, sizeof *w->wrong, "predictions", err);
+    return w->prob && w->loss && w->wrong ? GM_OK : GM_ERR_MEMORY;
+}
+
+gm_status gm_problem_create(const gm_net *net, const gm_dataset *data,
+                            const gm_problem_options *options, gm_problem **made, gm_error *err)
+{
+    *made = NULL;
+    gm_status status = check_fit(net, data, options->loss, err);
+    if (status != GM_OK) return status;
+    gm_problem *problem = gm_alloc(1, sizeof *problem, "problem", err);
+    if (!problem) return GM_ERR_MEMORY;
+    problem->engine = (gm_engine){net, gm_kernels_get(data->dtype), options->loss};
+    problem->data = data;
+    problem->options = *options;
+    problem->memory = options->memory ? options->memory : machine_memory() / 2;
+    problem->all = gm_alloc((size_t)net->nodes, sizeof(bool), "problem", err);
+    problem->active = gm_alloc((size_t)net->nodes, sizeof(bool), "problem", err);
+    status = problem->all && problem->active ? GM_OK : GM_ERR_MEMORY;
+    if (status == GM_OK) {
+        memset(problem->all + 1, 1, (size_t)net->nodes - 1);
+        gm_pass_active(net, -1, problem->active);
+        status = plan_chunks(problem, err);
+    }
+    if (status == GM_OK) {
+        problem->worker =
+            gm_alloc((size_t)problem->workers, sizeof *problem->worker, "workers", err);
+        status = problem->worker ? GM_OK : GM_ERR_MEMORY;
+    }
+    for (int i = 0; status == GM_OK && i < problem->workers; i++) {
+        status = make_worker(problem, &problem->worker[i], i, err);
+    }
+    if (status != GM_OK) {
+        gm_problem_free(problem);
+        return status;
+    }
+    *made = problem;
+    return GM_OK;
+}
+
+static void free_worker(gm_worker *w)
+{
+    gm_arrays_free(&w->value);
+    gm_arrays_free(&w->signal);
+    gm_arrays_free(&w->tangent);
+    gm_arrays_free(&w->tsignal);
+    gm_free(w->work);
+    gm_free(w->prob);
+    gm_free(w->loss);
+    gm_free(w->wrong);
+    gm_free(w->dots);
+    gm_free(w->x);
+    gm_free(w->label);
+    gm_free(w->target);
+}
+
+void gm_problem_free(gm_problem *problem)
+{
+    if (!problem) return;
+    for (int i = 0; problem->worker && i < problem->workers; i++) {
+        free_worker(&problem->worker[i]);
+    }
+    gm_free(problem->worker);
+    gm_sums_free(problem->sums);
+    gm_free(problem->all);
+    gm_free(problem->active);
+    gm_free(problem);
+}
+
+gm_status gm_problem_reserve(gm_problem *problem, gm_error *err)
+{
+    if (problem->reserved) return GM_OK;
+    const gm_engine *e = &problem->engine;
+    size_t rows = problem->block * problem->chunk, widest = 0;
+    for (int i = 1; i < e->net->nodes; i++) {
+        widest = e->net->node[i].size > widest ? e->net->node[i].size : widest;
+    }
+    for (int i = 0; i < problem->workers; i++) {
+        gm_worker *w = &problem->worker[i];
+        gm_arrays_free(&w->tangent);
+        gm_arrays_free(&w->tsignal);
+        gm_free(w->work);
+        gm_free(w->dots);
+        w->work = gm_alloc(rows * widest, e->k->size, "tangents", err);
+        w->dots = gm_alloc(rows, sizeof *w->dots, "tangents", err);
+        if (!w->work || !w->dots) return GM_ERR_MEMORY;
+        gm_status status =
+            gm_arrays_make(e->net, problem->active, rows, e->k->size, &w->tangent, err);
+        if (status != GM_OK) return status;
+        status = gm_arrays_make(e->net, problem->active, rows, e->k->size, &w->tsignal, err);
+        if (status != GM_OK) return status;
+    }
+    problem->reserved = true;
+    return GM_OK;
+}
+
+size_t gm_problem_chunk(const gm_problem *problem)
+{
+    return problem->chunk;
+}
+
+size_t gm_problem_parameters(const gm_problem *problem)
+{
+    return gm_net_parameters(problem->engine.net);
+}
+
+const gm_net *gm_problem_net(const gm_problem *problem)
+{
+    return problem->engine.net;
+}
+
+const gm_dataset *gm_problem_data(const gm_problem *problem)
+{
+    return problem->data;
+}
+
+gm_loss gm_problem_loss(const gm_problem *problem)
+{
+    return problem->engine.loss;
+}
+
+void gm_sweep(gm_problem *problem, gm_sweep_work *work, void *job)
+{
+    size_t chunks = problem->chunks;
+    if (problem->workers == 1) {
+        for (size_t i = 0; i < chunks; i++) {
+            work(job, &problem->worker[0], i);
+        }
+        return;
+    }
+#pragma omp parallel num_threads(problem->workers)
+    {
+        /* The range of a worker is fixed by its number, and each team member serves the workers
+         * that are its own even where OpenMP grants fewer threads: the order of all sums is the
+         * same. */
+        size_t workers = (size_t)problem->workers;
+        for (size_t w = (size_t)omp_get_thread_num(); w < workers;
+             w += (size_t)omp_get_num_threads()) {
+            for (size_t i = chunks * w / workers; i < chunks * (w + 1) / workers; i++) {
+                work(job, &problem->worker[w], i);
+            }
+        }
+    }
+}
+
+gm_status gm_problem_theta(const gm_problem *problem, const double *theta, const void **native,
+                           void **owned, gm_error *err)
+{
+    size_t p = gm_problem_parameters(problem);
+    *owned = NULL;
+    *native = theta;
+    bool narrow = problem->engine.k->dtype == GM_F32;
+    for (size_t i = 0; i < p; i++) {
+        if (!isfinite(theta[i])) {
+            return gm_fail(err, GM_ERR_INPUT, "parameter %zu is %g, expected a finite number", i,
+                           theta[i]);
+        }
+        if (narrow && !isfinite((float)theta[i])) {
+            return gm_fail(err, GM_ERR_INPUT, "parameter %zu is %g, too large for --precision f32",
+                           i, theta[i]);
+        }
+    }
+    if (!narrow) return GM_OK;
+    *owned = gm_alloc(p, problem->engine.k->size, "parameters", err);
+    if (!*owned) return GM_ERR_MEMORY;
+    problem->engine.k->from_double(p, theta, *owned);
+    *native = *owned;
+    return GM_OK;
+}
+
+void gm_worker_load(const gm_problem *problem, gm_worker *w, const void *theta, size_t index)
+{
+    const gm_dataset *data = problem->data;
+    size_t first = index * problem->chunk;
+    size_t n = data->n - first < problem->chunk ? data->n - first : problem->chunk;
+    w->value.node[0] = (char *)data->x + first * data->features * problem->engine.k->size;
+    w->chunk = (gm_chunk){.first = first,
+                          .n = n,
+                          .theta = theta,
+                          .value = w->value.node,
+                          .signal = w->signal.node,
+                          .prob = w->prob,
+                          .label = data->label ? data->label + first : NULL,
+                          .target = data->target ? data->target + first * data->outputs : NULL};
+}

@@ -1,0 +1,56 @@
+/* Inside of a problem: chunks of samples over workers. */
+#ifndef GM_DIFF_PROBLEM_H
+#define GM_DIFF_PROBLEM_H
+
+#include "diff/worker.h"
+#include "gradiometer/diff.h"
+
+struct gm_problem {
+    gm_engine engine;
+    const gm_dataset *data;
+    gm_problem_options options;
+    size_t memory; /* bytes, resolved */
+    size_t chunk, chunks;
+    size_t block; /* directions that one pass carries */
+    int workers;  /* > 1: chunks side by side, one thread each; 1: one after another, threads inside
+                     the kernels */
+    bool *all;    /* [nodes] every node but the input */
+    bool *active; /* [nodes] nodes that depend on any parameter */
+    gm_worker *worker;
+    bool reserved; /* tangents allocated */
+    gm_sums *sums; /* of one gradient, made when first asked */
+};
+
+struct gm_linearization {
+    gm_problem *problem;
+    double *theta;
+    void *theta_native; /* theta in the kernels' precision; theta itself in double */
+    gm_chunk *chunk;    /* [cached]: the first chunks, kept */
+    size_t cached;
+    size_t bytes;
+    void *memory;
+    void **pointers;
+    double loss, error_rate;
+    double *gradient;
+};
+
+/* work is called for every chunk: in order of index within a worker, a contiguous range of chunks
+ * each. */
+typedef void gm_sweep_work(void *job, gm_worker *worker, size_t index);
+void gm_sweep(gm_problem *problem, gm_sweep_work *work, void *job);
+
+/* Bytes of a worker's arrays for one sample (with tangents of one direction). */
+size_t gm_problem_sample_bytes(const gm_problem *problem);
+/* Allocates the workers' tangents. */
+gm_status gm_problem_reserve(gm_problem *problem, gm_error *err);
+/* *native = theta converted (owned by the caller in *owned, NULL in double where native = theta);
+ * refuses entries that are not finite or do not fit the precision. */
+gm_status gm_problem_theta(const gm_problem *problem, const double *theta, const void **native,
+                           void **owned, gm_error *err);
+/* Points the worker's chunk at samples of chunk index, with arrays of the worker. */
+void gm_worker_load(const gm_problem *problem, gm_worker *worker, const void *theta, size_t index);
+/* The chunk with index of the linearization: kept, or computed again into the worker's arrays. */
+const gm_chunk *gm_linearization_chunk(const gm_linearization *lin, gm_worker *worker,
+                                       size_t index);
+
+#endif

@@ -1,0 +1,153 @@
+/* Loss and gradient: one sweep over the chunks; and the gradient of a mini-batch for training. */
+#include <string.h>
+
+#include "base/memory.h"
+#include "diff/problem.h"
+
+typedef struct value_job {
+    gm_problem *problem;
+    const void *theta;
+    double *loss;  /* [chunks] sums */
+    double *wrong; /* [chunks] counts */
+    gm_sums *sums; /* NULL: value only */
+} value_job;
+
+/* Loss of the worker's chunk; its backward signals and the sums of its gradient where asked. */
+static void chunk_value(const gm_problem *problem, gm_worker *w, void *const *sum, double *loss,
+                        double *wrong)
+{
+    const gm_engine *e = &problem->engine;
+    int last = e->net->nodes - 1;
+    gm_pass_value(e, &w->chunk);
+    gm_pass_loss(e, &w->chunk, w->loss, w->wrong);
+    *loss = *wrong = 0.0;
+    for (size_t i = 0; i < w->chunk.n; i++) {
+        *loss += w->loss[i];
+        *wrong += w->wrong[i];
+    }
+    if (!sum || !w->chunk.signal[last]) return;
+    gm_directions d = {.count = 1, .offset = 0, .size = e->net->parameters, .sum = sum};
+    gm_pass_backward(e, &w->chunk, problem->active, 1, w->chunk.signal, &d);
+}
+
+static void value_work(void *job, gm_worker *w, size_t index)
+{
+    value_job *j = job;
+    gm_worker_load(j->problem, w, j->theta, index);
+    void *const *sum = j->sums ? gm_sums_of(j->sums, w->thread) : NULL;
+    chunk_value(j->problem, w, sum, &j->loss[index], &j->wrong[index]);
+    if (sum) gm_sums_added(j->sums, w->thread, w->chunk.n);
+}
+
+static double ordered_mean(const double *sum, size_t chunks, size_t n)
+{
+    double total = 0.0;
+    for (size_t i = 0; i < chunks; i++) {
+        total += sum[i];
+    }
+    return total / (double)n;
+}
+
+static gm_status value_and_gradient(gm_problem *problem, const double *theta, double *loss,
+                                    double *error_rate, double *gradient, gm_error *err)
+{
+    value_job job = {.problem = problem};
+    void *owned = NULL;
+    gm_status status = gm_problem_theta(problem, theta, &job.theta, &owned, err);
+    if (status != GM_OK) return status;
+    job.loss = gm_alloc(2 * problem->chunks, sizeof(double), "losses", err);
+    if (!job.loss) status = GM_ERR_MEMORY;
+    if (status == GM_OK && gradient && !problem->sums) {
+        status = gm_sums_create(problem->engine.k, problem->workers, 1,
+                                gm_problem_parameters(problem), &problem->sums, err);
+    }
+    if (status == GM_OK) {
+        job.wrong = job.loss + problem->chunks;
+        job.sums = gradient ? problem->sums : NULL;
+        if (gradient) gm_sums_clear(job.sums);
+        gm_sweep(problem, value_work, &job);
+        size_t n = problem->data->n;
+        if (loss) *loss = ordered_mean(job.loss, problem->chunks, n);
+        if (error_rate) *error_rate = ordered_mean(job.wrong, problem->chunks, n);
+        if (gradient) gm_sums_finish(job.sums, 1.0 / (double)n, 1, gradient);
+    }
+    gm_free(job.loss);
+    gm_free(owned);
+    return status;
+}
+
+gm_status gm_problem_value(gm_problem *problem, const double *theta, double *loss,
+                           double *error_rate, gm_error *err)
+{
+    return value_and_gradient(problem, theta, loss, error_rate, NULL, err);
+}
+
+gm_status gm_problem_gradient(gm_problem *problem, const double *theta, double *loss,
+                              double *gradient, gm_error *err)
+{
+    return value_and_gradient(problem, theta, loss, NULL, gradient, err);
+}
+
+/* The worker's chunk becomes the samples index[0 ... n-1]. */
+static void gather(const gm_problem *problem, gm_worker *w, const void *theta, size_t n,
+                   const size_t *index)
+{
+    const gm_dataset *data = problem->data;
+    problem->engine.k->gather_rows(n, data->features, index, data->x, w->x);
+    for (size_t i = 0; data->label && i < n; i++) {
+        w->label[i] = data->label[index[i]];
+    }
+    for (size_t i = 0; data->target && i < n; i++) {
+        memcpy(w->target + i * data->outputs, data->target + index[i] * data->outputs,
+               data->outputs * sizeof(double));
+    }
+    w->value.node[0] = w->x;
+    w->chunk = (gm_chunk){.n = n,
+                          .theta = theta,
+                          .value = w->value.node,
+                          .signal = w->signal.node,
+                          .prob = w->prob,
+                          .label = w->label,
+                          .target = w->target};
+}
+
+static gm_status reserve_batch(gm_problem *problem, gm_worker *w, gm_error *err)
+{
+    const gm_dataset *data = problem->data;
+    if (!w->x)
+        w->x =
+            gm_alloc(problem->chunk * data->features, problem->engine.k->size, "mini-batch", err);
+    if (data->label && !w->label)
+        w->label = gm_alloc(problem->chunk, sizeof *w->label, "mini-batch", err);
+    if (data->target && !w->target) {
+        w->target = gm_alloc(problem->chunk * data->outputs, sizeof *w->target, "mini-batch", err);
+    }
+    return w->x && (!data->label || w->label) && (!data->target || w->target) ? GM_OK
+                                                                              : GM_ERR_MEMORY;
+}
+
+gm_status gm_problem_batch_gradient(gm_problem *problem, const void *theta, size_t m,
+                                    const size_t *index, double *loss, void *gradient,
+                                    gm_error *err)
+{
+    gm_worker *w = &problem->worker[0];
+    gm_status status = reserve_batch(problem, w, err);
+    if (status != GM_OK) return status;
+    const gm_kernels *k = problem->engine.k;
+    size_t p = gm_problem_parameters(problem);
+    memset(gradient, 0, p * k->size);
+    double total = 0.0;
+    for (size_t first = 0; first < m; first += problem->chunk) {
+        size_t n = m - first < problem->chunk ? m - first : problem->chunk;
+        double sum, wrong;
+        gather(problem, w, theta, n, index + first);
+        chunk_value(problem, w, &gradient, &sum, &wrong);
+        total += sum;
+    }
+    /* In place: gradient = 0 * gradient + gradient / m would round twice; scale_rows of one row
+     * does it once. */
+    double scale = 1.0 / (double)m;
+    k->scale_rows(1, p, &scale, gradient, gradient);
+    if (loss) *loss = total / (double)m;
+    return GM_OK;
+}
