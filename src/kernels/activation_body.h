@@ -1,0 +1,253 @@
+/* Activations, their first and second derivatives. Derivatives of the smooth ones go through a
+ * short buffer, so that each formula stands here once. */
+#ifndef REAL
+#define REAL     double
+#define FN(name) name##_f64
+#endif
+
+#include <tgmath.h>
+
+#include "kernels/kernels.h"
+#include "kernels/parallel.h"
+
+enum { FN(BUFFER) = 256 };
+
+static const REAL FN(leak) = (REAL)0.01;
+
+/* 1 / (1 + exp(-z)); exp(-z) = infinity gives 0. */
+static inline REAL FN(sigmoid)(REAL z)
+{
+    return 1 / (1 + exp(-z));
+}
+
+static inline REAL FN(softplus)(REAL z)
+{
+    REAL positive = z > 0 ? z : 0;
+    return positive + log1p(exp(-fabs(z)));
+}
+
+/* Phi(z), the standard normal distribution function; erfc keeps its relative accuracy for z < 0. */
+static inline REAL FN(normal_cdf)(REAL z)
+{
+    return (REAL)0.5 * erfc((REAL)-0.70710678118654752440 * z);
+}
+
+/* The normal density; z beyond 40 is cut off, where the density is 0 and z^2 might overflow. */
+static inline REAL FN(normal_pdf)(REAL z)
+{
+    return (REAL)0.39894228040143267794 * exp((REAL)-0.5 * z * z);
+}
+
+static inline REAL FN(cut)(REAL z)
+{
+    return z > 40 ? 40 : z < -40 ? -40 : z;
+}
+
+static void FN(act_value)(gm_activation act, size_t n, const void *z, void *a)
+{
+    const REAL *from = z;
+    REAL *to = a;
+    if (gm_threaded(n)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += GM_BLOCK) {
+            FN(act_value)(act, gm_block(n, i), from + i, to + i);
+        }
+        return;
+    }
+    switch (act) {
+    case GM_ACT_IDENTITY:
+        if (to != from) memcpy(to, from, n * sizeof(REAL));
+        break;
+    case GM_ACT_RELU:
+        for (size_t i = 0; i < n; i++) {
+            to[i] = from[i] < 0 ? 0 : from[i]; /* NaN stays NaN */
+        }
+        break;
+    case GM_ACT_LEAKY_RELU:
+        for (size_t i = 0; i < n; i++) {
+            to[i] = from[i] > 0 ? from[i] : FN(leak) * from[i];
+        }
+        break;
+    case GM_ACT_TANH:
+        for (size_t i = 0; i < n; i++) {
+            to[i] = tanh(from[i]);
+        }
+        break;
+    case GM_ACT_SIGMOID:
+        for (size_t i = 0; i < n; i++) {
+            to[i] = FN(sigmoid)(from[i]);
+        }
+        break;
+    case GM_ACT_SOFTPLUS:
+        for (size_t i = 0; i < n; i++) {
+            to[i] = FN(softplus)(from[i]);
+        }
+        break;
+    case GM_ACT_GELU:
+        for (size_t i = 0; i < n; i++) {
+            to[i] = from[i] * FN(normal_cdf)(from[i]);
+        }
+        break;
+    }
+}
+
+/* first[i] = phi'(z[i]) for the activations that need a formula. */
+static void FN(first_derivative)(gm_activation act, size_t n, const REAL *z, const REAL *a,
+                                 REAL *first)
+{
+    switch (act) {
+    case GM_ACT_LEAKY_RELU:
+        for (size_t i = 0; i < n; i++) {
+            first[i] = a[i] > 0 ? 1 : FN(leak);
+        }
+        break;
+    case GM_ACT_TANH:
+        for (size_t i = 0; i < n; i++) {
+            first[i] = (1 - a[i]) * (1 + a[i]);
+        }
+        break;
+    case GM_ACT_SIGMOID:
+        for (size_t i = 0; i < n; i++) {
+            first[i] = a[i] * (1 - a[i]);
+        }
+        break;
+    case GM_ACT_SOFTPLUS:
+        for (size_t i = 0; i < n; i++) {
+            first[i] = FN(sigmoid)(z[i]);
+        }
+        break;
+    case GM_ACT_GELU:
+        for (size_t i = 0; i < n; i++) {
+            REAL x = FN(cut)(z[i]);
+            first[i] = FN(normal_cdf)(x) + x * FN(normal_pdf)(x);
+        }
+        break;
+    case GM_ACT_IDENTITY:
+    case GM_ACT_RELU:
+        break; /* act_slope needs no buffer for them */
+    }
+}
+
+/* second[i] = phi''(z[i]) of the smooth activations. */
+static void FN(second_derivative)(gm_activation act, size_t n, const REAL *z, const REAL *a,
+                                  REAL *second)
+{
+    switch (act) {
+    case GM_ACT_TANH:
+        for (size_t i = 0; i < n; i++) {
+            second[i] = -2 * a[i] * (1 - a[i]) * (1 + a[i]);
+        }
+        break;
+    case GM_ACT_SIGMOID:
+        for (size_t i = 0; i < n; i++) {
+            second[i] = a[i] * (1 - a[i]) * (1 - 2 * a[i]);
+        }
+        break;
+    case GM_ACT_SOFTPLUS:
+        for (size_t i = 0; i < n; i++) {
+            second[i] = FN(sigmoid)(z[i]) * FN(sigmoid)(-z[i]);
+        }
+        break;
+    case GM_ACT_GELU:
+        for (size_t i = 0; i < n; i++) {
+            REAL x = FN(cut)(z[i]);
+            second[i] = FN(normal_pdf)(x) * (2 - x * x);
+        }
+        break;
+    case GM_ACT_IDENTITY:
+    case GM_ACT_RELU:
+    case GM_ACT_LEAKY_RELU:
+        break; /* zero: act_curve does not ask */
+    }
+}
+
+/* relu without a buffer: it is the common one, and bound by memory. */
+static void FN(relu_slope)(size_t n, const REAL *a, const REAL *u, bool accumulate, REAL *out)
+{
+    if (accumulate) {
+        for (size_t i = 0; i < n; i++) {
+            out[i] += a[i] > 0 ? u[i] : 0;
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            out[i] = a[i] > 0 ? u[i] : 0;
+        }
+    }
+}
+
+static void FN(act_slope)(gm_activation act, size_t n, const void *z, const void *a, const void *u,
+                          bool accumulate, void *out)
+{
+    const REAL *zz = z, *aa = a, *uu = u;
+    REAL *to = out;
+    if (gm_threaded(n)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += GM_BLOCK) {
+            FN(act_slope)
+            (act, gm_block(n, i), zz ? zz + i : NULL, aa ? aa + i : NULL, uu + i, accumulate,
+             to + i);
+        }
+        return;
+    }
+    if (act == GM_ACT_RELU) {
+        FN(relu_slope)(n, aa, uu, accumulate, to);
+        return;
+    }
+    if (act == GM_ACT_IDENTITY) {
+        if (accumulate) {
+            FN(axpy)(n, 1, u, out);
+        } else if (to != uu) {
+            memcpy(to, uu, n * sizeof(REAL));
+        }
+        return;
+    }
+    REAL first[FN(BUFFER)];
+    for (size_t i = 0; i < n; i += FN(BUFFER)) {
+        size_t m = n - i < FN(BUFFER) ? n - i : FN(BUFFER);
+        FN(first_derivative)(act, m, zz ? zz + i : NULL, aa ? aa + i : NULL, first);
+        if (accumulate) {
+            for (size_t j = 0; j < m; j++) {
+                to[i + j] += first[j] * uu[i + j];
+            }
+        } else {
+            for (size_t j = 0; j < m; j++) {
+                to[i + j] = first[j] * uu[i + j];
+            }
+        }
+    }
+}
+
+static void FN(act_curve)(gm_activation act, size_t n, const void *z, const void *a, const void *u,
+                          const void *zdot, const void *signal, bool accumulate, void *out)
+{
+    const REAL *zz = z, *aa = a, *uu = u, *dot = zdot, *root = signal;
+    REAL *to = out;
+    bool straight = act == GM_ACT_IDENTITY || act == GM_ACT_RELU || act == GM_ACT_LEAKY_RELU;
+    if (straight || !dot || !root) {
+        FN(act_slope)(act, n, z, a, u, accumulate, out);
+        return;
+    }
+    if (gm_threaded(n)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += GM_BLOCK) {
+            FN(act_curve)
+            (act, gm_block(n, i), zz ? zz + i : NULL, aa ? aa + i : NULL, uu + i, dot + i, root + i,
+             accumulate, to + i);
+        }
+        return;
+    }
+    REAL first[FN(BUFFER)], second[FN(BUFFER)];
+    for (size_t i = 0; i < n; i += FN(BUFFER)) {
+        size_t m = n - i < FN(BUFFER) ? n - i : FN(BUFFER);
+        FN(first_derivative)(act, m, zz ? zz + i : NULL, aa ? aa + i : NULL, first);
+        FN(second_derivative)(act, m, zz ? zz + i : NULL, aa ? aa + i : NULL, second);
+        for (size_t j = 0; j < m; j++) {
+            first[j] = first[j] * uu[i + j] + second[j] * dot[i + j] * root[i + j];
+        }
+        if (accumulate) {
+            FN(axpy)(m, 1, first, to + i);
+        } else {
+            memcpy(to + i, first, m * sizeof(REAL));
+        }
+    }
+}

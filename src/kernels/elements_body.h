@@ -1,0 +1,26 @@
+/* The element kernels of both precisions and their tables for one instruction set. Included by the
+ * elements_*.c files alone, which name the table (GM_TABLES) and the set (GM_ISA) and are compiled
+ * with that set's options. */
+#include "kernels/gemm.h"
+#include "kernels/isa.h"
+#include "kernels/kernels.h"
+
+#define REAL     float
+#define FN(name) name##_f32
+#include "kernels/activation_body.h"
+#include "kernels/loss_body.h"
+#include "kernels/table_body.h"
+#include "kernels/vector_body.h"
+#undef REAL
+#undef FN
+
+#define REAL     double
+#define FN(name) name##_f64
+#include "kernels/activation_body.h"
+#include "kernels/loss_body.h"
+#include "kernels/table_body.h"
+#include "kernels/vector_body.h"
+#undef REAL
+#undef FN
+
+const gm_kernels *const GM_TABLES[2] = {&table_f32, &table_f64};
