@@ -4,7 +4,9 @@
 
 #include <stdbool.h>
 
-/* Installs the handler of SIGINT and SIGTERM; called once, by main. */
+/* Installs the handler of SIGINT and SIGTERM; called by a command that asks
+ * gm_interrupt_requested between steps, right before its computation. Elsewhere the first Ctrl-C
+ * ends the program. */
 void gm_interrupt_install(void);
 /* The stop callback of long-running library calls: true after the first Ctrl-C. The argument is
  * ignored. */

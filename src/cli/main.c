@@ -5,10 +5,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/memory.h"
 #include "cli/frame.h"
-#include "cli/interrupt.h"
 #include "cli/startup.h"
+#include "gradiometer/version.h"
 
 static const gm_command *const commands[] = {
     &gm_command_data,      &gm_command_train,  &gm_command_spectrum,
@@ -45,7 +44,7 @@ static gm_status flush_output(gm_error *err)
 }
 
 static gm_status run_command(const gm_command *command, int argc, char **argv, double start,
-                             const char *startup_note, gm_error *err)
+                             const char *note, gm_error *err)
 {
     gm_cli cli;
     bool help = false;
@@ -54,8 +53,7 @@ static gm_status run_command(const gm_command *command, int argc, char **argv, d
     if (status == GM_OK && help) {
         gm_help_command(stdout, &cli);
     } else if (status == GM_OK) {
-        if (*startup_note) gm_cli_note(&cli, "%s", startup_note);
-        gm_interrupt_install();
+        if (*note) gm_cli_note(&cli, "%s", note);
         status = command->run(&cli, err);
         if (status == GM_OK) gm_cli_begin(&cli);
     }
@@ -83,20 +81,19 @@ static gm_status help_command(int argc, char **argv, gm_error *err)
     return status;
 }
 
-static gm_status dispatch(int argc, char **argv, double start, const char *startup_note,
-                          gm_error *err)
+static gm_status dispatch(int argc, char **argv, double start, const char *note, gm_error *err)
 {
     const char *word = argv[1];
     if (strcmp(word, "help") == 0) return help_command(argc, argv, err);
     if (strcmp(word, "--help") == 0) return help_command(2, argv, err);
     if (strcmp(word, "--version") == 0) {
-        printf("gradiometer %s\n", GM_VERSION);
+        printf("gradiometer %s\n", gm_version());
         return GM_OK;
     }
     const gm_command *command = NULL;
     gm_status status = find_command(word, &command, err);
     if (status != GM_OK) return status;
-    return run_command(command, argc - 1, argv + 1, start, startup_note, err);
+    return run_command(command, argc - 1, argv + 1, start, note, err);
 }
 
 int main(int argc, char **argv)
@@ -107,7 +104,9 @@ int main(int argc, char **argv)
         gm_help_program(stderr, COMMANDS, commands);
         return gm_status_exit(GM_ERR_USAGE);
     }
-    gm_status status = dispatch(argc, argv, start, "", &err);
+    const char *note = "";
+    gm_status status = gm_cli_startup(argv, &note, &err);
+    if (status == GM_OK) status = dispatch(argc, argv, start, note, &err);
     if (status == GM_OK) status = flush_output(&err);
     if (status != GM_OK) fprintf(stderr, "gradiometer: %s\n", err.message);
     return gm_status_exit(status);
