@@ -12,14 +12,14 @@
 static char folder[] = "/tmp/gradiometer-test-XXXXXX";
 
 /* Group setup and teardown. */
-static int folder_make(void **state)
+static inline int folder_make(void **state)
 {
     (void)state;
     return mkdtemp(folder) ? 0 : -1;
 }
 
 /* Number of entries, so that a test can see that nothing was left behind. */
-static int folder_entries(void)
+static inline int folder_entries(void)
 {
     int entries = 0;
     DIR *dir = opendir(folder);
@@ -31,7 +31,7 @@ static int folder_entries(void)
 }
 
 /* "FOLDER/name" in one of a few rotating buffers. */
-static const char *folder_path(const char *name)
+static inline const char *folder_path(const char *name)
 {
     enum { BUFFERS = 8, LENGTH = 512 };
     static char buffer[BUFFERS][LENGTH];
@@ -41,7 +41,7 @@ static const char *folder_path(const char *name)
     return path;
 }
 
-static void folder_empty(void)
+static inline void folder_empty(void)
 {
     DIR *dir = opendir(folder);
     struct dirent *entry;
@@ -52,7 +52,7 @@ static void folder_empty(void)
     if (dir) closedir(dir);
 }
 
-static int folder_remove(void **state)
+static inline int folder_remove(void **state)
 {
     (void)state;
     folder_empty();
@@ -60,7 +60,7 @@ static int folder_remove(void **state)
 }
 
 /* Writes count bytes as FOLDER/name. */
-static void folder_write(const char *name, const void *bytes, size_t count)
+static inline void folder_write(const char *name, const void *bytes, size_t count)
 {
     FILE *file = fopen(folder_path(name), "wb");
     if (!file || fwrite(bytes, 1, count, file) != count || fclose(file) != 0) {
