@@ -1,0 +1,27 @@
+/* At which steps a training measures the whole set and keeps its parameters: functions of the
+ * options alone, so that a resumed run meets the same steps. */
+#ifndef GM_SGD_SCHEDULE_H
+#define GM_SGD_SCHEDULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gradiometer/sgd.h"
+
+enum { GM_KEPT_BY_DEFAULT = 10 };
+
+typedef struct gm_schedule {
+    uint64_t steps;
+    uint64_t keep_every, record_every;
+    uint64_t keep[GM_KEPT_BY_DEFAULT];
+    double growth, widest; /* of the distance between measured steps, by default */
+    uint64_t record_next;  /* first default step not yet passed */
+} gm_schedule;
+
+void gm_schedule_init(gm_schedule *schedule, const gm_train_options *options, size_t n);
+bool gm_schedule_keeps(const gm_schedule *schedule, uint64_t t);
+/* For ascending t. */
+bool gm_schedule_records(gm_schedule *schedule, uint64_t t);
+
+#endif

@@ -1,0 +1,260 @@
+/* The training loop.
+ *
+ * At the top of step t the state is (theta_t, velocity_t, t), and all else is a function of it:
+ *   1. measure at theta_t, where the schedule says so
+ *   2. save (theta_t, velocity_t, t) with the metrics up to here, where due
+ *   3. batch t, its loss and gradient at theta_t, and the update to theta_{t+1}
+ * A state in the file therefore always stands between 2 and 3, and resuming enters there. The one
+ * exception is the state of step 0, which is saved before the first measurement. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "run/store.h"
+#include "sgd/identity.h"
+#include "sgd/options.h"
+#include "sgd/trainer.h"
+
+static const char *const outcome_names[] = {"finished", "interrupted", "diverged"};
+
+const char *gm_train_outcome_name(gm_train_outcome outcome)
+{
+    return outcome_names[outcome];
+}
+
+/* ---- how a training ends ---- */
+
+/* Records the outcome in the result and, with all metrics, in the run file. */
+static gm_status end_training(gm_trainer *tr, uint64_t t, gm_train_outcome outcome, bool with_theta,
+                              gm_error *err)
+{
+    tr->result->outcome = outcome;
+    tr->result->step = t;
+    return gm_trainer_save(tr, t, outcome_names[outcome], tr->result->message, with_theta, err);
+}
+
+static gm_status end_finished(gm_trainer *tr, uint64_t t, gm_error *err)
+{
+    snprintf(tr->result->message, sizeof tr->result->message, "finished all %" PRIu64 " steps", t);
+    return end_training(tr, t, GM_TRAIN_FINISHED, true, err);
+}
+
+static gm_status end_interrupted(gm_trainer *tr, uint64_t t, gm_error *err)
+{
+    int used = snprintf(tr->result->message, sizeof tr->result->message,
+                        "interrupted after step %" PRIu64 " of %" PRIu64, t, tr->options.steps);
+    if (tr->run)
+        snprintf(tr->result->message + used, sizeof tr->result->message - (size_t)used,
+                 "; to go on: gradiometer train --resume %s", gm_run_path(tr->run));
+    return end_training(tr, t, GM_TRAIN_INTERRUPTED, true, err);
+}
+
+/* what is not finite at step t; theta_t itself is stored only where it is finite. */
+static gm_status end_diverged(gm_trainer *tr, uint64_t t, const char *what, double value,
+                              bool theta_finite, gm_error *err)
+{
+    snprintf(tr->result->message, sizeof tr->result->message,
+             "diverged at step %" PRIu64 " of %" PRIu64
+             ": %s is %g; a step below %g or more precision may help",
+             t, tr->options.steps, what, value, tr->options.step);
+    return end_training(tr, t, GM_TRAIN_DIVERGED, theta_finite, err);
+}
+
+/* ---- the loop ---- */
+
+/* Part 3 of the step; *ended where the training diverged in it. */
+static gm_status update(gm_trainer *tr, uint64_t t, double *batch_loss, bool *ended, gm_error *err)
+{
+    const gm_train_options *o = &tr->options;
+    size_t m = gm_sampler_draw(tr->sampler, t, tr->index);
+    gm_status status = gm_problem_batch_gradient(tr->problem, tr->theta, m, tr->index, batch_loss,
+                                                 tr->gradient, err);
+    if (!status) status = gm_trainer_note(tr, t, "batch_loss", *batch_loss, err);
+    if (status) return status;
+    if (!isfinite(*batch_loss)) {
+        *ended = true;
+        return end_diverged(tr, t, "the mini-batch loss", *batch_loss, true, err);
+    }
+    tr->k->sgd_step(tr->p, o->step, o->momentum, o->nesterov, o->weight_decay, tr->gradient,
+                    tr->velocity, tr->theta);
+    /* A rectifier can swallow a NaN, so that no later loss would show it. */
+    double square = tr->k->dot(tr->p, tr->theta, tr->theta);
+    if (!isfinite(square)) {
+        *ended = true;
+        return end_diverged(tr, t + 1, "the squared norm of the parameters", square, false, err);
+    }
+    return GM_OK;
+}
+
+static gm_status run_steps(gm_trainer *tr, uint64_t first, bool measured, gm_error *err)
+{
+    const uint64_t steps = tr->options.steps;
+    bool ended = false;
+    for (uint64_t t = first; !ended; t++) {
+        gm_status status = GM_OK;
+        bool again = t == first && measured;
+        if (gm_schedule_records(&tr->schedule, t) && !again) {
+            status = gm_trainer_measure(tr, t, err);
+            if (status) return status;
+            if (!isfinite(tr->result->loss))
+                return end_diverged(tr, t, "the loss", tr->result->loss, true, err);
+        }
+        if (t == steps) return end_finished(tr, t, err);
+        if (tr->hooks.stop && tr->hooks.stop(tr->hooks.context)) return end_interrupted(tr, t, err);
+        if (gm_trainer_due(tr, t)) status = gm_trainer_save(tr, t, "running", "", true, err);
+
+        double batch_loss = 0.0;
+        if (!status) status = update(tr, t, &batch_loss, &ended, err);
+        if (status) return status;
+        if (tr->hooks.progress && !ended)
+            tr->hooks.progress(tr->hooks.context, t + 1, steps, batch_loss);
+    }
+    return GM_OK;
+}
+
+static void finish(gm_trainer *tr, double *theta)
+{
+    if (tr->theta && theta) tr->k->to_double(tr->p, tr->theta, theta);
+    tr->result->seconds = gm_trainer_clock() - tr->began;
+    gm_trainer_free(tr);
+}
+
+static void clear_result(gm_train_result *r)
+{
+    *r = (gm_train_result){0};
+    r->loss = r->error_rate = r->test_loss = r->test_error_rate = r->gradient_norm = r->distance =
+        (double)NAN;
+}
+
+/* ---- a fresh start ---- */
+
+static gm_status check_fresh(gm_run *run, gm_error *err)
+{
+    gm_run_state *state = NULL;
+    gm_status status = gm_run_load_state(run, &state, err);
+    if (!status && state)
+        status = gm_fail(err, GM_ERR_USAGE, "%s: holds a training already, at step %" PRId64,
+                         gm_run_path(run), state->step);
+    gm_run_free(state);
+    return status;
+}
+
+/* theta_0 in the precision of the problem. */
+static gm_status take_start(gm_trainer *tr, const double *theta, gm_error *err)
+{
+    tr->k->from_double(tr->p, theta, tr->theta);
+    tr->k->to_double(tr->p, tr->theta, tr->start);
+    for (size_t i = 0; i < tr->p; i++) {
+        if (!isfinite(tr->start[i]))
+            return gm_fail(err, GM_ERR_INPUT, "parameter %zu is %g, expected a finite %s number", i,
+                           theta[i], gm_dtype_name(tr->k->dtype));
+    }
+    return GM_OK;
+}
+
+/* Settings and the state of step 0 in one transaction. */
+static gm_status save_start(gm_trainer *tr, gm_error *err)
+{
+    if (!tr->run) return GM_OK;
+    gm_status status = gm_run_begin_write(tr->run, err);
+    if (status) return status;
+    status = gm_train_options_store(tr->run, &tr->options, err);
+    if (!status) status = gm_identity_store(tr->run, tr->problem, tr->test, err);
+    if (!status) status = gm_trainer_save(tr, 0, "running", "", true, err);
+    return gm_run_end(tr->run, status, err);
+}
+
+gm_status gm_train(gm_problem *problem, gm_problem *test, const gm_train_options *options,
+                   const gm_train_hooks *hooks, gm_run *run, double *theta, gm_train_result *result,
+                   gm_error *err)
+{
+    clear_result(result);
+    gm_status status = gm_train_options_check(options, gm_problem_data(problem)->n, err);
+    if (!status && run) status = check_fresh(run, err);
+    if (status) return status;
+    gm_trainer trainer;
+    status = gm_trainer_init(&trainer, problem, test, options, hooks, run, result, err);
+    if (!status) status = take_start(&trainer, theta, err);
+    if (!status) status = save_start(&trainer, err);
+    if (!status) status = run_steps(&trainer, 0, false, err);
+    finish(&trainer, status ? NULL : theta);
+    return status;
+}
+
+/* ---- going on ---- */
+
+static gm_status load_start(gm_trainer *tr, gm_error *err)
+{
+    double *start = NULL;
+    size_t p = 0;
+    gm_status status = gm_run_parameters(tr->run, 0, &start, &p, NULL, err);
+    if (!status && p != tr->p)
+        status =
+            gm_fail(err, GM_ERR_INPUT, "%s: damaged run file: step 0 has %zu parameters of %zu",
+                    gm_run_path(tr->run), p, tr->p);
+    if (!status) memcpy(tr->start, start, p * sizeof *start);
+    gm_run_free(start);
+    return status;
+}
+
+/* theta, velocity, step and clock from the file; *measured: whether theta's measurement is, too. */
+static gm_status load_state(gm_trainer *tr, const gm_run_state *state, bool *measured,
+                            gm_error *err)
+{
+    size_t slots = tr->velocity ? 1 : 0;
+    if (state->parameters != tr->p || state->dtype != tr->k->dtype || state->slots != slots ||
+        state->step < 0 || (uint64_t)state->step > tr->options.steps)
+        return gm_fail(err, GM_ERR_INPUT,
+                       "%s: damaged run file: the state does not fit the settings",
+                       gm_run_path(tr->run));
+    memcpy(tr->theta, state->theta, tr->p * tr->k->size);
+    if (slots) memcpy(tr->velocity, state->optimizer, tr->p * tr->k->size);
+    tr->saved = state->step;
+    tr->before = state->seconds;
+    *measured = state->step > 0 || !isnan(tr->result->loss);
+    return GM_OK;
+}
+
+/* A training that has come to its end is only told about. */
+static bool tell_ended(const gm_run_state *state, gm_train_result *result)
+{
+    bool finished = strcmp(state->status, "finished") == 0;
+    if (!finished && strcmp(state->status, "diverged") != 0) return false;
+    result->outcome = finished ? GM_TRAIN_FINISHED : GM_TRAIN_DIVERGED;
+    snprintf(result->message, sizeof result->message, "%s%.200s", finished ? "nothing to do: " : "",
+             state->message);
+    return true;
+}
+
+gm_status gm_train_resume(gm_problem *problem, gm_problem *test, const gm_train_hooks *hooks,
+                          gm_run *run, double *theta, gm_train_result *result, gm_error *err)
+{
+    clear_result(result);
+    gm_train_options options;
+    gm_run_state *state = NULL;
+    gm_status status = gm_train_options_load(run, &options, err);
+    if (!status)
+        status = gm_identity_check(run, problem, test, result->note, sizeof result->note, err);
+    if (!status) status = gm_train_options_check(&options, gm_problem_data(problem)->n, err);
+    if (!status) status = gm_run_load_state(run, &state, err);
+    if (!status && !state)
+        status = gm_fail(err, GM_ERR_INPUT, "%s: holds no training (no state)", gm_run_path(run));
+    if (!status) status = gm_trainer_recall(run, result, err);
+    if (status) {
+        gm_run_free(state);
+        return status;
+    }
+
+    gm_trainer trainer;
+    bool measured = false;
+    status = gm_trainer_init(&trainer, problem, test, &options, hooks, run, result, err);
+    if (!status) status = load_start(&trainer, err);
+    if (!status) status = load_state(&trainer, state, &measured, err);
+    result->first_step = result->step = (uint64_t)state->step;
+    if (!status && !tell_ended(state, result))
+        status = run_steps(&trainer, result->first_step, measured, err);
+    finish(&trainer, status ? NULL : theta);
+    gm_run_free(state);
+    return status;
+}
