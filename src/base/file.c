@@ -16,7 +16,7 @@
 struct gm_file {
     FILE *stream;    /* over write_bytes */
     int fd;          /* -1 when closed */
-    int error;       /* errno of the first write that failed, 0 without */
+    int error;       /* errno of the first failure, 0 without */
     char *path;      /* as the user named it, for messages */
     char *target;    /* links resolved; NULL when written directly */
     char *temporary; /* NULL when written directly, or not there (yet, or any more) */
@@ -149,29 +149,41 @@ static void sync_folder(const char *target)
     gm_free(copy);
 }
 
-/* errno of the first step that failed, 0 on success. */
-static int finish(gm_file *f)
+/* Flush, fsync, close: errno of the first step that failed, 0 on success. */
+static int bring_to_disk(gm_file *file)
 {
-    int flushed = fclose(f->stream);
-    f->stream = NULL;
-    if (f->error) return f->error;
-    if (flushed != 0) return EIO;
-    if (f->temporary && fsync(f->fd) != 0) return errno;
-    int closed = close(f->fd);
-    f->fd = -1;
-    if (closed != 0) return errno;
-    if (!f->temporary) return 0;
-    if (rename(f->temporary, f->target) != 0) return errno;
-    gm_free(f->temporary);
-    f->temporary = NULL;
-    sync_folder(f->target);
-    return 0;
+    if (file->stream) {
+        int flushed = fclose(file->stream);
+        file->stream = NULL;
+        if (flushed != 0 && !file->error) file->error = EIO;
+    }
+    if (file->fd >= 0) {
+        if (!file->error && file->temporary && fsync(file->fd) != 0) file->error = errno;
+        if (close(file->fd) != 0 && !file->error) file->error = errno;
+        file->fd = -1;
+    }
+    return file->error;
+}
+
+gm_status gm_file_sync(gm_file *file, gm_error *err)
+{
+    int error = bring_to_disk(file);
+    return error ? cannot_write(file->path, error, err) : GM_OK;
 }
 
 gm_status gm_file_commit(gm_file **file, gm_error *err)
 {
-    int error = finish(*file);
-    gm_status status = error ? cannot_write((*file)->path, error, err) : GM_OK;
+    gm_file *f = *file;
+    gm_status status = gm_file_sync(f, err);
+    if (status == GM_OK && f->temporary) {
+        if (rename(f->temporary, f->target) == 0) {
+            gm_free(f->temporary);
+            f->temporary = NULL;
+            sync_folder(f->target);
+        } else {
+            status = cannot_write(f->path, errno, err);
+        }
+    }
     gm_file_discard(file);
     return status;
 }

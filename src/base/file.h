@@ -19,6 +19,10 @@ gm_status gm_file_create(const char *path, gm_file **file, gm_error *err);
  * writes need no check: commit finds them. */
 FILE *gm_file_stream(gm_file *file);
 
+/* Brings every byte to disk under the temporary name; nothing more can be written, the stream is
+ * closed. For writers of several files: sync all, then commit all. Status as for commit. */
+gm_status gm_file_sync(gm_file *file, gm_error *err);
+
 /* Makes the file appear under its name: flush, fsync, rename, fsync of the folder. On failure
  * (GM_ERR_IO, with the cause: "No space left on device") the temporary file is removed and an old
  * file under that name is untouched. Frees *file either way and sets it to NULL. */

@@ -1,9 +1,7 @@
 /* From a spec to a data set: open the source, decide which of its samples go where, read them one
  * by one, then settle classes, random labels and standardization. */
-#define _GNU_SOURCE /* uselocale */
 #include "data/dataset.h"
 
-#include <locale.h>
 #include <math.h>
 #include <string.h>
 
@@ -263,18 +261,16 @@ gm_status gm_data_load(const char *spec, const gm_data_options *options, gm_data
     *data = NULL;
     gm_status status = check_options(options, err);
     if (status != GM_OK) return status;
-    /* Numbers in specs and text files have a point in them, whatever the host's locale. */
-    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (!plain) return gm_fail(err, GM_ERR_MEMORY, "data: no memory for the C locale");
-    locale_t before = uselocale(plain);
+    gm_plain_locale locale;
+    status = gm_plain_locale_enter(&locale, err);
+    if (status != GM_OK) return status;
     gm_source source = {0};
     status = open_spec(spec, options->test, &source, err);
     if (status == GM_OK)
         status = load_source(&source, spec, options, data, err);
     else
         gm_source_close(&source);
-    uselocale(before);
-    freelocale(plain);
+    gm_plain_locale_leave(&locale);
     return status;
 }
 

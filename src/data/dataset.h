@@ -20,4 +20,14 @@ gm_status gm_dataset_standardize(gm_dataset *data, const gm_dataset *reference, 
  * value is NaN, infinite or beyond that precision, or features where there is none. */
 size_t gm_dataset_store(gm_dataset *data, size_t i, const double *row);
 
+/* The files that `output` names: "X.npy,Y.npy" (two) or "FILE.csv" (one, path[1] NULL), both freed
+ * by gm_free, also after a failure. GM_ERR_USAGE for anything else, and for the same name twice. */
+gm_status gm_dataset_paths(const char *output, char *path[2], gm_error *err);
+
+/* Writes the set as it is in memory, so that npy:X.npy,Y.npy or csv:FILE reads the same numbers
+ * again: X [n, shape...] in the set's precision and Y as i4 labels or f8 targets; or one line of
+ * numbers per sample with the label behind them (GM_ERR_USAGE where the set has targets). No file
+ * appears unless all could be written. */
+gm_status gm_dataset_write(const gm_dataset *data, const char *output, gm_error *err);
+
 #endif

@@ -33,3 +33,17 @@ gm_status gm_split_pair(const char *body, const char *form, char **first, char *
     *second = gm_strdup(comma + 1, err);
     return *first && *second ? GM_OK : GM_ERR_MEMORY;
 }
+
+gm_status gm_plain_locale_enter(gm_plain_locale *locale, gm_error *err)
+{
+    locale->plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (!locale->plain) return gm_fail(err, GM_ERR_MEMORY, "no memory for the C locale");
+    locale->before = uselocale(locale->plain);
+    return GM_OK;
+}
+
+void gm_plain_locale_leave(gm_plain_locale *locale)
+{
+    uselocale(locale->before);
+    freelocale(locale->plain);
+}

@@ -5,6 +5,7 @@
 #ifndef GM_DATA_SOURCE_H
 #define GM_DATA_SOURCE_H
 
+#include <locale.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -53,5 +54,14 @@ gm_status gm_source_set_features(gm_source *source, const char *file, gm_error *
  * ("idx:IMAGES,LABELS"), where there is not exactly one comma with text on both sides. */
 gm_status gm_split_pair(const char *body, const char *form, char **first, char **second,
                         gm_error *err);
+
+/* Numbers in specs and text files have a point in them, whatever the host's locale: between enter
+ * and leave this thread reads and prints numbers as C does. leave is due only where enter succeeded
+ * (GM_ERR_MEMORY). */
+typedef struct gm_plain_locale {
+    locale_t plain, before;
+} gm_plain_locale;
+gm_status gm_plain_locale_enter(gm_plain_locale *locale, gm_error *err);
+void gm_plain_locale_leave(gm_plain_locale *locale);
 
 #endif
