@@ -35,6 +35,24 @@ gm_status gm_cli_require(const gm_cli *cli, const char *name, gm_error *err)
                    cli->command->name, cli->command->name);
 }
 
+gm_status gm_cli_only(const gm_cli *cli, const char *name, const char *const *beside, gm_error *err)
+{
+    for (size_t i = 0; i < cli->entries; i++) {
+        const char *given = cli->entry[i].option.name;
+        if (!cli->entry[i].given || strcmp(given, name) == 0) continue;
+        const char *const *allowed = beside;
+        while (*allowed && strcmp(*allowed, given) != 0) {
+            allowed++;
+        }
+        if (!*allowed) {
+            return gm_fail(err, GM_ERR_USAGE,
+                           "--%s: found beside --%s, which takes its settings from the run file",
+                           given, name);
+        }
+    }
+    return GM_OK;
+}
+
 double gm_cli_seconds(const gm_cli *cli)
 {
     struct timespec t;

@@ -41,6 +41,8 @@ gm_status gm_option_natural(const gm_option *o, const char *text, void *target, 
 /* size_t >= 0 */
 gm_status gm_option_seed(const gm_option *o, const char *text, void *target, gm_error *err);
 /* uint64_t */
+gm_status gm_option_steps(const gm_option *o, const char *text, void *target, gm_error *err);
+/* uint64_t >= 1 */
 gm_status gm_option_positive(const gm_option *o, const char *text, void *target, gm_error *err);
 /* double > 0, finite */
 gm_status gm_option_nonnegative(const gm_option *o, const char *text, void *target, gm_error *err);
@@ -128,6 +130,9 @@ struct gm_cli {
 bool gm_cli_given(const gm_cli *cli, const char *name);
 /* GM_ERR_USAGE "--NAME is needed ..." unless it was given. */
 gm_status gm_cli_require(const gm_cli *cli, const char *name, gm_error *err);
+/* GM_ERR_USAGE where an option beside --NAME and those listed (ended by NULL) was given. */
+gm_status gm_cli_only(const gm_cli *cli, const char *name, const char *const *beside,
+                      gm_error *err);
 /* Seconds of wall clock since the start of the program. */
 double gm_cli_seconds(const gm_cli *cli);
 

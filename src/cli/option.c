@@ -67,6 +67,14 @@ gm_status gm_option_seed(const gm_option *o, const char *text, void *target, gm_
     return status;
 }
 
+gm_status gm_option_steps(const gm_option *o, const char *text, void *target, gm_error *err)
+{
+    unsigned long long value;
+    gm_status status = parse_whole(o, text, 1, &value, err);
+    if (status == GM_OK) *(uint64_t *)target = value;
+    return status;
+}
+
 /* A finite decimal number with nothing before or after it; *end points past it. */
 static bool scan_real(const char *text, double *value, const char **end)
 {

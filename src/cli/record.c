@@ -79,6 +79,9 @@ gm_status gm_record_settings_fill(const gm_cli *cli, const gm_session *session,
         status = add(settings, err, "seed", "%llu", (unsigned long long)session->seed);
     }
     if (status == GM_OK) status = add(settings, err, "threads", "%d", session->threads);
+    if (status == GM_OK && session->shared.memory) {
+        status = add(settings, err, "memory", "%zu", session->shared.memory);
+    }
     return status;
 }
 

@@ -55,17 +55,12 @@ static gm_status inherit_option(const gm_entry *entry, gm_session *session, gm_e
                    inner.message);
 }
 
-/* Fills every option that the user did not give with what the run recorded. An explicit --data is
- * another data set: the recorded subset, random labels and standardization belong to the old one
- * and are left out with it. */
-static gm_status inherit_options(const gm_cli *cli, gm_session *session, gm_error *err)
+/* Fills the options listed that the user did not give with what the run recorded. */
+static gm_status inherit_options(const gm_cli *cli, gm_session *session, size_t count,
+                                 const char *const *name, gm_error *err)
 {
-    static const char *const names[] = {"model", "test-data", "loss", "seed", "precision"};
-    static const char *const of_data[] = {"data", "subset", "random-labels", "standardize"};
-    enum { NAMES = sizeof names / sizeof *names, OF_DATA = sizeof of_data / sizeof *of_data };
-    bool new_data = gm_cli_given(cli, "data");
-    for (size_t i = 0; i < NAMES + (new_data ? 0 : OF_DATA); i++) {
-        const gm_entry *entry = gm_cli_entry(cli, i < NAMES ? names[i] : of_data[i - NAMES]);
+    for (size_t i = 0; i < count; i++) {
+        const gm_entry *entry = gm_cli_entry(cli, name[i]);
         if (!entry || entry->given) continue;
         gm_status status = inherit_option(entry, session, err);
         if (status != GM_OK) return status;
@@ -73,20 +68,36 @@ static gm_status inherit_options(const gm_cli *cli, gm_session *session, gm_erro
     return GM_OK;
 }
 
-static gm_status open_run(const gm_cli *cli, gm_session *session, gm_error *err)
+/* An explicit --data is another data set: the recorded subset, random labels and standardization
+ * belong to the old one and are left out with it. */
+static gm_status inherit(const gm_cli *cli, gm_session *session, bool reopen, gm_error *err)
+{
+    static const char *const always[] = {"model", "test-data", "loss", "seed", "precision"};
+    static const char *const of_data[] = {"data", "subset", "random-labels", "standardize"};
+    static const char *const of_rounding[] = {"threads", "memory"};
+    gm_status status = inherit_options(cli, session, 5, always, err);
+    if (status == GM_OK && !gm_cli_given(cli, "data")) {
+        status = inherit_options(cli, session, 4, of_data, err);
+    }
+    if (status == GM_OK && reopen) status = inherit_options(cli, session, 2, of_rounding, err);
+    return status;
+}
+
+static gm_status open_run(const gm_cli *cli, gm_session *session, bool reopen, gm_error *err)
 {
     const char *params = session->shared.params;
-    if (!params || !names_run(params)) return GM_OK;
+    if (!params || (!reopen && !names_run(params))) return GM_OK;
     char *path = NULL;
-    gm_status status = gm_run_split(params, &path, &session->step, err);
+    gm_status status = GM_OK;
+    if (!reopen) status = gm_run_split(params, &path, &session->step, err);
     if (status != GM_OK) return status;
     session->run_step = session->step != GM_RUN_LAST;
-    status = gm_run_open(path, GM_RUN_READ, &session->run, err);
+    status = gm_run_open(reopen ? params : path, GM_RUN_READ, &session->run, err);
     gm_run_free(path);
     if (status != GM_OK) return status;
     status = gm_run_settings(session->run, &session->recorded, &session->recordings, err);
     if (status != GM_OK) return status;
-    return inherit_options(cli, session, err);
+    return inherit(cli, session, reopen, err);
 }
 
 /* ---- model, precision, threads ---- */
@@ -229,10 +240,9 @@ static gm_status create_problems(gm_session *session, gm_error *err)
     return status;
 }
 
-gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err)
+static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_error *err)
 {
-    *session = (gm_session){.shared = cli->shared, .step = GM_RUN_NO_STEP};
-    gm_status status = open_run(cli, session, err);
+    gm_status status = open_run(cli, session, reopen, err);
     if (status == GM_OK) status = open_net(cli, session, err);
     if (status != GM_OK) return status;
     session->seed = session->shared.seed;
@@ -244,6 +254,19 @@ gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err)
     if (status == GM_OK) status = squared_targets(session, err);
     if (status == GM_OK) status = create_problems(session, err);
     return status;
+}
+
+gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err)
+{
+    *session = (gm_session){.shared = cli->shared, .step = GM_RUN_NO_STEP};
+    return open_session(cli, session, false, err);
+}
+
+gm_status gm_session_reopen(gm_cli *cli, const char *path, gm_session *session, gm_error *err)
+{
+    *session = (gm_session){.shared = cli->shared, .step = GM_RUN_LAST};
+    session->shared.params = path;
+    return open_session(cli, session, true, err);
 }
 
 gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err)

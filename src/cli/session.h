@@ -43,6 +43,9 @@ typedef struct gm_session {
  * left.
  */
 gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err);
+/* The same for the run file at path, whose threads and memory are taken over too where not given:
+ * rounding depends on them, and the training is to go on as it was. */
+gm_status gm_session_reopen(gm_cli *cli, const char *path, gm_session *session, gm_error *err);
 /* The same for commands that take no model: threads and data (in f64). */
 gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err);
 void gm_session_close(gm_session *session);

@@ -1,0 +1,277 @@
+/* gradiometer train: stochastic gradient descent, recorded in a run file and resumable. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "base/progress.h"
+#include "cli/document.h"
+#include "cli/interrupt.h"
+#include "cli/record.h"
+#include "cli/session.h"
+#include "gradiometer/run.h"
+#include "gradiometer/sgd.h"
+
+typedef struct train_settings {
+    gm_train_options train; /* seed and replacement come from the shared options */
+    const char *resume;
+} train_settings;
+
+/* As gm_train_options_default; a test compares them. */
+static const train_settings train_defaults = {.train = {.steps = 1000, .batch = 64, .step = 0.1}};
+
+/* Steps and file counters are SQLite integers. */
+#define MOST_STEPS (INT64_MAX - 1)
+#define AT(field)  offsetof(train_settings, field)
+
+static const gm_option train_options[] = {
+    {"steps", 0, "T", "Number of steps. Default: 1000.", gm_option_steps, AT(train.steps), NULL,
+     MOST_STEPS},
+    {"batch", 0, "M", "Samples in a mini-batch. Default: 64.", gm_option_count, AT(train.batch),
+     NULL, 0},
+    {"step", 0, "ETA", "Step size, fixed. Default: 0.1.", gm_option_positive, AT(train.step), NULL,
+     0},
+    {"momentum", 0, "B", "Momentum, from 0 to below 1. Default: 0.", gm_option_fraction,
+     AT(train.momentum), NULL, 0},
+    {"nesterov", 0, NULL, "Nesterov's form of the momentum.", gm_option_flag, AT(train.nesterov),
+     NULL, 0},
+    {"weight-decay", 0, "W",
+     "Add W times the parameters to each gradient; the loss that is reported never includes it. "
+     "Default: 0.",
+     gm_option_nonnegative, AT(train.weight_decay), NULL, 0},
+    {"checkpoint-every", 0, "N",
+     "Save the latest state at least every N steps. Default: so often that saving costs at most "
+     "5 % of the time.",
+     gm_option_steps, AT(train.checkpoint_every), NULL, MOST_STEPS},
+    {"keep-every", 0, "N",
+     "Keep the parameters of every N-th step in the history. Default: the start, and ten steps "
+     "spaced evenly on a logarithmic scale, the last of them T.",
+     gm_option_steps, AT(train.keep_every), NULL, MOST_STEPS},
+    {"resume", 0, "RUN.gmr",
+     "Continue the training in this run file where it stopped, to the same numbers as if it had "
+     "never stopped. All settings come from the file; only --threads, --json, -v and -q may stand "
+     "beside it.",
+     gm_option_text, AT(resume), NULL, 0},
+    {0}};
+
+/* ---- progress ---- */
+
+typedef struct watcher {
+    gm_progress progress;
+    bool started, quiet;
+} watcher;
+
+static bool asked_to_stop(void *context)
+{
+    (void)context;
+    return gm_interrupt_requested(NULL);
+}
+
+static void show_progress(void *context, uint64_t t, uint64_t steps, double batch_loss)
+{
+    watcher *w = context;
+    if (!w->started) {
+        gm_progress_start(&w->progress, "train", "steps", (size_t)t - 1, (size_t)steps, w->quiet);
+        w->started = true;
+    }
+    char text[64];
+    snprintf(text, sizeof text, "batch loss %.4g", batch_loss);
+    gm_progress_update(&w->progress, (size_t)t, text);
+}
+
+/* ---- results ---- */
+
+static json_t *options_value(const gm_train_options *o)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "steps", json_integer((json_int_t)o->steps));
+    json_object_set_new(object, "batch", json_integer((json_int_t)o->batch));
+    json_object_set_new(object, "step", json_real(o->step));
+    json_object_set_new(object, "momentum", json_real(o->momentum));
+    json_object_set_new(object, "nesterov", json_boolean(o->nesterov));
+    json_object_set_new(object, "weight_decay", json_real(o->weight_decay));
+    json_object_set_new(object, "replacement", json_string(gm_replacement_name(o->replacement)));
+    return object;
+}
+
+static gm_status print_json(gm_cli *cli, const gm_session *session, const gm_train_options *options,
+                            const char *path, const gm_train_result *r, gm_error *err)
+{
+    json_t *document = gm_document_create(cli, session, err);
+    if (!document) return GM_ERR_MEMORY;
+    json_object_set_new(document, "train", options_value(options));
+    json_object_set_new(document, "run", path ? json_string(path) : json_null());
+    json_object_set_new(document, "outcome", json_string(gm_train_outcome_name(r->outcome)));
+    json_object_set_new(document, "message", json_string(r->message));
+    json_object_set_new(document, "first_step", json_integer((json_int_t)r->first_step));
+    json_object_set_new(document, "error_rate", gm_json_number(cli, "error_rate", r->error_rate));
+    json_object_set_new(document, "distance", gm_json_number(cli, "distance", r->distance));
+    bool test = session->test != NULL;
+    json_object_set_new(document, "test_data",
+                        test ? json_string(session->test->name) : json_null());
+    json_object_set_new(document, "test_loss",
+                        test ? gm_json_number(cli, "test_loss", r->test_loss) : json_null());
+    json_object_set_new(document, "test_error_rate",
+                        test ? gm_json_number(cli, "test_error_rate", r->test_error_rate)
+                             : json_null());
+    return gm_document_print(cli, document, err);
+}
+
+static void print_text(const gm_session *session, const gm_train_options *o, const char *path,
+                       const gm_train_result *r)
+{
+    gm_document_describe(session);
+    printf("SGD        batches of %zu (replacement %s), step %g", o->batch,
+           gm_replacement_name(o->replacement), o->step);
+    if (o->momentum > 0) printf(", %smomentum %g", o->nesterov ? "Nesterov " : "", o->momentum);
+    if (o->weight_decay > 0) printf(", weight decay %g (not in f)", o->weight_decay);
+    printf("\ntraining   error %.4g %%, distance from the start %.6g\n", 100 * r->error_rate,
+           r->distance);
+    if (session->test) {
+        printf("test       %s, n = %zu: loss %.6g, error %.4g %%\n", session->test->name,
+               session->test->n, r->test_loss, 100 * r->test_error_rate);
+    }
+    if (path) printf("run file   %s\n", path);
+    uint64_t done = r->step - r->first_step;
+    printf("%s", r->message);
+    if (done && r->seconds > 0) {
+        printf(": %.3g s, %.4g steps/s", r->seconds, (double)done / r->seconds);
+        if (r->saves) printf(", %.2g %% of it saving", 100 * r->save_seconds / r->seconds);
+    }
+    putchar('\n');
+}
+
+/* Prints what the training came to; an interrupted or diverged one ends in a failure status. */
+static gm_status deliver(gm_cli *cli, gm_session *session, const gm_train_options *options,
+                         const char *path, const gm_train_result *r, gm_error *err)
+{
+    if (*r->note) gm_cli_note(cli, "%s", r->note);
+    session->measured = true;
+    session->loss = r->loss;
+    session->gradient_norm = r->gradient_norm;
+    session->step = (int64_t)r->step;
+    gm_free(session->point);
+    session->point = gm_format(err, "step %" PRIu64 " of the training", r->step);
+    if (!session->point) return GM_ERR_MEMORY;
+
+    gm_status status = GM_OK;
+    if (cli->shared.json) {
+        status = print_json(cli, session, options, path, r, err);
+    } else {
+        print_text(session, options, path, r);
+    }
+    if (status != GM_OK || r->outcome == GM_TRAIN_FINISHED) return status;
+    return gm_fail(err, r->outcome == GM_TRAIN_INTERRUPTED ? GM_ERR_INTERRUPTED : GM_ERR_NUMERIC,
+                   "%s", r->message);
+}
+
+/* ---- run ---- */
+
+static gm_status create_run(const gm_cli *cli, const gm_session *session, gm_run **run,
+                            gm_error *err)
+{
+    const char *path = cli->shared.output;
+    if (!path) return GM_OK;
+    gm_record_settings settings;
+    gm_status status = gm_record_settings_fill(cli, session, &settings, err);
+    if (status == GM_OK) {
+        status = gm_run_create(path, false, settings.item, settings.count, run, err);
+    }
+    gm_record_settings_free(&settings);
+    return status;
+}
+
+static gm_status check_output(const gm_cli *cli, gm_error *err)
+{
+    const char *path = cli->shared.output;
+    if (!path) return GM_OK;
+    if (access(path, F_OK) == 0) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--output: %s exists already; remove it, or continue it with --resume",
+                       path);
+    }
+    return gm_cli_check_writable("output", path, err);
+}
+
+static gm_status start(gm_cli *cli, gm_session *session, gm_train_options *options,
+                       const gm_train_hooks *hooks, gm_train_result *result, gm_error *err)
+{
+    gm_run *run = NULL;
+    gm_status status = check_output(cli, err);
+    if (status == GM_OK) status = gm_session_open(cli, session, err);
+    if (status != GM_OK) return status;
+    options->seed = session->seed;
+    options->replacement = cli->shared.replacement;
+    status = gm_train_options_check(options, session->data->n, err);
+    if (status == GM_OK) status = create_run(cli, session, &run, err);
+    if (status == GM_OK) {
+        if (!run) gm_cli_note(cli, "no run file is written; -o RUN.gmr records one");
+        gm_cli_begin(cli);
+        gm_interrupt_install();
+        status = gm_train(session->problem, session->test_problem, options, hooks, run,
+                          session->theta, result, err);
+    }
+    gm_run_close(run);
+    return status;
+}
+
+static gm_status resume(gm_cli *cli, const char *path, gm_session *session,
+                        gm_train_options *options, const gm_train_hooks *hooks,
+                        gm_train_result *result, gm_error *err)
+{
+    static const char *const beside[] = {"threads", "json", "verbose", "quiet", NULL};
+    gm_run *run = NULL;
+    gm_status status = gm_cli_only(cli, "resume", beside, err);
+    if (status == GM_OK) status = gm_session_reopen(cli, path, session, err);
+    if (status == GM_OK) status = gm_run_open(path, GM_RUN_WRITE, &run, err);
+    if (status == GM_OK) status = gm_train_options_load(run, options, err);
+    if (status == GM_OK) {
+        gm_cli_begin(cli);
+        gm_interrupt_install();
+        status = gm_train_resume(session->problem, session->test_problem, hooks, run,
+                                 session->theta, result, err);
+    }
+    gm_run_close(run);
+    return status;
+}
+
+static gm_status run_train(gm_cli *cli, gm_error *err)
+{
+    const train_settings *set = cli->settings;
+    gm_train_options options = set->train;
+    gm_session session = {0};
+    gm_train_result result;
+    watcher watch = {.quiet = cli->shared.quiet};
+    gm_train_hooks hooks = {.context = &watch, .stop = asked_to_stop, .progress = show_progress};
+    gm_status status = set->resume
+                           ? resume(cli, set->resume, &session, &options, &hooks, &result, err)
+                           : start(cli, &session, &options, &hooks, &result, err);
+    if (watch.started) gm_progress_finish(&watch.progress);
+    if (status == GM_OK) {
+        const char *path = set->resume ? set->resume : cli->shared.output;
+        status = deliver(cli, &session, &options, path, &result, err);
+    }
+    gm_session_close(&session);
+    return status;
+}
+
+const gm_command gm_command_train = {
+    .name = "train",
+    .summary = "train with SGD and record the run",
+    .usage = "--model SPEC --data SPEC -o RUN.gmr [OPTION]...\n"
+             "       gradiometer train --resume RUN.gmr",
+    .description =
+        "Trains a net with stochastic gradient descent at a fixed step size and records settings, "
+        "metrics and parameters in a run file, from which the other commands take them.\n\n"
+        "The run file may be read while it is written. Ctrl-C ends the training after the current "
+        "step and saves; that, or a kill at any moment, is continued with --resume.",
+    .examples =
+        "  gradiometer train --model mlp:50-30-10 --data gauss:n=100 --batch 5 --steps 20000 "
+        "-o run.gmr\n"
+        "  gradiometer train --resume run.gmr\n",
+    .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TEST | GM_TAKES_BATCH | GM_TAKES_OUTPUT,
+    .options = train_options,
+    .settings_size = sizeof(train_settings),
+    .defaults = &train_defaults,
+    .run = run_train,
+};
