@@ -1,12 +1,8 @@
 /* Subspaces with angles known by construction, spectra known in closed form. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "support.h"
 
-#include <cmocka.h>
+#include <math.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "gradiometer/random.h"
@@ -366,7 +362,7 @@ static void outliers_stand_off_the_bulk(void **state)
     close_to(gap, 1 / 0.9, 1e-13);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(angles_from_tiny_to_right),
@@ -381,5 +377,5 @@ int main(void)
         cmocka_unit_test(summary_of_a_known_spectrum),
         cmocka_unit_test(outliers_stand_off_the_bulk),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "spectrum");
 }

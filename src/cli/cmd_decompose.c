@@ -1,0 +1,340 @@
+/* gradiometer decompose: the Hessian against the second moment of stochastic gradients. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/progress.h"
+#include "cli/decompose.h"
+#include "cli/document.h"
+#include "cli/interrupt.h"
+#include "cli/record.h"
+
+typedef struct settings {
+    size_t k;
+    bool by_magnitude;
+    double cut;
+    bool gn_residual;
+    size_t batch; /* 0: that of the run in --params, else 1 */
+} settings;
+
+static const settings defaults = {.k = 15, .cut = 1e-3};
+
+static const gm_option options[] = {
+    {"k", 'k', "K",
+     "How many leading eigenvectors to compare (default 15; overlaps stop at the smaller rank).",
+     gm_option_count, offsetof(settings, k), NULL, 0},
+    {"by-magnitude", 0, NULL,
+     "Leading means largest absolute eigenvalue; default: largest eigenvalue.", gm_option_flag,
+     offsetof(settings, by_magnitude), NULL, 0},
+    {"cut", 0, "C",
+     "Eigenvalues below -C times the largest absolute one count as negative (default 1e-3).",
+     gm_option_fraction, offsetof(settings, cut), NULL, 0},
+    {"gn-residual", 0, NULL, "Take the residual of Gauss-Newton, R = H - G, along.", gm_option_flag,
+     offsetof(settings, gn_residual), NULL, 0},
+    {"batch", 0, "M",
+     "Batch size of the stochastic gradients whose share in the leading directions is computed "
+     "(default: that of the run, else 1).",
+     gm_option_count, offsetof(settings, batch), NULL, 0},
+    {0}};
+
+/* ---- the points ---- */
+
+typedef struct points {
+    gm_cli *cli;
+    gm_session *session;
+    int64_t *step; /* [count] checkpoints of the run; NULL: the session's own point */
+    size_t count;
+    gm_progress progress;
+} points;
+
+/* "run.gmr@all" becomes "run.gmr" in *path (the caller's); NULL where params names no "@all". */
+static gm_status strip_all(const char *params, char **path, gm_error *err)
+{
+    static const char all[] = "@all";
+    size_t length = params ? strlen(params) : 0, tail = sizeof all - 1;
+    *path = NULL;
+    if (length <= tail || strcmp(params + length - tail, all) != 0) return GM_OK;
+    *path = gm_strdup(params, err);
+    if (!*path) return GM_ERR_MEMORY;
+    (*path)[length - tail] = 0;
+    return GM_OK;
+}
+
+static gm_status find_points(points *p, bool all, gm_error *err)
+{
+    gm_session *session = p->session;
+    p->count = 1;
+    if (!all) return GM_OK;
+    if (!session->run) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--params: found '%s@all', expected a run file before @all",
+                       session->shared.params);
+    }
+    gm_status status = gm_run_checkpoints(session->run, &p->step, &p->count, err);
+    if (status != GM_OK || p->count == 0) return status;
+    char *point = gm_format(err, "%s, %zu checkpoints from step %lld to %lld; f at the last one",
+                            gm_run_path(session->run), p->count, (long long)p->step[0],
+                            (long long)p->step[p->count - 1]);
+    if (!point) return GM_ERR_MEMORY;
+    gm_free(session->point);
+    session->point = point;
+    session->step = p->step[p->count - 1];
+    return GM_OK;
+}
+
+static gm_status point_at(void *self, size_t index, int64_t *step, double *theta, gm_error *err)
+{
+    points *p = self;
+    size_t size = gm_problem_parameters(p->session->problem), found = 0;
+    if (gm_interrupt_requested(NULL)) {
+        return gm_fail(err, GM_ERR_INTERRUPTED,
+                       "interrupted after %zu of %zu points; --params RUN@STEP does a single one",
+                       index, p->count);
+    }
+    if (!p->step) {
+        *step = p->session->step;
+        memcpy(theta, p->session->theta, size * sizeof *theta);
+        return GM_OK;
+    }
+    double *stored = NULL;
+    gm_status status =
+        gm_run_parameters(p->session->run, p->step[index], &stored, &found, step, err);
+    if (status != GM_OK) return status;
+    if (found == size) {
+        memcpy(theta, stored, size * sizeof *theta);
+    } else {
+        status = gm_fail(err, GM_ERR_INPUT, "%s: step %lld holds %zu parameters, expected %zu",
+                         gm_run_path(p->session->run), (long long)p->step[index], found, size);
+    }
+    gm_run_free(stored);
+    return status;
+}
+
+static gm_status point_done(void *self, size_t index, const gm_decomposition *point, gm_error *err)
+{
+    (void)point, (void)err;
+    points *p = self;
+    gm_progress_update(&p->progress, index + 1, NULL);
+    return GM_OK;
+}
+
+/* ---- options ---- */
+
+static const char *recorded(const gm_session *session, const char *key)
+{
+    for (size_t i = 0; i < session->recordings; i++) {
+        if (strcmp(session->recorded[i].key, key) == 0) return session->recorded[i].value;
+    }
+    return NULL;
+}
+
+/* Batch and replacement as given, else as the run was trained with, else single samples. */
+static void choose_batch(gm_cli *cli, const gm_session *session, gm_decompose_options *o)
+{
+    const settings *given = cli->settings;
+    const char *batch = recorded(session, "batch"), *drawn = recorded(session, "replacement");
+    unsigned long long trained = batch ? strtoull(batch, NULL, 10) : 0;
+    gm_replacement replacement = cli->shared.replacement;
+    if (drawn && !gm_cli_given(cli, "replacement")) gm_replacement_parse(drawn, &replacement);
+    o->batch = given->batch ? given->batch : trained ? (size_t)trained : 1;
+    o->without_replacement = replacement != GM_REPLACEMENT_YES;
+}
+
+static void resolve_options(gm_cli *cli, const gm_session *session, gm_decompose_options *o)
+{
+    const settings *given = cli->settings;
+    gm_decompose_options_default(o);
+    o->k = given->k;
+    o->by_magnitude = given->by_magnitude;
+    o->cut = given->cut;
+    o->gn_residual = given->gn_residual;
+    o->layer = session->layer;
+    o->each_layer = session->each_layer;
+    o->seed = session->seed;
+    o->memory = gm_session_memory(session);
+    choose_batch(cli, session, o);
+    if (o->k > gm_net_parameters(session->net)) {
+        gm_cli_note(cli, "k = %zu exceeds the number of parameters, which is taken instead", o->k);
+    }
+}
+
+/* ---- run file ---- */
+
+enum { ARRAYS = 9 };
+
+/* One array over all points: rows of `row` numbers each, as copied by `copy`. */
+static double *stack(const gm_decompose_results *results, size_t row, const char *what,
+                     gm_error *err)
+{
+    size_t total;
+    if (!gm_mul_size(results->count, row, &total)) total = SIZE_MAX;
+    return gm_alloc(total, sizeof(double), what, err);
+}
+
+/* Fills the stacked arrays: steps [T], eigenvalues [T, p] of the five operators, leading vectors
+ * [T, k, p] of H and M (zeros beyond the rank), cosines [T, k] (likewise). */
+static gm_status collect_arrays(const gm_decompose_results *results, gm_run_array array[ARRAYS],
+                                double *data[ARRAYS], gm_error *err)
+{
+    static const struct {
+        const char *name;
+        gm_curvature kind;
+        enum { STEPS, EIGENVALUES, VECTORS, COSINES } what;
+    } plan[ARRAYS] = {{"steps", 0, STEPS},
+                      {"hessian/eigenvalues", GM_HESSIAN, EIGENVALUES},
+                      {"moment/eigenvalues", GM_MOMENT, EIGENVALUES},
+                      {"covariance/eigenvalues", GM_COVARIANCE, EIGENVALUES},
+                      {"residual/eigenvalues", GM_RESIDUAL, EIGENVALUES},
+                      {"ggn/eigenvalues", GM_GGN, EIGENVALUES},
+                      {"hessian/vectors", GM_HESSIAN, VECTORS},
+                      {"moment/vectors", GM_MOMENT, VECTORS},
+                      {"cosines", 0, COSINES}};
+    size_t p = results->point[0].block.size, k = results->point[0].block.k;
+    size_t count = results->count;
+    for (size_t i = 0; i < ARRAYS; i++) {
+        static const int ranks[] = {[STEPS] = 1, [EIGENVALUES] = 2, [VECTORS] = 3, [COSINES] = 2};
+        const size_t rows[] = {[STEPS] = 1, [EIGENVALUES] = p, [VECTORS] = k * p, [COSINES] = k};
+        size_t row = rows[plan[i].what];
+        data[i] = stack(results, row, plan[i].name, err);
+        if (!data[i]) return GM_ERR_MEMORY;
+        array[i] = (gm_run_array){
+            .name = plan[i].name, .dtype = GM_F64, .rank = ranks[plan[i].what], .data = data[i]};
+        array[i].dim[0] = count;
+        array[i].dim[1] = plan[i].what == EIGENVALUES ? p : k;
+        array[i].dim[2] = p;
+        for (size_t t = 0; t < count; t++) {
+            const gm_decomposition *point = &results->point[t];
+            const gm_operator_survey *op = &point->block.op[plan[i].kind];
+            double *out = data[i] + t * row;
+            size_t leads = op->count < k ? op->count : k;
+            switch (plan[i].what) {
+            case STEPS:
+                *out = (double)point->step;
+                break;
+            case EIGENVALUES:
+                memcpy(out, op->value, p * sizeof *out);
+                break;
+            case VECTORS:
+                memcpy(out, op->lead_vector, leads * p * sizeof *out);
+                break;
+            case COSINES:
+                memcpy(out, point->block.cosine, point->block.angles * sizeof *out);
+            }
+        }
+    }
+    return GM_OK;
+}
+
+static gm_status record(gm_cli *cli, const gm_session *session, const gm_decompose_results *results,
+                        json_t *document, gm_error *err)
+{
+    if (!cli->shared.output) return GM_OK;
+    gm_run_array array[ARRAYS] = {0};
+    double *data[ARRAYS] = {0};
+    gm_status status = collect_arrays(results, array, data, err);
+    if (status == GM_OK) {
+        /* A layer's block stands beside the whole net's result, it does not replace it. */
+        bool whole = results->options->layer == GM_ALL_LAYERS;
+        const char *key = whole ? "" : results->point[0].block.name;
+        status = gm_record_result(cli, session, key, document, array, ARRAYS, err);
+    }
+    for (size_t i = 0; i < ARRAYS; i++) {
+        gm_free(data[i]);
+    }
+    return status;
+}
+
+/* ---- the command ---- */
+
+static gm_status deliver(gm_cli *cli, const gm_session *session,
+                         const gm_decompose_results *results, gm_error *err)
+{
+    gm_status status = GM_OK;
+    json_t *document = NULL;
+    if (cli->shared.json || cli->shared.output) {
+        document = gm_decompose_document(cli, session, results, err);
+        if (!document) return GM_ERR_MEMORY;
+        status = record(cli, session, results, document, err);
+    }
+    if (status == GM_OK && cli->shared.json) return gm_document_print(cli, document, err);
+    if (status == GM_OK) gm_decompose_print(cli, session, results);
+    json_decref(document);
+    return status;
+}
+
+static gm_status measure(gm_cli *cli, gm_session *session, points *p, const gm_decompose_options *o,
+                         gm_error *err)
+{
+    gm_decompose_results results = {.options = o, .count = p->count, .trajectory = p->step != NULL};
+    gm_decomposition *point = gm_alloc(p->count, sizeof *point, "points", err);
+    if (!point) return GM_ERR_MEMORY;
+    results.point = point;
+    gm_decompose_points source = {.count = p->count, .self = p, .at = point_at, .done = point_done};
+    gm_progress_start(&p->progress, "decompose", "points", 0, p->count, cli->shared.quiet);
+    gm_status status = gm_decompose_run(session->problem, &source, o, point, err);
+    gm_progress_finish(&p->progress);
+    if (status == GM_OK) {
+        const gm_decomposition *last = &point[p->count - 1];
+        session->measured = true;
+        session->loss = last->loss;
+        session->gradient_norm = last->gradient_norm;
+        status = gm_decompose_findings(p->count, point, o->seed, results.finding, err);
+    }
+    if (status == GM_OK) status = deliver(cli, session, &results, err);
+    for (size_t i = 0; i < p->count; i++) {
+        gm_decomposition_free(&point[i]);
+    }
+    gm_free(point);
+    return status;
+}
+
+static gm_status run(gm_cli *cli, gm_error *err)
+{
+    gm_session session = {0};
+    gm_decompose_options o;
+    points p = {.cli = cli, .session = &session};
+    char *path = NULL;
+    gm_status status = strip_all(cli->shared.params, &path, err);
+    if (status != GM_OK) return status;
+    if (path) cli->shared.params = path;
+    status = gm_session_open(cli, &session, err);
+    if (status == GM_OK) status = find_points(&p, path != NULL, err);
+    if (status != GM_OK) goto done;
+    resolve_options(cli, &session, &o);
+    status = gm_decompose_check(session.problem, &o, err);
+    if (status == GM_OK) status = gm_record_check(cli, err);
+    if (status != GM_OK) goto done;
+    gm_cli_begin(cli);
+    status = measure(cli, &session, &p, &o, err);
+done:
+    gm_run_free(p.step);
+    gm_session_close(&session);
+    gm_free(path);
+    return status;
+}
+
+const gm_command gm_command_decompose = {
+    .name = "decompose",
+    .summary = "the Hessian against the second moment of stochastic gradients",
+    .usage = "--model SPEC --data SPEC [OPTION]...",
+    .description =
+        "Takes the Hessian H of the loss apart into the second moment M of the stochastic "
+        "gradients and the residual H_p, H = M - H_p, and measures how they lie to each other: all "
+        "eigenvalues of H, M, their covariance, H_p and the Gauss-Newton matrix G, overlaps and "
+        "principal angles of their leading eigenspaces against those of random subspaces, and the "
+        "share of the gradient in them.\n\n"
+        "With --params run.gmr@all it does so at every checkpoint of a training run, and says "
+        "whether two findings hold in it: that H_p stays significant after convergence and is "
+        "close to -H, and that the top directions of H and M are well aligned.\n\n"
+        "All methods are dense: memory grows as the square of the number of parameters. --layer "
+        "takes one layer's diagonal block in place of the net, --layers each takes all of them "
+        "along.",
+    .examples = "  gradiometer decompose --model mlp:50-30-10 --data gauss:n=100\n"
+                "  gradiometer decompose --params run.gmr@all -o run.gmr\n"
+                "  gradiometer decompose --params run.gmr@1000 --layers each --json\n",
+    .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_BATCH | GM_TAKES_LAYER | GM_TAKES_OUTPUT,
+    .options = options,
+    .settings_size = sizeof(settings),
+    .defaults = &defaults,
+    .run = run};

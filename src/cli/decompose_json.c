@@ -1,0 +1,216 @@
+#include "cli/decompose.h"
+
+#include "base/memory.h"
+#include "cli/document.h"
+
+static json_t *integer(size_t value)
+{
+    return json_integer((json_int_t)value);
+}
+
+/* ---- one operator ---- */
+
+static json_t *operator_value(gm_cli *cli, gm_curvature kind, const gm_operator_survey *survey)
+{
+    const gm_spectral_summary *s = &survey->summary;
+    const char *name = gm_curvature_name(kind);
+    json_t *value = json_object();
+    json_object_set_new(value, "method", json_string(survey->gram ? "gram" : "dense"));
+    json_object_set_new(value, "eigenvalues", gm_json_numbers(cli, name, s->size, survey->value));
+    json_object_set_new(value, "trace", gm_json_number(cli, "trace", s->trace));
+    json_object_set_new(value, "frobenius", gm_json_number(cli, "frobenius", s->frobenius));
+    json_object_set_new(value, "negative", integer(s->below));
+    json_object_set_new(value, "above", integer(s->above));
+    json_object_set_new(value, "cut", json_real(s->cut));
+    json_object_set_new(value, "cut_scale", json_real(s->scale));
+    json_object_set_new(value, "max", json_real(s->max));
+    json_object_set_new(value, "min", json_real(s->min));
+    json_object_set_new(value, "rank", integer(s->rank));
+    json_object_set_new(value, "rank_floor", json_real(s->floor));
+    json_object_set_new(value, "effective_rank", json_real(s->effective_rank));
+    json_object_set_new(value, "outliers", integer(s->outliers));
+    json_object_set_new(value, "outlier_gap", json_real(s->gap));
+    json_t *leading = json_object();
+    json_object_set_new(leading, "eigenvalues",
+                        gm_json_numbers(cli, name, survey->count, survey->lead_value));
+    json_object_set_new(leading, "residuals",
+                        gm_json_numbers(cli, name, survey->count, survey->residual));
+    json_object_set_new(value, "leading", leading);
+    return value;
+}
+
+static json_t *operators_value(gm_cli *cli, const gm_block_survey *block)
+{
+    json_t *value = json_object();
+    for (int kind = 0; kind < GM_CURVATURES; kind++) {
+        if (!block->op[kind].measured) continue;
+        json_object_set_new(value, gm_curvature_name((gm_curvature)kind),
+                            operator_value(cli, (gm_curvature)kind, &block->op[kind]));
+    }
+    return value;
+}
+
+/* ---- overlaps ---- */
+
+static json_t *overlap_value(const gm_overlap_survey *overlap)
+{
+    json_t *value = json_object(), *k = json_array(), *values = json_array();
+    json_t *random = json_array(), *resolved = json_array();
+    for (size_t j = 0; j < overlap->k; j++) {
+        json_array_append_new(k, integer(j + 1));
+        json_array_append_new(values, json_real(overlap->value[j]));
+        json_array_append_new(random, json_real((double)(j + 1) / (double)overlap->size));
+        json_array_append_new(resolved, json_boolean(overlap->resolved[j]));
+    }
+    json_object_set_new(value, "a", json_string(overlap->a));
+    json_object_set_new(value, "b", json_string(overlap->b));
+    json_object_set_new(value, "k", k);
+    json_object_set_new(value, "value", values);
+    json_object_set_new(value, "random", random);
+    json_object_set_new(value, "resolved", resolved);
+    return value;
+}
+
+static json_t *overlaps_value(const gm_block_survey *block, const gm_decompose_options *options)
+{
+    json_t *value = json_object(), *pairs = json_array();
+    for (int i = 0; i < GM_SURVEY_PAIRS; i++) {
+        json_array_append_new(pairs, overlap_value(&block->pair[i]));
+    }
+    json_object_set_new(value, "order", json_string(options->by_magnitude ? "magnitude" : "value"));
+    json_object_set_new(value, "pairs", pairs);
+    return value;
+}
+
+/* ---- one block ---- */
+
+static json_t *products_value(gm_cli *cli, const gm_block_survey *block)
+{
+    json_t *rows = json_array();
+    for (size_t j = 0; j < block->angles; j++) {
+        json_array_append_new(rows, gm_json_numbers(cli, "vector_products", block->angles,
+                                                    block->product + j * block->angles));
+    }
+    return rows;
+}
+
+static json_t *stochastic_share_value(gm_cli *cli, const gm_block_survey *block,
+                                      const gm_decompose_options *options)
+{
+    json_t *value = json_object();
+    json_object_set_new(value, "value",
+                        gm_json_number(cli, "stochastic_gradient_share (no gradient there)",
+                                       block->stochastic_share));
+    json_object_set_new(value, "batch", integer(options->batch));
+    json_object_set_new(value, "replacement", json_boolean(!options->without_replacement));
+    return value;
+}
+
+/* Adds the measurements of a block to an object that may have other keys. */
+static void set_block(gm_cli *cli, const gm_block_survey *block,
+                      const gm_decompose_options *options, json_t *value)
+{
+    json_object_set_new(value, "size", integer(block->size));
+    json_object_set_new(value, "k", integer(block->k));
+    json_object_set_new(value, "operators", operators_value(cli, block));
+    json_object_set_new(value, "overlap", overlaps_value(block, options));
+    json_object_set_new(value, "principal_angles",
+                        gm_json_numbers(cli, "principal_angles", block->angles, block->angle));
+    json_object_set_new(value, "cosines",
+                        gm_json_numbers(cli, "cosines", block->angles, block->cosine));
+    json_object_set_new(value, "vector_products", products_value(cli, block));
+    if (!block->shares) gm_cli_note(cli, "gradient_share is undefined where the gradient vanishes");
+    json_object_set_new(value, "gradient_share",
+                        block->shares ? json_real(block->share[block->shares - 1]) : json_null());
+    json_object_set_new(value, "gradient_shares",
+                        gm_json_numbers(cli, "gradient_shares", block->shares, block->share));
+    json_object_set_new(value, "stochastic_gradient_share",
+                        stochastic_share_value(cli, block, options));
+    json_object_set_new(value, "decomposition_error",
+                        gm_json_number(cli, "decomposition_error", block->decomposition_error));
+    json_object_set_new(value, "residual_plus_hessian",
+                        gm_json_number(cli, "residual_plus_hessian (H is zero there)",
+                                       block->residual_plus_hessian));
+    json_object_set_new(value, "moment_trace_share",
+                        gm_json_number(cli, "moment_trace_share", block->moment_share));
+    json_t *past = json_object();
+    bool first = !block->first.value;
+    json_object_set_new(past, "previous", first ? json_null() : overlap_value(&block->previous));
+    json_object_set_new(past, "first", first ? json_null() : overlap_value(&block->first));
+    json_object_set_new(value, "past", past);
+}
+
+static json_t *layers_value(gm_cli *cli, const gm_decomposition *point,
+                            const gm_decompose_options *options)
+{
+    json_t *layers = json_array();
+    for (size_t i = 0; i < point->layers; i++) {
+        json_t *layer = json_object();
+        json_object_set_new(layer, "name", json_string(point->layer[i].name));
+        set_block(cli, &point->layer[i], options, layer);
+        json_array_append_new(layers, layer);
+    }
+    return layers;
+}
+
+static void set_point(gm_cli *cli, const gm_decomposition *point,
+                      const gm_decompose_options *options, json_t *value)
+{
+    json_object_set_new(value, "error_rate", gm_json_number(cli, "error_rate", point->error_rate));
+    json_object_set_new(value, "block", json_string(point->block.name));
+    set_block(cli, &point->block, options, value);
+    if (point->layers) json_object_set_new(value, "layers", layers_value(cli, point, options));
+}
+
+/* ---- the whole ---- */
+
+static json_t *trajectory_value(gm_cli *cli, const gm_decompose_results *results)
+{
+    json_t *trajectory = json_array();
+    for (size_t i = 0; i < results->count; i++) {
+        const gm_decomposition *point = &results->point[i];
+        json_t *entry = json_object();
+        json_object_set_new(entry, "step", json_integer((json_int_t)point->step));
+        json_object_set_new(entry, "loss", gm_json_number(cli, "loss", point->loss));
+        json_object_set_new(entry, "gradient_norm",
+                            gm_json_number(cli, "gradient_norm", point->gradient_norm));
+        set_point(cli, point, results->options, entry);
+        json_array_append_new(trajectory, entry);
+    }
+    return trajectory;
+}
+
+static json_t *findings_value(gm_cli *cli, const gm_decompose_results *results)
+{
+    json_t *findings = json_array();
+    for (int i = 0; i < GM_FINDINGS; i++) {
+        const gm_finding *finding = &results->finding[i];
+        json_t *entry = json_object();
+        json_object_set_new(entry, "name", json_string(finding->name));
+        json_object_set_new(entry, "verdict", json_string(gm_verdict_name(finding->verdict)));
+        json_object_set_new(entry, "holds",
+                            finding->verdict == GM_UNDECIDED
+                                ? json_null()
+                                : json_boolean(finding->verdict == GM_HOLDS));
+        json_object_set_new(entry, "value", gm_json_number(cli, finding->name, finding->value));
+        json_object_set_new(entry, "threshold", json_real(finding->threshold));
+        json_object_set_new(entry, "criterion", json_string(finding->criterion));
+        json_object_set_new(entry, "sentence", json_string(finding->sentence));
+        json_array_append_new(findings, entry);
+    }
+    return findings;
+}
+
+json_t *gm_decompose_document(gm_cli *cli, const gm_session *session,
+                              const gm_decompose_results *results, gm_error *err)
+{
+    json_t *document = gm_document_create(cli, session, err);
+    if (!document) return NULL;
+    set_point(cli, &results->point[results->count - 1], results->options, document);
+    json_object_set_new(document, "probes", integer(results->options->probes));
+    json_object_set_new(document, "findings", findings_value(cli, results));
+    if (results->trajectory) {
+        json_object_set_new(document, "trajectory", trajectory_value(cli, results));
+    }
+    return document;
+}
