@@ -112,6 +112,12 @@ static char *immutable_uri(const char *path, gm_error *err)
 
 /* In a folder without write permission a file in WAL mode can only be read as one that nobody
  * changes; true as long as no log stands beside it. */
+static bool needs_immutable(const gm_run *run)
+{
+    int code = run->db ? sqlite3_errcode(run->db) & 0xff : SQLITE_OK;
+    return (code == SQLITE_CANTOPEN || code == SQLITE_READONLY) && !exists_with(run->path, "-wal");
+}
+
 static gm_status connect_immutable(gm_run *run, gm_error *err)
 {
     sqlite3_close_v2(run->db);
@@ -173,22 +179,29 @@ static gm_status check_version(gm_run *run, gm_error *err)
     return version < GM_RUN_SCHEMA ? migrate(run, err) : GM_OK;
 }
 
+/* A connection to an existing file that is known to be ours. */
+static gm_status connect_ours(gm_run *run, bool reading, gm_error *err)
+{
+    char *name = plain_path(run->path, err);
+    if (!name) return GM_ERR_MEMORY;
+    /* Readers too ask for write access: only then can the last one to leave remove the log. */
+    gm_status status = connect(run, name, SQLITE_OPEN_READWRITE, err);
+    gm_free(name);
+    if (!status) status = check_application(run, err);
+    if (status && reading && needs_immutable(run)) {
+        status = connect_immutable(run, err);
+        if (!status) status = check_application(run, err);
+    }
+    return status;
+}
+
 gm_status gm_run_open(const char *path, gm_run_mode mode, gm_run **run, gm_error *err)
 {
     *run = NULL;
     gm_run *fresh = NULL;
-    char *name = NULL;
     gm_status status = check_path(path, err);
     if (!status) status = handle_new(path, &fresh, err);
-    if (!status && !(name = plain_path(path, err))) status = GM_ERR_MEMORY;
-    /* Readers too ask for write access: only then can the last one to leave remove the log. */
-    if (!status) status = connect(fresh, name, SQLITE_OPEN_READWRITE, err);
-    if (!status) status = check_application(fresh, err);
-    if (status && mode == GM_RUN_READ && fresh && fresh->db &&
-        (sqlite3_errcode(fresh->db) & 0xff) == SQLITE_CANTOPEN && !exists_with(path, "-wal")) {
-        status = connect_immutable(fresh, err);
-        if (!status) status = check_application(fresh, err);
-    }
+    if (!status) status = connect_ours(fresh, mode == GM_RUN_READ, err);
     if (!status) status = check_version(fresh, err);
     if (!status && mode == GM_RUN_WRITE && !fresh->writable)
         status = gm_fail(err, GM_ERR_IO, "%s: run file is not writable", path);
@@ -196,30 +209,21 @@ gm_status gm_run_open(const char *path, gm_run_mode mode, gm_run **run, gm_error
         status = gm_sql_exec(fresh, "PRAGMA query_only = ON", "opening it", err);
     if (status) {
         gm_run_close(fresh);
-    } else {
-        fresh->writable = mode == GM_RUN_WRITE;
-        *run = fresh;
+        return status;
     }
-    gm_free(name);
-    return status;
+    fresh->writable = mode == GM_RUN_WRITE;
+    *run = fresh;
+    return GM_OK;
 }
 
 bool gm_run_is_file(const char *path)
 {
     gm_run *run = NULL;
-    char *name = NULL;
-    bool ours = check_path(path, NULL) == GM_OK && handle_new(path, &run, NULL) == GM_OK &&
-                (name = plain_path(path, NULL)) &&
-                connect(run, name, SQLITE_OPEN_READWRITE, NULL) == GM_OK;
-    if (ours) {
-        gm_status status = check_application(run, NULL);
-        if (status && (sqlite3_errcode(run->db) & 0xff) == SQLITE_CANTOPEN)
-            status = connect_immutable(run, NULL);
-        ours = !status && check_application(run, NULL) == GM_OK;
-    }
+    gm_status status = check_path(path, NULL);
+    if (!status) status = handle_new(path, &run, NULL);
+    if (!status) status = connect_ours(run, true, NULL);
     gm_run_close(run);
-    gm_free(name);
-    return ours;
+    return status == GM_OK;
 }
 
 /* A complete file with the settings, closed again, under a name of its own. */

@@ -13,7 +13,7 @@ static const char version_1[] =
     "CREATE TABLE metric("
     "  name TEXT NOT NULL,"
     "  step INTEGER NOT NULL,"
-    "  value REAL," /* NULL is NaN: SQLite stores none */
+    "  value DOUBLE," /* NULL is NaN: SQLite stores none */
     "  PRIMARY KEY(name, step)) WITHOUT ROWID;"
 
     "CREATE TABLE state(" /* one row, overwritten in place */
@@ -21,7 +21,7 @@ static const char version_1[] =
     "  step INTEGER NOT NULL,"
     "  status TEXT NOT NULL,"
     "  message TEXT NOT NULL,"
-    "  seconds REAL NOT NULL,"
+    "  seconds DOUBLE NOT NULL,"
     "  updated TEXT NOT NULL,"
     "  stream_seed TEXT NOT NULL," /* decimal: 64 unsigned bits do not fit an SQLite integer */
     "  stream_purpose INTEGER NOT NULL,"

@@ -19,8 +19,8 @@ typedef struct gm_trainer {
     const gm_kernels *k;
     size_t p;
 
-    void *theta, *gradient;       /* [p], REAL */
-    void *velocity;               /* [p], REAL; NULL without momentum */
+    void *theta, *gradient;       /* [p], numbers of k->dtype */
+    void *velocity;               /* [p], likewise; NULL without momentum */
     double *start;                /* theta_0 [p] */
     double *wide, *wide_gradient; /* theta_t and the full gradient [p] */
     size_t *index;                /* [batch] */
