@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "data/dataset.h"
 #include "data/npy.h"
 #include "folder.h"
 
@@ -439,6 +440,76 @@ static void test_bad_csv(void **state)
     assert_refused("csv:", GM_ERR_USAGE, "csv:FILE");
 }
 
+/* --- writing --- */
+
+/* What was written reads back as the same bits, in both forms and precisions. */
+static void test_written_sets(void **state)
+{
+    (void)state;
+    folder_empty();
+    for (int f32 = 0; f32 <= 1; f32++) {
+        gm_data_options options;
+        gm_data_options_default(&options);
+        options.dtype = f32 ? GM_F32 : GM_F64;
+        options.standardize = true;
+        gm_dataset *data = load("gauss:n=50,d=6,k=4", &options);
+        data->shape = (gm_shape){3, {1, 2, 3}};
+        options.standardize = false;
+        gm_error err;
+        char both[1200];
+        snprintf(both, sizeof both, "%s,%s", folder_path("x.npy"), folder_path("y.npy"));
+        assert_int_equal(gm_dataset_write(data, both, &err), GM_OK);
+        assert_int_equal(gm_dataset_write(data, folder_path("f.csv"), &err), GM_OK);
+        assert_int_equal(folder_entries(), 3);
+        for (int csv = 0; csv <= 1; csv++) {
+            gm_dataset *again = load(
+                csv ? spec_of("csv", "f.csv", NULL) : spec_of("npy", "x.npy", "y.npy"), &options);
+            assert_int_equal(again->n, 50);
+            assert_int_equal(again->shape.rank, csv ? 1 : 3);
+            assert_int_equal(again->features, 6);
+            assert_memory_equal(again->x, data->x, 300 * gm_dtype_size(data->dtype));
+            assert_memory_equal(again->label, data->label, 50 * sizeof(int32_t));
+            gm_dataset_free(again);
+        }
+        /* Targets have a place in the pair only. */
+        assert_int_equal(gm_dataset_one_hot(data, &err), GM_OK);
+        assert_int_equal(gm_dataset_write(data, folder_path("f.csv"), &err), GM_ERR_USAGE);
+        assert_non_null(strstr(err.message, "no room for targets"));
+        assert_int_equal(gm_dataset_write(data, both, &err), GM_OK);
+        gm_dataset *again = load(spec_of("npy", "x.npy", "y.npy"), &options);
+        assert_memory_equal(again->target, data->target, 200 * sizeof(double));
+        gm_dataset_free(again);
+        gm_dataset_free(data);
+    }
+}
+
+static void test_bad_outputs(void **state)
+{
+    (void)state;
+    folder_empty();
+    gm_dataset *data = load("gauss:n=5,d=2,k=2", NULL);
+    gm_error err;
+    static const char *const outputs[] = {
+        "x.npy", "x.npy,", ",y.npy",      "x.npy,y.txt", "x,y.npy",          "x.txt",
+        "",      ".csv",   "a.npy,a.npy", "a,b.csv",     "a.npy,b.npy,c.npy"};
+    for (size_t o = 0; o < sizeof outputs / sizeof *outputs; o++) {
+        if (gm_dataset_write(data, outputs[o], &err) != GM_ERR_USAGE ||
+            !strstr(err.message, "expected X.npy,Y.npy or FILE.csv"))
+            fail_msg("\"%s\": %s", outputs[o], err.message);
+    }
+    /* Where Y cannot be written, X does not appear. */
+    char both[1200];
+    snprintf(both, sizeof both, "%s,%s", folder_path("x.npy"), folder_path("no/y.npy"));
+    assert_int_equal(gm_dataset_write(data, both, &err), GM_ERR_IO);
+    assert_non_null(strstr(err.message, "no/y.npy: cannot be written: No such file"));
+    assert_int_equal(symlink("/dev/full", folder_path("full.npy")), 0);
+    snprintf(both, sizeof both, "%s,%s", folder_path("x.npy"), folder_path("full.npy"));
+    assert_int_equal(gm_dataset_write(data, both, &err), GM_ERR_IO);
+    assert_non_null(strstr(err.message, "full.npy: cannot be written: No space left"));
+    assert_int_equal(folder_entries(), 1);
+    gm_dataset_free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,7 +517,8 @@ int main(void)
         cmocka_unit_test(test_bad_idx),       cmocka_unit_test(test_damaged_gzip),
         cmocka_unit_test(test_cifar10),       cmocka_unit_test(test_npy_pairs),
         cmocka_unit_test(test_bad_npy_pairs), cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_bad_csv),
+        cmocka_unit_test(test_bad_csv),       cmocka_unit_test(test_written_sets),
+        cmocka_unit_test(test_bad_outputs),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

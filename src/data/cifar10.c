@@ -60,10 +60,8 @@ static gm_status advance(cifar10 *set, gm_error *err)
     return GM_OK;
 }
 
-static gm_status cifar10_next(gm_source *source, double *x, int64_t *label, double *target,
-                              gm_error *err)
+static gm_status cifar10_next(gm_source *source, gm_sample *sample, gm_error *err)
 {
-    (void)target;
     cifar10 *set = source->state;
     unsigned char record[RECORD];
     gm_status status = advance(set, err);
@@ -73,9 +71,9 @@ static gm_status cifar10_next(gm_source *source, double *x, int64_t *label, doub
     if (fread(record, 1, RECORD, set->stream) != RECORD)
         return gm_fail(err, GM_ERR_IO, "%s: cannot be read: %s", path,
                        ferror(set->stream) && errno ? strerror(errno) : "it became shorter");
-    *label = record[0];
+    sample->label = record[0];
     for (int j = 0; j < PIXELS; j++) {
-        x[j] = record[1 + j] / 255.0;
+        sample->x[j] = record[1 + j] / 255.0;
     }
     source->x_file = source->y_file = path;
     source->position = set->next++;

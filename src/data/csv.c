@@ -118,10 +118,8 @@ static gm_status skip_header(csv *file, gm_error *err)
     return GM_OK;
 }
 
-static gm_status csv_next(gm_source *source, double *x, int64_t *label, double *target,
-                          gm_error *err)
+static gm_status csv_next(gm_source *source, gm_sample *sample, gm_error *err)
 {
-    (void)target;
     csv *file = source->state;
     bool found;
     gm_status status = next_line(file, &found, err);
@@ -134,16 +132,16 @@ static gm_status csv_next(gm_source *source, double *x, int64_t *label, double *
                        file->number, columns, file->columns);
 
     const char *field = file->line, *end;
-    double value;
+    double value = 0;
     for (size_t j = 0; j < columns; j++, field = end + 1) {
         if (!read_number(field, &end, &value)) return fail_field(file, j + 1, field, err);
-        if (j < source->features) x[j] = value;
+        if (j < source->features) sample->x[j] = value;
     }
     /* Beyond 2^53 a double is no label; the cast stays within int64_t. */
     if (!(fabs(value) <= 0x1p53) || floor(value) != value)
         return gm_fail(err, GM_ERR_INPUT, "%s: line %zu: label %g, expected a whole number",
                        file->path, file->number, value);
-    *label = (int64_t)value;
+    sample->label = (int64_t)value;
     return GM_OK;
 }
 

@@ -135,56 +135,64 @@ static gm_status check_label(const gm_source *source, int64_t label, size_t clas
                    source->unit, source->position, note, (long long)label, MAX_CLASSES - 1);
 }
 
-/* Reads and checks every sample, also those left out (a bad file is bad whatever the subset), and
- * keeps those that have a position. classes: K as asked for, 0 = largest label + 1. */
+/* Checks the sample that the source has just delivered and stores it as number `at` of data. limit:
+ * labels must lie below it, 0 = unknown. */
+static gm_status store_sample(const gm_source *source, const gm_sample *sample, size_t limit,
+                              size_t at, gm_dataset *data, gm_error *err)
+{
+    size_t bad = gm_dataset_store(data, at, sample->x);
+    if (bad < source->features)
+        return fail_number(source, source->x_file, bad, sample->x[bad], err);
+    if (!source->outputs) {
+        gm_status status = check_label(source, sample->label, limit, err);
+        if (status == GM_OK) data->label[at] = (int32_t)sample->label;
+        return status;
+    }
+    for (size_t k = 0; k < source->outputs; k++) {
+        if (!isfinite(sample->target[k]))
+            return fail_number(source, source->y_file, k, sample->target[k], err);
+        data->target[at * source->outputs + k] = sample->target[k];
+    }
+    return GM_OK;
+}
+
+/* Reads every sample and keeps those that have a position; the others are checked too (a bad file
+ * is bad whatever the subset). classes: K as asked for, 0 = largest label + 1. */
 static gm_status read_samples(gm_source *source, const size_t *position, size_t classes,
                               gm_dataset *data, gm_error *err)
 {
-    size_t limit = source->classes ? source->classes : classes;
-    gm_dataset scratch = {.features = source->features, .dtype = data->dtype};
-    size_t largest = 0;
-    gm_status status = GM_ERR_MEMORY;
-    double *row = gm_alloc(source->features, sizeof *row, "a sample", err);
-    double *target = gm_alloc(source->outputs, sizeof *target, "a target", err);
-    scratch.x = gm_alloc(source->features, gm_dtype_size(data->dtype), "a sample", err);
-    if (!row || !target || !scratch.x) goto done;
+    size_t limit = source->classes ? source->classes : classes, largest = 0;
+    gm_sample sample = {0};
+    gm_dataset aside = {.dtype = data->dtype}; /* room for one sample that is left out */
+    gm_status status = allocate(source, 1, &aside, err);
+    if (status != GM_OK) goto done;
+    status = GM_ERR_MEMORY;
+    sample.x = gm_alloc(source->features, sizeof *sample.x, "a sample", err);
+    sample.target = gm_alloc(source->outputs, sizeof *sample.target, "a target", err);
+    if (!sample.x || !sample.target) goto done;
 
     for (size_t i = 0; i < source->n; i++) {
-        int64_t label = 0;
-        status = source->next(source, row, &label, target, err);
-        if (status != GM_OK) goto done;
         size_t at = position ? position[i] : i;
-        size_t bad =
-            at == left_out ? gm_dataset_store(&scratch, 0, row) : gm_dataset_store(data, at, row);
-        if (bad < source->features) {
-            status = fail_number(source, source->x_file, bad, row[bad], err);
-            goto done;
-        }
-        for (size_t k = 0; k < source->outputs; k++) {
-            if (isfinite(target[k])) continue;
-            status = fail_number(source, source->y_file, k, target[k], err);
-            goto done;
-        }
-        if (!source->outputs) status = check_label(source, label, limit, err);
+        bool kept = at != left_out;
+        status = source->next(source, &sample, err);
+        if (status == GM_OK)
+            status = store_sample(source, &sample, limit, kept ? at : 0, kept ? data : &aside, err);
         if (status != GM_OK) goto done;
-        if (!source->outputs && (size_t)label > largest) largest = (size_t)label;
-        if (at == left_out) continue;
-        if (source->outputs)
-            memcpy(data->target + at * source->outputs, target, source->outputs * sizeof *target);
-        else
-            data->label[at] = (int32_t)label;
+        if ((size_t)sample.label > largest) largest = (size_t)sample.label;
     }
     data->classes = source->outputs ? source->outputs : classes ? classes : largest + 1;
 done:
-    gm_free(row);
-    gm_free(target);
-    gm_free(scratch.x);
+    gm_free(sample.x);
+    gm_free(sample.target);
+    gm_free(aside.x);
+    gm_free(aside.label);
+    gm_free(aside.target);
     return status;
 }
 
 /* Sample i of the set is redrawn where uniform draw 2i falls below the share; draw 2i + 1 is its
- * new label. Keyed by the place in the subset, so that the labels kept do not depend on the share.
- */
+ * new label. Keyed by the place in the subset; what a small share redraws, a larger one redraws to
+ * the same label. */
 static void redraw_labels(const gm_data_options *options, gm_dataset *data)
 {
     gm_stream stream = gm_stream_of(options->seed, GM_PURPOSE_LABELS, options->test);
@@ -282,17 +290,17 @@ typedef struct arrays {
     size_t next;
 } arrays;
 
-static gm_status arrays_next(gm_source *source, double *x, int64_t *label, double *target,
-                             gm_error *err)
+static gm_status arrays_next(gm_source *source, gm_sample *sample, gm_error *err)
 {
     (void)err;
     arrays *a = source->state;
     size_t i = a->next++;
-    memcpy(x, a->x + i * source->features, source->features * sizeof *x);
+    memcpy(sample->x, a->x + i * source->features, source->features * sizeof *sample->x);
     if (a->label)
-        *label = a->label[i];
+        sample->label = a->label[i];
     else
-        memcpy(target, a->target + i * source->outputs, source->outputs * sizeof *target);
+        memcpy(sample->target, a->target + i * source->outputs,
+               source->outputs * sizeof *sample->target);
     source->position = i;
     return GM_OK;
 }

@@ -124,18 +124,16 @@ static gm_status make_means(gauss *g, gm_error *err)
     return GM_OK;
 }
 
-static gm_status gauss_next(gm_source *source, double *x, int64_t *label, double *target,
-                            gm_error *err)
+static gm_status gauss_next(gm_source *source, gm_sample *sample, gm_error *err)
 {
-    (void)target;
     (void)err;
     gauss *g = source->state;
     size_t i = g->next++, y = i % g->k;
-    gm_normal_fill(g->stream, (uint64_t)i * g->d, g->d, x);
+    gm_normal_fill(g->stream, (uint64_t)i * g->d, g->d, sample->x);
     for (size_t j = 0; j < g->d; j++) {
-        x[j] += g->mean[y * g->d + j];
+        sample->x[j] += g->mean[y * g->d + j];
     }
-    *label = (int64_t)y;
+    sample->label = (int64_t)y;
     source->position = i;
     return GM_OK;
 }

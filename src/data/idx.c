@@ -105,7 +105,7 @@ static gm_status read_header(idx_file *file, uint32_t magic, int rank, size_t di
     status = read_all(file, header + 4, 4 * (size_t)rank, "its header", err);
     uint32_t number[1 + MAX_RANK] = {0};
     for (int i = 0; i <= (status == GM_OK ? rank : 0); i++) {
-        const unsigned char *b = header + 4 * i;
+        const unsigned char *b = header + 4 * (size_t)i;
         number[i] = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
     }
     if (number[0] != magic)
@@ -138,19 +138,17 @@ static gm_status check_end(idx_file *file, gm_error *err)
     return status;
 }
 
-static gm_status idx_next(gm_source *source, double *x, int64_t *label, double *target,
-                          gm_error *err)
+static gm_status idx_next(gm_source *source, gm_sample *sample, gm_error *err)
 {
-    (void)target;
     idx *files = source->state;
     unsigned char y = 0;
     gm_status status = read_all(&files->images, files->pixels, source->features, "its images", err);
     if (status == GM_OK) status = read_all(&files->labels, &y, 1, "its labels", err);
     if (status != GM_OK) return status;
     for (size_t j = 0; j < source->features; j++) {
-        x[j] = files->value[files->pixels[j]];
+        sample->x[j] = files->value[files->pixels[j]];
     }
-    *label = y;
+    sample->label = y;
     source->position = files->next++;
     if (files->next < source->n) return GM_OK;
     status = check_end(&files->images, err);
@@ -179,7 +177,7 @@ static gm_status idx_new(gm_source *source, gm_error *err)
 static gm_status idx_begin(gm_source *source, gm_error *err)
 {
     idx *files = source->state;
-    size_t images[3], labels[1];
+    size_t images[3] = {0}, labels[1] = {0};
     gm_status status = file_open(&files->images, err);
     if (status == GM_OK) status = file_open(&files->labels, err);
     if (status == GM_OK) status = read_header(&files->images, MAGIC_IMAGES, 3, images, err);

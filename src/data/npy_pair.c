@@ -10,15 +10,14 @@ typedef struct npy_pair {
     size_t next;
 } npy_pair;
 
-static gm_status pair_next(gm_source *source, double *x, int64_t *label, double *target,
-                           gm_error *err)
+static gm_status pair_next(gm_source *source, gm_sample *sample, gm_error *err)
 {
     npy_pair *pair = source->state;
-    gm_status status = gm_npy_read(pair->x, source->features, x, err);
+    gm_status status = gm_npy_read(pair->x, source->features, sample->x, err);
     if (status != GM_OK) return status;
     source->position = pair->next++;
-    if (source->outputs) return gm_npy_read(pair->y, source->outputs, target, err);
-    return gm_npy_read_integers(pair->y, 1, label, err);
+    if (source->outputs) return gm_npy_read(pair->y, source->outputs, sample->target, err);
+    return gm_npy_read_integers(pair->y, 1, &sample->label, err);
 }
 
 static void pair_close(void *state)

@@ -12,6 +12,13 @@
 
 #include "gradiometer/data.h"
 
+/* One sample on its way: x [features], and either label or target [outputs]. */
+typedef struct gm_sample {
+    double *x;
+    double *target;
+    int64_t label;
+} gm_sample;
+
 typedef struct gm_source gm_source;
 
 struct gm_source {
@@ -29,10 +36,10 @@ struct gm_source {
     int base;
 
     void *state;
-    /* Delivers the next sample: x [features], and *label or target [outputs]. After the last one it
-     * has checked the end of its files. Called n times at most. NaN, infinity and labels of any
-     * value may pass: the reader checks them. */
-    gm_status (*next)(gm_source *source, double *x, int64_t *label, double *target, gm_error *err);
+    /* Delivers the next sample into the buffers of *sample. After the last one it has checked the
+     * end of its files. Called n times at most. NaN, infinity and labels of any value may pass: the
+     * reader checks them. */
+    gm_status (*next)(gm_source *source, gm_sample *sample, gm_error *err);
     void (*close)(void *state); /* accepts a half-built state */
 };
 
