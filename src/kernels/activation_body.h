@@ -1,16 +1,16 @@
-/* Activations, their first and second derivatives. Derivatives of the smooth ones go through a
- * short buffer, so that each formula stands here once. */
+/* Activations, their first and second derivatives. The smooth ones go through short buffers
+ * (vector_math.h), so that each formula stands here once. */
 #ifndef REAL
 #define REAL     double
 #define FN(name) name##_f64
 #endif
 
+#include <string.h>
 #include <tgmath.h>
 
 #include "kernels/kernels.h"
 #include "kernels/parallel.h"
-
-enum { FN(BUFFER) = 256 };
+#include "kernels/vector_math.h"
 
 static const REAL FN(leak) = (REAL)0.01;
 
@@ -32,15 +32,55 @@ static inline REAL FN(normal_cdf)(REAL z)
     return (REAL)0.5 * erfc((REAL)-0.70710678118654752440 * z);
 }
 
-/* The normal density; z beyond 40 is cut off, where the density is 0 and z^2 might overflow. */
 static inline REAL FN(normal_pdf)(REAL z)
 {
     return (REAL)0.39894228040143267794 * exp((REAL)-0.5 * z * z);
 }
 
+/* Beyond 40 the normal density is 0 and Phi is 0 or 1; z^2 might overflow there. */
 static inline REAL FN(cut)(REAL z)
 {
     return z > 40 ? 40 : z < -40 ? -40 : z;
+}
+
+/* At most GM_BUFFER numbers, filled up with zeros to whole vectors; returns their new count. */
+static inline size_t FN(fill_up)(size_t n, const REAL *x, REAL *buffer)
+{
+    memcpy(buffer, x, n * sizeof(REAL));
+    memset(buffer + n, 0, (gm_whole(n) - n) * sizeof(REAL));
+    return gm_whole(n);
+}
+
+/* a = phi(z) for the smooth activations, whole vectors. */
+static void FN(smooth_value)(gm_activation act, size_t n, const REAL *restrict z, REAL *restrict a)
+{
+    switch (act) {
+    case GM_ACT_TANH:
+        for (size_t i = 0; i < n; i++) {
+            a[i] = tanh(z[i]);
+        }
+        break;
+    case GM_ACT_SIGMOID:
+        for (size_t i = 0; i < n; i++) {
+            a[i] = FN(sigmoid)(z[i]);
+        }
+        break;
+    case GM_ACT_SOFTPLUS:
+        for (size_t i = 0; i < n; i++) {
+            a[i] = FN(softplus)(z[i]);
+        }
+        break;
+    case GM_ACT_GELU:
+        for (size_t i = 0; i < n; i++) {
+            REAL x = z[i] < -40 ? -40 : z[i];
+            a[i] = x * FN(normal_cdf)(x);
+        }
+        break;
+    case GM_ACT_IDENTITY:
+    case GM_ACT_RELU:
+    case GM_ACT_LEAKY_RELU:
+        break; /* act_value's own */
+    }
 }
 
 static void FN(act_value)(gm_activation act, size_t n, const void *z, void *a)
@@ -69,31 +109,22 @@ static void FN(act_value)(gm_activation act, size_t n, const void *z, void *a)
         }
         break;
     case GM_ACT_TANH:
-        for (size_t i = 0; i < n; i++) {
-            to[i] = tanh(from[i]);
-        }
-        break;
     case GM_ACT_SIGMOID:
-        for (size_t i = 0; i < n; i++) {
-            to[i] = FN(sigmoid)(from[i]);
-        }
-        break;
     case GM_ACT_SOFTPLUS:
-        for (size_t i = 0; i < n; i++) {
-            to[i] = FN(softplus)(from[i]);
-        }
-        break;
     case GM_ACT_GELU:
-        for (size_t i = 0; i < n; i++) {
-            to[i] = from[i] * FN(normal_cdf)(from[i]);
+        for (size_t i = 0; i < n; i += GM_BUFFER) {
+            REAL in[GM_BUFFER], value[GM_BUFFER];
+            size_t m = n - i < GM_BUFFER ? n - i : GM_BUFFER;
+            FN(smooth_value)(act, FN(fill_up)(m, from + i, in), in, value);
+            memcpy(to + i, value, m * sizeof(REAL));
         }
         break;
     }
 }
 
-/* first[i] = phi'(z[i]) for the activations that need a formula. */
-static void FN(first_derivative)(gm_activation act, size_t n, const REAL *z, const REAL *a,
-                                 REAL *first)
+/* first[i] = phi'(z[i]) for the activations that need a formula; z filled up where it is read. */
+static void FN(first_derivative)(gm_activation act, size_t n, const REAL *restrict z,
+                                 const REAL *restrict a, REAL *restrict first)
 {
     switch (act) {
     case GM_ACT_LEAKY_RELU:
@@ -128,9 +159,9 @@ static void FN(first_derivative)(gm_activation act, size_t n, const REAL *z, con
     }
 }
 
-/* second[i] = phi''(z[i]) of the smooth activations. */
-static void FN(second_derivative)(gm_activation act, size_t n, const REAL *z, const REAL *a,
-                                  REAL *second)
+/* second[i] = phi''(z[i]) of the smooth activations; z filled up where it is read. */
+static void FN(second_derivative)(gm_activation act, size_t n, const REAL *restrict z,
+                                  const REAL *restrict a, REAL *restrict second)
 {
     switch (act) {
     case GM_ACT_TANH:
@@ -201,10 +232,12 @@ static void FN(act_slope)(gm_activation act, size_t n, const void *z, const void
         }
         return;
     }
-    REAL first[FN(BUFFER)];
-    for (size_t i = 0; i < n; i += FN(BUFFER)) {
-        size_t m = n - i < FN(BUFFER) ? n - i : FN(BUFFER);
-        FN(first_derivative)(act, m, zz ? zz + i : NULL, aa ? aa + i : NULL, first);
+    REAL first[GM_BUFFER], in[GM_BUFFER];
+    bool smooth = act == GM_ACT_SOFTPLUS || act == GM_ACT_GELU;
+    for (size_t i = 0; i < n; i += GM_BUFFER) {
+        size_t m = n - i < GM_BUFFER ? n - i : GM_BUFFER;
+        size_t whole = smooth ? FN(fill_up)(m, zz + i, in) : m;
+        FN(first_derivative)(act, whole, in, smooth ? NULL : aa + i, first);
         if (accumulate) {
             for (size_t j = 0; j < m; j++) {
                 to[i + j] += first[j] * uu[i + j];
@@ -236,11 +269,13 @@ static void FN(act_curve)(gm_activation act, size_t n, const void *z, const void
         }
         return;
     }
-    REAL first[FN(BUFFER)], second[FN(BUFFER)];
-    for (size_t i = 0; i < n; i += FN(BUFFER)) {
-        size_t m = n - i < FN(BUFFER) ? n - i : FN(BUFFER);
-        FN(first_derivative)(act, m, zz ? zz + i : NULL, aa ? aa + i : NULL, first);
-        FN(second_derivative)(act, m, zz ? zz + i : NULL, aa ? aa + i : NULL, second);
+    REAL first[GM_BUFFER], second[GM_BUFFER], in[GM_BUFFER];
+    bool smooth = act == GM_ACT_SOFTPLUS || act == GM_ACT_GELU;
+    for (size_t i = 0; i < n; i += GM_BUFFER) {
+        size_t m = n - i < GM_BUFFER ? n - i : GM_BUFFER;
+        size_t whole = smooth ? FN(fill_up)(m, zz + i, in) : m;
+        FN(first_derivative)(act, whole, in, smooth ? NULL : aa + i, first);
+        FN(second_derivative)(act, whole, in, smooth ? NULL : aa + i, second);
         for (size_t j = 0; j < m; j++) {
             first[j] = first[j] * uu[i + j] + second[j] * dot[i + j] * root[i + j];
         }

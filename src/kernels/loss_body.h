@@ -6,11 +6,11 @@
 #define FN(name) name##_f64
 #endif
 
-#include <float.h>
 #include <math.h>
 
 #include "kernels/kernels.h"
 #include "kernels/parallel.h"
+#include "kernels/vector_math.h"
 
 /* Index of the largest entry, the first of equals. */
 static inline size_t FN(row_top)(size_t classes, const REAL *row)
@@ -22,36 +22,64 @@ static inline size_t FN(row_top)(size_t classes, const REAL *row)
     return top;
 }
 
+/* e[c] = exp(z[c] - peak), at most GM_BUFFER of them. */
+static inline void FN(shifted_exp)(size_t n, const REAL *z, double peak, double *restrict e)
+{
+    for (size_t c = 0; c < gm_whole(n); c++) {
+        e[c] = c < n ? (double)z[c] - peak : 0;
+    }
+    for (size_t c = 0; c < gm_whole(n); c++) {
+        e[c] = exp(e[c]);
+    }
+}
+
 /* Sums are taken without the entry of the largest logit, which is 1: log1p of that sum and the
- * signal's entry y then keep their relative accuracy however sure the net is. */
+ * signal's entry y then keep their relative accuracy however sure the net is. Exponentials come in
+ * buffers of classes, twice where there is more than one buffer. */
 static void FN(softmax_row)(size_t classes, const REAL *z, size_t y, double *loss, uint8_t *wrong,
                             REAL *prob, REAL *signal)
 {
     size_t top = FN(row_top)(classes, z);
-    double peak = (double)z[top], others = 0, not_y = 0;
-    for (size_t c = 0; c < classes; c++) {
-        double e = exp((double)z[c] - peak);
-        if (c != top) others += e;
-        if (c != y) not_y += e;
+    double peak = (double)z[top], others = 0, not_y = 0, e[GM_BUFFER];
+    for (size_t first = 0; first < classes; first += GM_BUFFER) {
+        size_t count = classes - first < GM_BUFFER ? classes - first : GM_BUFFER;
+        FN(shifted_exp)(count, z + first, peak, e);
+        for (size_t c = 0; c < count; c++) {
+            others += first + c == top ? 0 : e[c];
+            not_y += first + c == y ? 0 : e[c];
+        }
     }
-    double total = 1 + others;
+    double total = 1 + others, scale = 1 / total;
     if (loss) *loss = log1p(others) + (peak - (double)z[y]);
     if (wrong) *wrong = top != y || isnan(total);
     if (!prob && !signal) return;
-    double scale = 1 / total;
-    for (size_t c = 0; c < classes; c++) {
-        double p = scale * exp((double)z[c] - peak);
-        if (prob) prob[c] = (REAL)p;
-        if (signal) signal[c] = (REAL)(c == y ? 0 - scale * not_y : p);
+    for (size_t first = 0; first < classes; first += GM_BUFFER) {
+        size_t count = classes - first < GM_BUFFER ? classes - first : GM_BUFFER;
+        if (classes > GM_BUFFER) FN(shifted_exp)(count, z + first, peak, e);
+        for (size_t c = 0; c < count; c++) {
+            double p = scale * e[c];
+            if (prob) prob[first + c] = (REAL)p;
+            if (signal) signal[first + c] = (REAL)p;
+        }
     }
+    if (signal) signal[y] = (REAL)(0 - scale * not_y);
 }
 
 static void FN(softmax_loss)(size_t n, size_t classes, const void *z, const int32_t *y,
                              double *loss, uint8_t *wrong, void *prob, void *signal)
 {
+    const size_t d = 8 * classes; /* an exponential weighs as much as several plain operations */
     const REAL *logit = z;
     REAL *p = prob, *r = signal;
-#pragma omp parallel for schedule(static) if (gm_threaded(8 * n * classes))
+    if (gm_threaded_rows(n, d)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += gm_block_rows(d)) {
+            FN(softmax_loss)
+            (gm_rows(n, d, i), classes, logit + i * classes, y + i, loss ? loss + i : NULL,
+             wrong ? wrong + i : NULL, p ? p + i * classes : NULL, r ? r + i * classes : NULL);
+        }
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         FN(softmax_row)
         (classes, logit + i * classes, (size_t)y[i], loss ? loss + i : NULL,
@@ -64,7 +92,16 @@ static void FN(squared_loss)(size_t n, size_t outputs, const void *z, const doub
 {
     const REAL *logit = z;
     REAL *r = signal;
-#pragma omp parallel for schedule(static) if (gm_threaded(n * outputs))
+    if (gm_threaded_rows(n, outputs)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += gm_block_rows(outputs)) {
+            size_t at = i * outputs;
+            FN(squared_loss)
+            (gm_rows(n, outputs, i), outputs, logit + at, target + at, loss ? loss + i : NULL,
+             wrong ? wrong + i : NULL, r ? r + at : NULL);
+        }
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         const REAL *zi = logit + i * outputs;
         const double *ti = target + i * outputs;
@@ -85,7 +122,14 @@ static void FN(softmax_metric)(size_t n, size_t classes, const void *prob, const
 {
     const REAL *p = prob, *from = u;
     REAL *to = out;
-#pragma omp parallel for schedule(static) if (gm_threaded(n * classes))
+    if (gm_threaded_rows(n, classes)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += gm_block_rows(classes)) {
+            size_t at = i * classes;
+            FN(softmax_metric)(gm_rows(n, classes, i), classes, p + at, from + at, to + at);
+        }
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         const REAL *pi = p + i * classes, *ui = from + i * classes;
         double base = (double)ui[FN(row_top)(classes, pi)], mean = 0;
@@ -102,7 +146,14 @@ static void FN(softmax_factor)(size_t n, size_t classes, const void *prob, size_
 {
     const REAL *p = prob;
     REAL *to = out;
-#pragma omp parallel for schedule(static) if (gm_threaded(n * classes))
+    if (gm_threaded_rows(n, classes)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += gm_block_rows(classes)) {
+            FN(softmax_factor)
+            (gm_rows(n, classes, i), classes, p + i * classes, c, to + i * classes);
+        }
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         const REAL *pi = p + i * classes;
         double root = sqrt((double)pi[c]), others = 0;

@@ -259,7 +259,7 @@ static void FN(sgd_step)(size_t n, double eta, double beta, bool nesterov, doubl
         }
         return;
     }
-    if (beta == 0 || !v) {
+    if (!v) {
         for (size_t i = 0; i < n; i++) {
             w[i] -= step * (g[i] + shrink * w[i]);
         }
