@@ -84,7 +84,7 @@ typedef struct gm_shared {
     double tol;                 /* [0: 1e-4 in f32, 1e-10 in f64] */
     gm_replacement replacement; /* [yes] */
     const char *layer;          /* [NULL: the whole net] */
-    int each_layer;             /* [0], 1 with --layers each */
+    bool each_layer;            /* [false], true with --layers each */
     bool json;                  /* [false] */
     const char *output;         /* [NULL] */
     bool verbose, quiet;        /* [false] */

@@ -249,10 +249,10 @@ static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_
     session->loss_kind = session->shared.loss;
     choose_precision(cli, session);
     set_threads(session);
-    status = load_parameters(session, err);
-    if (status == GM_OK) status = load_data(cli, session, err);
+    status = load_data(cli, session, err);
     if (status == GM_OK) status = squared_targets(session, err);
-    if (status == GM_OK) status = create_problems(session, err);
+    if (status == GM_OK) status = create_problems(session, err); /* the fit of net and data */
+    if (status == GM_OK) status = load_parameters(session, err);
     return status;
 }
 

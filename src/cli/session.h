@@ -37,11 +37,9 @@ typedef struct gm_session {
     double loss, gradient_norm;
 } gm_session;
 
-/* Opens everything that the shared options name, in an order that needs the least work before an
- * error is found: run file, model, layer, precision, threads, parameters, data, test data, problem.
- * Notices of defaults are noted in cli, nothing is printed. gm_session_close accepts what a failure
- * left.
- */
+/* Opens everything that the shared options name: run file, model, layer, precision, threads, data,
+ * test data, problem, parameters. Notices of defaults are noted in cli, nothing is printed.
+ * gm_session_close accepts what a failure left. */
 gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err);
 /* The same for the run file at path, whose threads and memory are taken over too where not given:
  * rounding depends on them, and the training is to go on as it was. */

@@ -8,8 +8,6 @@
 static const char *const loss_words[] = {"cross_entropy", "squared", NULL};
 static const char *const precision_words[] = {"f32", "f64", NULL};
 static const char *const replacement_words[] = {"yes", "no", "epoch", NULL};
-/* Index 0 is the default, one block or the whole net, which has no word. */
-static const char *const each_words[] = {"", "each", NULL};
 
 enum { MODEL = GM_TAKES_MODEL, DATA = GM_TAKES_DATA, ALL = ~0 };
 
@@ -18,13 +16,24 @@ typedef struct shared_option {
     gm_option option;
 } shared_option;
 
+/* --layers has one word so far; bool. */
+static gm_status parse_each(const gm_option *o, const char *text, void *target, gm_error *err)
+{
+    if (strcmp(text, "each") != 0) {
+        return gm_fail(err, GM_ERR_USAGE, "--%s: found '%s', expected each", o->name, text);
+    }
+    *(bool *)target = true;
+    return GM_OK;
+}
+
 #define AT(field) offsetof(gm_shared, field)
 
 static const shared_option shared_table[] = {
     {MODEL,
      {"model", 0, "SPEC",
       "The net: mlp:50-30-10 for dense layers of these widths with ReLU between; options follow "
-      "after commas: act=relu|leaky_relu|tanh|sigmoid|softplus|gelu|identity, bias=yes|no.",
+      "after commas: act=NAME (relu, leaky_relu, tanh, sigmoid, softplus, gelu, identity) and "
+      "bias=yes|no.",
       gm_option_text, AT(model), NULL, 0}},
     {MODEL,
      {"params", 0, "FILE",
@@ -64,8 +73,8 @@ static const shared_option shared_table[] = {
       "Restrict the operator to the parameters of one layer, given by name or by number from 0.",
       gm_option_text, AT(layer), NULL, 0}},
     {GM_TAKES_LAYER,
-     {"layers", 0, "each", "Do every layer's block after the other.", gm_option_choice,
-      AT(each_layer), each_words + 1, 0}},
+     {"layers", 0, "each", "Do every layer's block after the other.", parse_each, AT(each_layer),
+      NULL, 0}},
     {GM_TAKES_BATCH,
      {"replacement", 0, "HOW",
       "How batches are drawn: yes, with replacement (the default); no, a fresh subset for each "
