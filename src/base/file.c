@@ -57,52 +57,42 @@ static ssize_t write_bytes(void *cookie, const char *bytes, size_t count)
 
 /* Opens a fresh file beside target. open() rather than mkstemp(), so that the umask decides on the
  * permissions as it does for any other file. */
-static int open_temporary(gm_file *file, gm_error *err)
+static gm_status open_temporary(gm_file *file, gm_error *err)
 {
     enum { TRIES = 100 };
     for (int try = 0; try < TRIES; try++) {
         gm_free(file->temporary);
         file->temporary = gm_format(err, "%s.tmp-%ld-%d", file->target, (long)getpid(), try);
-        if (!file->temporary) return -1;
-        int fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd >= 0) return fd;
+        if (!file->temporary) return GM_ERR_MEMORY;
+        file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (file->fd >= 0) return GM_OK;
         if (errno != EEXIST) break;
     }
-    cannot_write(file->path, errno, err);
-    gm_free(file->temporary);
+    gm_status status = cannot_write(file->path, errno, err);
+    gm_free(file->temporary); /* it is not ours to remove */
     file->temporary = NULL;
-    return -1;
+    return status;
 }
 
-/* Finds out what stands at path and opens the descriptor to write to; -1 with err recorded. */
-static int open_target(gm_file *file, gm_error *err)
+/* Finds out what stands at path and opens the descriptor to write to. */
+static gm_status open_target(gm_file *file, gm_error *err)
 {
     struct stat old;
     bool exists = stat(file->path, &old) == 0;
-    if (exists && S_ISDIR(old.st_mode)) {
-        cannot_write(file->path, EISDIR, err);
-        return -1;
-    }
+    if (exists && S_ISDIR(old.st_mode)) return cannot_write(file->path, EISDIR, err);
     if (exists && !S_ISREG(old.st_mode)) {
-        int fd = open(file->path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0) cannot_write(file->path, errno, err);
-        return fd;
+        file->fd = open(file->path, O_WRONLY | O_CLOEXEC);
+        return file->fd < 0 ? cannot_write(file->path, errno, err) : GM_OK;
     }
-    if (exists && access(file->path, W_OK) != 0) {
-        cannot_write(file->path, errno, err);
-        return -1;
-    }
+    if (exists && access(file->path, W_OK) != 0) return cannot_write(file->path, errno, err);
     char *resolved = exists ? realpath(file->path, NULL) : NULL;
     file->target = gm_strdup(resolved ? resolved : file->path, err);
     free(resolved);
-    if (!file->target) return -1;
-    int fd = open_temporary(file, err);
-    if (fd >= 0 && exists && fchmod(fd, old.st_mode & 07777) != 0) {
-        cannot_write(file->path, errno, err);
-        close(fd);
-        return -1;
-    }
-    return fd;
+    if (!file->target) return GM_ERR_MEMORY;
+    gm_status status = open_temporary(file, err);
+    if (status == GM_OK && exists && fchmod(file->fd, old.st_mode & 07777) != 0)
+        status = cannot_write(file->path, errno, err);
+    return status;
 }
 
 gm_status gm_file_create(const char *path, gm_file **file, gm_error *err)
@@ -113,18 +103,14 @@ gm_status gm_file_create(const char *path, gm_file **file, gm_error *err)
     gm_file *f = gm_alloc(1, sizeof *f, "file", err);
     if (!f) return GM_ERR_MEMORY;
     f->fd = -1;
-    gm_status status = GM_ERR_MEMORY;
     f->path = gm_strdup(path, err);
-    if (!f->path) goto done;
-    status = GM_ERR_IO;
-    f->fd = open_target(f, err);
-    if (f->fd < 0) goto done;
+    gm_status status = f->path ? open_target(f, err) : GM_ERR_MEMORY;
+    if (status != GM_OK) goto done;
     f->stream = fopencookie(f, "wb", (cookie_io_functions_t){.write = write_bytes});
     if (!f->stream || setvbuf(f->stream, NULL, _IOFBF, BUFFER) != 0) {
-        cannot_write(path, ENOMEM, err);
+        status = cannot_write(path, ENOMEM, err);
         goto done;
     }
-    status = GM_OK;
     *file = f;
 done:
     if (status != GM_OK) file_free(f);

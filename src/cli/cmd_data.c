@@ -140,7 +140,9 @@ static void print_counts(const gm_dataset *data, const description *d)
         printf("targets    %zu columns\n", data->outputs);
         return;
     }
-    printf("classes    %zu, with %zu to %zu samples each", data->classes, d->fewest, d->most);
+    printf("classes    %zu, with %zu", data->classes, d->fewest);
+    if (d->most > d->fewest) printf(" to %zu", d->most);
+    printf(" samples each");
     if (d->empty) printf(" (%zu without any)", d->empty);
     putchar('\n');
     for (size_t k = 0; k < data->classes && data->classes <= LISTED; k++) {
