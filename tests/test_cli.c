@@ -537,6 +537,24 @@ static int stop_training(pid_t pid, const char *run, int64_t step, int number)
     return status;
 }
 
+/* As soon as the run file is there, it can be resumed: killed at that very moment. */
+static void test_killed_at_start(void **state)
+{
+    (void)state;
+    const char *run = folder_path("early.gmr");
+    for (int i = 0; i < 5; i++) {
+        int status;
+        pid_t pid = start_training(run);
+        while (access(run, F_OK) != 0 && waitpid(pid, &status, WNOHANG) == 0) {
+        }
+        kill(pid, SIGKILL);
+        waitpid(pid, &status, 0);
+        assert_true(WIFSIGNALED(status));
+        assert_true(state_of(run) >= 0);
+        folder_empty();
+    }
+}
+
 /* Killed, resumed and interrupted, resumed and finished: the same bits as never stopped. */
 static void test_resume(void **state)
 {
@@ -652,14 +670,23 @@ static void test_spellings(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_common_keys),    cmocka_unit_test(test_verbosity),
-        cmocka_unit_test(test_dense),          cmocka_unit_test(test_which),
-        cmocka_unit_test(test_gram),           cmocka_unit_test(test_export_vectors),
-        cmocka_unit_test(test_diagonal),       cmocka_unit_test(test_layers),
-        cmocka_unit_test(test_not_converged),  cmocka_unit_test(test_precision),
-        cmocka_unit_test(test_squared_loss),   cmocka_unit_test(test_train),
-        cmocka_unit_test(test_train_defaults), cmocka_unit_test(test_diverged),
-        cmocka_unit_test(test_resume),         cmocka_unit_test(test_help),
+        cmocka_unit_test(test_common_keys),
+        cmocka_unit_test(test_verbosity),
+        cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_which),
+        cmocka_unit_test(test_gram),
+        cmocka_unit_test(test_export_vectors),
+        cmocka_unit_test(test_diagonal),
+        cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_not_converged),
+        cmocka_unit_test(test_precision),
+        cmocka_unit_test(test_squared_loss),
+        cmocka_unit_test(test_train),
+        cmocka_unit_test(test_train_defaults),
+        cmocka_unit_test(test_diverged),
+        cmocka_unit_test(test_killed_at_start),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_help),
         cmocka_unit_test(test_spellings),
     };
     (void)argc, (void)argv;

@@ -70,7 +70,8 @@ void gm_progress_update(gm_progress *progress, size_t done, const char *text)
     } else {
         fprintf(stderr, " %zu", done);
     }
-    fprintf(stderr, " %s, %.3g %s/s", progress->unit, rate, progress->unit);
+    fprintf(stderr, rate < 100 ? " %s, %.3g %s/s" : " %s, %.0f %s/s", progress->unit, rate,
+            progress->unit);
     if (progress->total > done && rate > 0) {
         fputs(", ", stderr);
         print_duration((double)(progress->total - done) / rate);

@@ -1,6 +1,8 @@
 /* gradiometer train: stochastic gradient descent, recorded in a run file and resumable. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -167,17 +169,61 @@ static gm_status deliver(gm_cli *cli, gm_session *session, const gm_train_option
 
 /* ---- run ---- */
 
-static gm_status create_run(const gm_cli *cli, const gm_session *session, gm_run **run,
-                            gm_error *err)
+static bool stop_at_once(void *context)
 {
-    const char *path = cli->shared.output;
-    if (!path) return GM_OK;
+    (void)context;
+    return true;
+}
+
+/* Writes a run file at `fresh` that holds all settings and the training at step 0. */
+static gm_status write_start(const gm_cli *cli, gm_session *session, const char *fresh,
+                             const gm_train_options *options, gm_train_result *result,
+                             gm_error *err)
+{
+    gm_run *run = NULL;
     gm_record_settings settings;
+    gm_train_hooks hooks = {.stop = stop_at_once};
     gm_status status = gm_record_settings_fill(cli, session, &settings, err);
     if (status == GM_OK) {
-        status = gm_run_create(path, false, settings.item, settings.count, run, err);
+        status = gm_run_create(fresh, true, settings.item, settings.count, &run, err);
     }
+    if (status == GM_OK) {
+        status = gm_train(session->problem, session->test_problem, options, &hooks, run,
+                          session->theta, result, err);
+    }
+    if (status == GM_OK && result->outcome == GM_TRAIN_INTERRUPTED) {
+        gm_run_state running = {.status = "running", .message = "", .seconds = result->seconds};
+        status = gm_run_save(run, &running, 0, false, NULL, 0, err);
+    }
+    gm_run_close(run);
     gm_record_settings_free(&settings);
+    return status;
+}
+
+/* Trains into the run file of --output. The file takes its name when the training can be resumed
+ * from it, so that there is no moment at which a kill leaves one that cannot. */
+static gm_status train_recorded(gm_cli *cli, gm_session *session, const gm_train_options *options,
+                                const gm_train_hooks *hooks, gm_train_result *result, gm_error *err)
+{
+    const char *path = cli->shared.output;
+    gm_run *run = NULL;
+    char *fresh = gm_format(err, "%s.new", path);
+    if (!fresh) return GM_ERR_MEMORY;
+    gm_status status = write_start(cli, session, fresh, options, result, err);
+    if (status == GM_OK && rename(fresh, path) != 0) {
+        status =
+            gm_fail(err, GM_ERR_IO, "--output: %s cannot be written: %s", path, strerror(errno));
+    }
+    if (status != GM_OK) unlink(fresh);
+    gm_free(fresh);
+    if (status != GM_OK || result->outcome != GM_TRAIN_INTERRUPTED) return status;
+
+    status = gm_run_open(path, GM_RUN_WRITE, &run, err);
+    if (status == GM_OK) {
+        status = gm_train_resume(session->problem, session->test_problem, hooks, run,
+                                 session->theta, result, err);
+    }
+    gm_run_close(run);
     return status;
 }
 
@@ -196,23 +242,21 @@ static gm_status check_output(const gm_cli *cli, gm_error *err)
 static gm_status start(gm_cli *cli, gm_session *session, gm_train_options *options,
                        const gm_train_hooks *hooks, gm_train_result *result, gm_error *err)
 {
-    gm_run *run = NULL;
     gm_status status = check_output(cli, err);
     if (status == GM_OK) status = gm_session_open(cli, session, err);
     if (status != GM_OK) return status;
     options->seed = session->seed;
     options->replacement = cli->shared.replacement;
     status = gm_train_options_check(options, session->data->n, err);
-    if (status == GM_OK) status = create_run(cli, session, &run, err);
-    if (status == GM_OK) {
-        if (!run) gm_cli_note(cli, "no run file is written; -o RUN.gmr records one");
-        gm_cli_begin(cli);
-        gm_interrupt_install();
-        status = gm_train(session->problem, session->test_problem, options, hooks, run,
-                          session->theta, result, err);
+    if (status != GM_OK) return status;
+    if (!cli->shared.output) gm_cli_note(cli, "no run file is written; -o RUN.gmr records one");
+    gm_cli_begin(cli);
+    gm_interrupt_install();
+    if (cli->shared.output) {
+        return train_recorded(cli, session, options, hooks, result, err);
     }
-    gm_run_close(run);
-    return status;
+    return gm_train(session->problem, session->test_problem, options, hooks, NULL, session->theta,
+                    result, err);
 }
 
 static gm_status resume(gm_cli *cli, const char *path, gm_session *session,

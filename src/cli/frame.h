@@ -30,8 +30,9 @@ void gm_cli_free(gm_cli *cli);
 /* The entry of a long name; NULL where the command has no such option. */
 gm_entry *gm_cli_entry(const gm_cli *cli, const char *name);
 
-/* Help of the program and of one command, in the form that help2man reads. */
-void gm_help_program(FILE *out, size_t commands, const gm_command *const *command);
+/* Help of the program (command ended by NULL) and of one command, in the form that help2man reads.
+ */
+void gm_help_program(FILE *out, const gm_command *const *command);
 void gm_help_command(FILE *out, const gm_cli *cli);
 
 #endif

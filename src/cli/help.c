@@ -65,7 +65,7 @@ void gm_help_command(FILE *out, const gm_cli *cli)
     fprintf(out, "\nExamples:\n%s", command->examples);
 }
 
-void gm_help_program(FILE *out, size_t commands, const gm_command *const *command)
+void gm_help_program(FILE *out, const gm_command *const *command)
 {
     fputs("Usage: gradiometer COMMAND [OPTION]...\n"
           "       gradiometer help COMMAND\n"
@@ -77,7 +77,7 @@ void gm_help_program(FILE *out, size_t commands, const gm_command *const *comman
         "gradients, and what they have in common.",
         0, 0);
     fputs("\nCommands:\n", out);
-    for (size_t i = 0; i < commands; i++) {
+    for (size_t i = 0; command[i]; i++) {
         fprintf(out, "  %-12s%s\n", command[i]->name, command[i]->summary);
     }
     fputs("\n'gradiometer help COMMAND' prints the options of a command with an example.\n", out);

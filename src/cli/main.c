@@ -9,11 +9,16 @@
 #include "cli/startup.h"
 #include "gradiometer/version.h"
 
+/* In the order of the help; ended by NULL. */
 static const gm_command *const commands[] = {
-    &gm_command_data,      &gm_command_train,  &gm_command_spectrum,
-    &gm_command_decompose, &gm_command_report, &gm_command_export,
+    &gm_command_data,
+    &gm_command_train,
+    &gm_command_spectrum,
+    &gm_command_decompose,
+    &gm_command_report,
+    &gm_command_export,
+    NULL,
 };
-enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static double now(void)
 {
@@ -24,7 +29,7 @@ static double now(void)
 
 static gm_status find_command(const char *name, const gm_command **command, gm_error *err)
 {
-    for (size_t i = 0; i < COMMANDS; i++) {
+    for (size_t i = 0; commands[i]; i++) {
         if (strcmp(name, commands[i]->name) == 0) {
             *command = commands[i];
             return GM_OK;
@@ -65,7 +70,7 @@ static gm_status help_command(int argc, char **argv, gm_error *err)
 {
     const gm_command *command = NULL;
     if (argc < 3) {
-        gm_help_program(stdout, COMMANDS, commands);
+        gm_help_program(stdout, commands);
         return GM_OK;
     }
     if (argc > 3) {
@@ -101,7 +106,7 @@ int main(int argc, char **argv)
     double start = now();
     gm_error err = {0};
     if (argc < 2) {
-        gm_help_program(stderr, COMMANDS, commands);
+        gm_help_program(stderr, commands);
         return gm_status_exit(GM_ERR_USAGE);
     }
     const char *note = "";
