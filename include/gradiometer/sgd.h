@@ -64,8 +64,9 @@ typedef struct gm_train_options {
      * ten steps spaced evenly in log t, the last of them T. */
     uint64_t keep_every;
     /* The full loss, errors, gradient norm and distance are measured at step 0, multiples of this,
-     * kept checkpoints and the last step; 0: at up to about 200 steps, dense at first, fewer where
-     * measuring would cost more than a quarter of the training (but no fewer than about 20). */
+     * kept checkpoints and the last step; 0: at up to about 200 steps, dense at first; fewer, but
+     * about 20, where measuring would cost more than a quarter of the training and more than about
+     * a second. */
     uint64_t record_every;
 } gm_train_options;
 
@@ -74,9 +75,10 @@ void gm_train_options_default(gm_train_options *options);
 /* Checks every field for n samples; GM_ERR_USAGE names the option (--batch, ...). */
 gm_status gm_train_options_check(const gm_train_options *options, size_t n, gm_error *err);
 
-/* Whether step t's parameters are kept in the history, and whether the full loss is measured. */
+/* Whether step t's parameters are kept in the history, and whether the full loss is measured (for n
+ * samples and a net of so many parameters). */
 bool gm_train_keeps(const gm_train_options *options, uint64_t t);
-bool gm_train_records(const gm_train_options *options, size_t n, uint64_t t);
+bool gm_train_records(const gm_train_options *options, size_t n, size_t parameters, uint64_t t);
 
 /* What the caller may hook in; a struct of zeros hooks nothing. None of it changes the numbers. */
 typedef struct gm_train_hooks {
@@ -112,14 +114,14 @@ typedef struct gm_train_result {
 } gm_train_result;
 
 /* Trains problem's net from theta [p] (double, rounded to the problem's precision) and leaves the
- * last parameters there. With a run (may be NULL), everything of the options is stored as settings
- * together with the state of step 0 in one transaction before step 1, then metrics, state and
- * history as they come:
- *   batch_loss (every step, at theta_t on the batch of step t), and at measured steps loss,
- *   error_rate, test_loss, test_error_rate (with test, which may be NULL), gradient_norm, distance.
- * Returns GM_OK with the outcome in *result; divergence and interruption are outcomes, not errors.
- * Refuses a run that holds a training already (GM_ERR_USAGE). Cost: steps batch gradients; per
- * measured step one gradient and one forward pass. Memory: 4 vectors of p numbers. */
+ * last parameters there (not finite ones, perhaps, after a divergence). With a run (may be NULL),
+ * everything of the options is stored as settings together with the state of step 0 in one
+ * transaction before step 1, then metrics, state and history as they come: batch_loss (every step,
+ * at theta_t on the batch of step t), and at measured steps loss, error_rate, test_loss,
+ * test_error_rate (with test, which may be NULL), gradient_norm, distance. Returns GM_OK with the
+ * outcome in *result; divergence and interruption are outcomes, not errors. Refuses a run that
+ * holds a training already (GM_ERR_USAGE). Cost: steps batch gradients; per measured step one
+ * gradient and one forward pass. Memory: 4 vectors of p numbers. */
 gm_status gm_train(gm_problem *problem, gm_problem *test, const gm_train_options *options,
                    const gm_train_hooks *hooks, gm_run *run, double *theta, gm_train_result *result,
                    gm_error *err);

@@ -63,14 +63,14 @@ gm_status gm_train_options_check(const gm_train_options *o, size_t n, gm_error *
 bool gm_train_keeps(const gm_train_options *options, uint64_t t)
 {
     gm_schedule schedule;
-    gm_schedule_init(&schedule, options, 1);
+    gm_schedule_init(&schedule, options, 1, 1);
     return gm_schedule_keeps(&schedule, t);
 }
 
-bool gm_train_records(const gm_train_options *options, size_t n, uint64_t t)
+bool gm_train_records(const gm_train_options *options, size_t n, size_t parameters, uint64_t t)
 {
     gm_schedule schedule;
-    gm_schedule_init(&schedule, options, n);
+    gm_schedule_init(&schedule, options, n, parameters);
     return gm_schedule_records(&schedule, t);
 }
 

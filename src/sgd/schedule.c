@@ -2,21 +2,26 @@
 
 #include <math.h>
 
-/* Default measured steps: the distance from one to the next is the share `growth` of the step,
- * at least 1, at most `widest`. Growing to T/N * 2 in all takes about N/2 steps and the even rest
- * about as many. */
-static void init_record(gm_schedule *schedule, const gm_train_options *options, size_t n)
+/* Default measured steps: the distance from one to the next is the share `growth` of the step, at
+ * least 1, at most `widest`. Of N points about half are spent while the distance grows from 1 to
+ * 2T/N, (1 + log(2T/N)) / growth, and half on the even rest. */
+static void init_record(gm_schedule *schedule, const gm_train_options *options, size_t n,
+                        size_t parameters)
 {
-    /* A measurement costs as much as n/m steps. */
-    double affordable =
-        0.25 * (double)options->steps * (double)options->batch / (double)(n ? n : 1);
+    /* A measurement costs about 8 n p operations, as much as n/m steps or a little more. It may
+     * take a quarter of the training, or what is of no account anyhow. */
+    double samples = (double)(n ? n : 1);
+    double by_share = 0.25 * (double)options->steps * (double)options->batch / samples;
+    double by_cost = 2e10 / (8.0 * samples * (double)(parameters ? parameters : 1));
+    double affordable = fmax(by_share, by_cost);
     double points = fmin(200.0, fmax(20.0, affordable));
-    schedule->growth = 12.0 / points;
     schedule->widest = fmax(1.0, floor(2.0 * (double)options->steps / points));
+    schedule->growth = 2.0 * (1.0 + log(schedule->widest)) / points;
     schedule->record_next = 0;
 }
 
-void gm_schedule_init(gm_schedule *schedule, const gm_train_options *options, size_t n)
+void gm_schedule_init(gm_schedule *schedule, const gm_train_options *options, size_t n,
+                      size_t parameters)
 {
     schedule->steps = options->steps;
     schedule->keep_every = options->keep_every;
@@ -25,7 +30,7 @@ void gm_schedule_init(gm_schedule *schedule, const gm_train_options *options, si
         double share = (i + 1.0) / GM_KEPT_BY_DEFAULT;
         schedule->keep[i] = (uint64_t)llround(pow((double)options->steps, share));
     }
-    init_record(schedule, options, n);
+    init_record(schedule, options, n, parameters);
 }
 
 bool gm_schedule_keeps(const gm_schedule *schedule, uint64_t t)

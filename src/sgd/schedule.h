@@ -19,7 +19,9 @@ typedef struct gm_schedule {
     uint64_t record_next;  /* first default step not yet passed */
 } gm_schedule;
 
-void gm_schedule_init(gm_schedule *schedule, const gm_train_options *options, size_t n);
+/* For n samples and a net of `parameters` numbers. */
+void gm_schedule_init(gm_schedule *schedule, const gm_train_options *options, size_t n,
+                      size_t parameters);
 bool gm_schedule_keeps(const gm_schedule *schedule, uint64_t t);
 /* For ascending t. */
 bool gm_schedule_records(gm_schedule *schedule, uint64_t t);

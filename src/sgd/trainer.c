@@ -32,7 +32,7 @@ gm_status gm_trainer_init(gm_trainer *tr, gm_problem *problem, gm_problem *test,
                        .saved = -1};
     if (hooks) tr->hooks = *hooks;
     tr->began = tr->saved_at = gm_trainer_clock();
-    gm_schedule_init(&tr->schedule, options, n);
+    gm_schedule_init(&tr->schedule, options, n, tr->p);
     gm_status status = gm_sampler_create(n, options->batch, options->replacement, options->seed,
                                          options->run, &tr->sampler, err);
     if (status) return status;
