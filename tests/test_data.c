@@ -253,6 +253,14 @@ static void test_subset(void **state)
     gm_dataset *shuffled = load("gauss:n=40,d=3", options);
     assert_memory_equal(shuffled->x, some->x, KEPT * 3 * sizeof(double));
     gm_dataset_free(shuffled);
+    /* A test set is shuffled by a stream of its own. */
+    options.test = true;
+    gm_permutation(gm_stream_of(5, GM_PURPOSE_SUBSET, 1), 0, N, order);
+    gm_dataset *test = load("gauss:n=40,d=3", options);
+    for (size_t i = 0; i < N; i++) {
+        assert_int_equal(test->label[i], order[i] % 10);
+    }
+    gm_dataset_free(test);
     gm_dataset_free(some);
     gm_dataset_free(all);
 }
@@ -352,11 +360,24 @@ static void test_standardize(void **state)
     gm_dataset_free(test);
     gm_dataset_free(data);
 
+    /* A feature that does not vary, whose mean by summing would be off by a rounding. */
+    double tenth[10];
+    static const int32_t zeros[10];
+    gm_shape single = {1, {1}};
+    for (int i = 0; i < 10; i++) {
+        tenth[i] = 0.1;
+    }
+    assert_int_equal(
+        gm_data_from_arrays("c", 10, &single, tenth, zeros, NULL, 0, GM_F64, 0, &data, &err),
+        GM_OK);
+    assert_int_equal(gm_dataset_standardize(data, NULL, &err), GM_OK);
+    assert_true(data->mean[0] == 0.1 && data->sd[0] == 1 && *(double *)data->x == 0);
+    gm_dataset_free(data);
+
     /* Squares that overflow are refused, not turned into zeros. */
     static const double far[2] = {-1e300, 1e300};
-    gm_shape one = {1, {1}};
-    assert_int_equal(gm_data_from_arrays("f", 2, &one, far, label, NULL, 0, GM_F64, 0, &data, &err),
-                     GM_OK);
+    assert_int_equal(
+        gm_data_from_arrays("f", 2, &single, far, label, NULL, 0, GM_F64, 0, &data, &err), GM_OK);
     assert_int_equal(gm_dataset_standardize(data, NULL, &err), GM_ERR_INPUT);
     assert_non_null(strstr(err.message, "feature 0 spreads too far"));
     gm_dataset_free(data);

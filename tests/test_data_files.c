@@ -416,6 +416,9 @@ static void test_bad_csv(void **state)
         {"a,b\n1,2\n3\n", "line 3 has 1 columns, expected 2"},
         {"1,2,0\n\n1,2,3,0\n", "line 3 has 4 columns, expected 3"},
         {"1,x,0\n", "line 1, column 2: \"x\", expected a number"},
+        {"\xef\xbb\xbf"
+         "1,x\n1,0\n",
+         "line 1, column 2: \"x\", expected a number"},
         {"a,b\n1,0\n1;2,0\n", "line 3, column 1: \"1;2\", expected a number"},
         {"1,0\n\"1\",0\n", "line 2, column 1: \"\"1\"\", expected a number without quotes"},
         {"1,,0\n", "line 1, column 2 is empty"},
