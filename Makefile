@@ -11,7 +11,7 @@ SHELL := /bin/bash
 
 build: deps          ## build/gradiometer (the default)
 	@cmake --preset release
-	@cmake --build --preset release -j $(JOBS)
+	@cmake --build --preset release -j $(JOBS) --target gm gradiometer man
 
 deps:                ## install the Debian packages that the build lacks
 	@scripts/deps.sh build
@@ -23,7 +23,9 @@ demo: build          ## train, decompose, report: demo/index.html
 
 test: deps-test      ## everything that CI runs
 	@scripts/test.sh
-check: deps-test build ## the tests of build/ alone, for the time between edits
+check: deps-test     ## the tests of build/ alone, for the time between edits
+	@cmake --preset release
+	@cmake --build --preset release -j $(JOBS)
 	@ctest --preset release -j $(JOBS)
 
 asan: deps-test      ## tests under the address and undefined-behaviour sanitizers

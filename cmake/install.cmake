@@ -29,12 +29,14 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gradiometer.pc DESTINATION ${CMAKE_INS
 
 if(TARGET gradiometer)
   install(TARGETS gradiometer)
-  find_program(HELP2MAN help2man)
-  if(HELP2MAN AND NOT GM_SANITIZE AND NOT GM_COVERAGE)
-    add_custom_command(OUTPUT man1/gradiometer.1
-                       COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/scripts/man.sh $<TARGET_FILE:gradiometer> man1
-                       DEPENDS gradiometer scripts/man.sh COMMENT "Writing the man pages")
-    add_custom_target(man ALL DEPENDS man1/gradiometer.1)
-    install(DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/man1 TYPE MAN)
-  endif()
+endif()
+add_custom_target(man ALL) # empty without help2man
+find_program(HELP2MAN help2man)
+if(TARGET gradiometer AND HELP2MAN AND NOT GM_SANITIZE AND NOT GM_COVERAGE)
+  add_custom_command(OUTPUT man1/gradiometer.1
+                     COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/scripts/man.sh $<TARGET_FILE:gradiometer> man1
+                     DEPENDS gradiometer scripts/man.sh COMMENT "Writing the man pages")
+  add_custom_target(man_pages DEPENDS man1/gradiometer.1)
+  add_dependencies(man man_pages)
+  install(DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/man1 TYPE MAN)
 endif()
