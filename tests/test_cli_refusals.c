@@ -140,6 +140,8 @@ static void test_options(void **state)
         {SPECTRUM "--memory 5Q", "--memory"},
         {SPECTRUM "--memory 1e300G", "--memory"},
         {SPECTRUM "--memory 64", "memory"},
+        {SPECTRUM "--memory 700", "dense matrix (6 x 6"},
+        {SPECTRUM "--memory 700 --layers each", "dense matrix (6 x 6"},
         {SPECTRUM "--precision f16", "--precision"},
         {SPECTRUM "--loss hinge", "--loss"},
         {SPECTRUM "--operator fisher", "--operator"},

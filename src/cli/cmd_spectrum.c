@@ -287,15 +287,34 @@ static gm_status deliver(gm_cli *cli, const gm_session *session, size_t blocks,
     return status;
 }
 
-static gm_status measure_blocks(const gm_cli *cli, const gm_session *session, gm_linearization *lin,
+/* Checks that every block fits, then measures them one by one. */
+static gm_status measure_blocks(gm_cli *cli, const gm_session *session, gm_linearization *lin,
                                 double tol, size_t blocks, gm_spectrum *block, gm_error *err)
 {
     gm_status status = GM_OK;
     for (size_t i = 0; status == GM_OK && i < blocks; i++) {
         int layer = session->each_layer ? (int)i : session->layer;
+        status = gm_spectrum_check(session, lin, cli->settings, layer, err);
+    }
+    if (status == GM_OK) gm_cli_begin(cli);
+    for (size_t i = 0; status == GM_OK && i < blocks; i++) {
+        int layer = session->each_layer ? (int)i : session->layer;
         status = gm_spectrum_measure(session, lin, cli->settings, tol, layer, block + i, err);
     }
     return status;
+}
+
+static gm_status refuse_unconverged(size_t blocks, const gm_spectrum *block, double tol,
+                                    gm_error *err)
+{
+    for (size_t i = 0; i < blocks; i++) {
+        if (block[i].converged) continue;
+        return gm_fail(err, GM_ERR_NUMERIC,
+                       "not converged: residuals reach %.2g of the largest |eigenvalue|, --tol "
+                       "expects at most %.2g",
+                       block[i].worst, tol);
+    }
+    return GM_OK;
 }
 
 static gm_status run(gm_cli *cli, gm_error *err)
@@ -307,7 +326,6 @@ static gm_status run(gm_cli *cli, gm_error *err)
     gm_status status = check(cli, err);
     if (status == GM_OK) status = gm_session_open(cli, &session, err);
     if (status != GM_OK) goto done;
-    gm_cli_begin(cli);
 
     blocks = session.each_layer ? gm_net_layers(session.net) : 1;
     double tol = cli->shared.tol > 0 ? cli->shared.tol : session.precision == GM_F32 ? 1e-4 : 1e-10;
@@ -318,13 +336,7 @@ static gm_status run(gm_cli *cli, gm_error *err)
         status = measure_blocks(cli, &session, lin, tol, blocks, block, err);
     }
     if (status == GM_OK) status = deliver(cli, &session, blocks, block, err);
-    for (size_t i = 0; status == GM_OK && i < blocks; i++) {
-        if (block[i].converged) continue;
-        status = gm_fail(err, GM_ERR_NUMERIC,
-                         "--tol: residuals reach %.2g of the largest |eigenvalue|, expected at "
-                         "most %.2g",
-                         block[i].worst, tol);
-    }
+    if (status == GM_OK) status = refuse_unconverged(blocks, block, tol, err);
 done:
     for (size_t i = 0; block && i < blocks; i++) {
         gm_spectrum_free(block + i);

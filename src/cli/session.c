@@ -308,8 +308,8 @@ gm_status gm_session_check_matrix(const gm_session *session, const char *what, s
     double budget = (double)gm_session_memory(session);
     if (needed <= budget) return GM_OK;
     return gm_fail(err, GM_ERR_MEMORY,
-                   "--memory: %s needs %.4g MiB (%zu x %zu numbers%s), the budget is %.4g MiB",
-                   what, needed / 0x1p20, rows, columns, count > 1 ? ", more than once" : "",
+                   "--memory: %s (%zu x %zu numbers%s) takes %.4g MiB, the budget is %.4g MiB",
+                   what, rows, columns, count > 1 ? ", with workspace" : "", needed / 0x1p20,
                    budget / 0x1p20);
 }
 

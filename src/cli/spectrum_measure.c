@@ -179,21 +179,42 @@ static gm_status check_pairs(gm_linearization *lin, gm_curvature kind, double to
     return status;
 }
 
-static gm_status measure_dense(const gm_session *session, gm_linearization *lin,
-                               const gm_spectrum_settings *set, double tol, gm_spectrum *s,
-                               gm_error *err)
+static size_t block_size(const gm_session *session, int layer)
+{
+    return layer == GM_ALL_LAYERS ? gm_net_parameters(session->net)
+                                  : gm_net_layer_at(session->net, (size_t)layer).parameters;
+}
+
+/* Size of the Gram form, 0 where the dense matrix serves better: where it is smaller, and where
+ * vectors of the null space are asked for, which a Gram form does not have. */
+static size_t gram_form(gm_linearization *lin, const gm_spectrum_settings *set, size_t size)
+{
+    bool largest = set->which == GM_END_LA || set->which == GM_END_LM;
+    size_t gram = gm_gram_size(lin, set->kind);
+    return largest && gram < size ? gram : 0;
+}
+
+gm_status gm_spectrum_check(const gm_session *session, gm_linearization *lin,
+                            const gm_spectrum_settings *set, int layer, gm_error *err)
+{
+    if (set->method != GM_METHOD_DENSE) return GM_OK;
+    size_t size = block_size(session, layer), gram = gram_form(lin, set, size);
+    size_t n = gram ? gram : size;
+    /* The matrix, and at worst LAPACK's vectors and workspace. */
+    return gm_session_check_matrix(session, gram ? "the Gram matrix" : "the dense matrix", 3, n, n,
+                                   err);
+}
+
+static gm_status measure_dense(gm_linearization *lin, const gm_spectrum_settings *set, double tol,
+                               gm_spectrum *s, gm_error *err)
 {
     size_t k = set->k < s->size ? set->k : s->size;
-    size_t gram = gm_gram_size(lin, set->kind);
-    s->gram = gram && gram < s->size && (set->which == GM_END_LA || set->which == GM_END_LM);
-    size_t n = s->gram ? gram : s->size;
-    /* The matrix, and at worst LAPACK's vectors and workspace. */
-    gm_status status = gm_session_check_matrix(
-        session, s->gram ? "the Gram matrix" : "the dense matrix", 3, n, n, err);
-    if (status != GM_OK) return status;
+    size_t gram = gram_form(lin, set, s->size);
+    s->gram = gram > 0;
     s->value = gm_alloc(s->size, sizeof *s->value, "eigenvalues", err);
     if (!s->value) return GM_ERR_MEMORY;
-    status = s->gram ? solve_gram(lin, set, gram, k, s, err) : solve_direct(lin, set, k, s, err);
+    gm_status status =
+        s->gram ? solve_gram(lin, set, gram, k, s, err) : solve_direct(lin, set, k, s, err);
     if (status == GM_OK) status = check_pairs(lin, set->kind, tol, s, err);
     return status;
 }
@@ -222,11 +243,10 @@ gm_status gm_spectrum_measure(const gm_session *session, gm_linearization *lin,
                               gm_spectrum *s, gm_error *err)
 {
     *s = (gm_spectrum){.layer = layer, .converged = true};
-    s->size = layer == GM_ALL_LAYERS ? gm_net_parameters(session->net)
-                                     : gm_net_layer_at(session->net, (size_t)layer).parameters;
+    s->size = block_size(session, layer);
     bool dense = set->method == GM_METHOD_DENSE;
     gm_status status = GM_OK;
-    if (dense) status = measure_dense(session, lin, set, tol, s, err);
+    if (dense) status = measure_dense(lin, set, tol, s, err);
     if (status == GM_OK && (!dense || set->export_diagonal)) {
         status = measure_diagonal(lin, set->kind, s, err);
     }

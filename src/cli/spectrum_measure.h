@@ -43,11 +43,14 @@ typedef struct gm_spectrum {
     double diagonal_min, diagonal_max, diagonal_mean;
 } gm_spectrum;
 
+/* Refuses matrices beyond the session's memory (GM_ERR_MEMORY), before anything is computed. */
+gm_status gm_spectrum_check(const gm_session *session, gm_linearization *lin,
+                            const gm_spectrum_settings *set, int layer, gm_error *err);
+
 /* Measures the operator of set on the whole net (layer = GM_ALL_LAYERS) or on one layer's block.
  * Eigenpair i counts as converged where its residual is at most tol |lambda|max. The Gram form
- * serves where it is smaller and the k largest are asked for (the null space of a Gram form has no
- * vectors). Refuses matrices beyond the session's memory. gm_spectrum_free accepts what a failure
- * left. Cost: see gm_curvature_dense and gm_symmetric_eigen; k products. */
+ * serves where it is smaller and the k largest are asked for. gm_spectrum_free accepts what a
+ * failure left. Cost: see gm_curvature_dense and gm_symmetric_eigen; k products. */
 gm_status gm_spectrum_measure(const gm_session *session, gm_linearization *lin,
                               const gm_spectrum_settings *set, double tol, int layer,
                               gm_spectrum *s, gm_error *err);
