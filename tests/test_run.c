@@ -435,6 +435,12 @@ static void results_come_back(void **unused)
     bad[1] = (gm_run_array){
         .name = "large", .dtype = GM_F64, .rank = 1, .dim = {(size_t)1 << 30}, .data = vectors};
     fails(gm_run_add_result(run, &result, bad, 2, &id, &err), GM_ERR_IO, &err, path, "large");
+    char name[300];
+    memset(name, 'n', sizeof name - 1);
+    name[299] = '\0';
+    bad[1] = (gm_run_array){.name = name, .dtype = GM_F64, .rank = 0, .data = &scalar};
+    fails(gm_run_add_result(run, &result, bad, 2, &id, &err), GM_ERR_USAGE, &err, path,
+          "255 bytes");
     assert_int_equal(ask(path, "SELECT count(*) FROM array WHERE name = 'scalar'"), 1);
     assert_int_equal(ask(path, "SELECT count(*) FROM array"), 1);
     gm_run_close(run);

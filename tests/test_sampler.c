@@ -53,11 +53,17 @@ static void without_replacement_is_a_subset(void **unused)
     (void)unused;
     enum { N = 6, M = 3, STEPS = 6000 };
     gm_sampler *sampler = sampler_of(N, M, GM_REPLACEMENT_NO);
+    gm_stream stream = gm_stream_of(5, GM_PURPOSE_BATCH, 2);
     double pairs[N][N] = {{0}}, chi = 0;
     for (uint64_t t = 0; t < STEPS; t++) {
         size_t index[M];
         assert_int_equal(gm_sampler_draw(sampler, t, index), M);
+        size_t deck[N] = {0, 1, 2, 3, 4, 5};
         for (size_t j = 0; j < M; j++) {
+            size_t place = j + (size_t)gm_below(stream, t * M + j, N - j), old = deck[j];
+            deck[j] = deck[place];
+            deck[place] = old;
+            assert_int_equal(index[j], deck[j]); /* the documented rule */
             assert_true(index[j] < N);
             for (size_t i = 0; i < M; i++) {
                 if (i == j) continue;
@@ -95,7 +101,7 @@ static void an_epoch_covers_all_once(void **unused)
     gm_sampler *sampler = sampler_of(N, M, GM_REPLACEMENT_EPOCH);
     size_t former[N] = {0};
     for (uint64_t epoch = 0; epoch < 50; epoch++) {
-        size_t order[N], sum = 0, place = 0;
+        size_t order[N], rule[N], sum = 0, place = 0;
         for (uint64_t b = 0; b < BATCHES; b++) {
             size_t index[M];
             size_t count = gm_sampler_draw(sampler, epoch * BATCHES + b, index);
@@ -106,6 +112,8 @@ static void an_epoch_covers_all_once(void **unused)
             }
         }
         assert_int_equal(sum, (1 << N) - 1);
+        gm_permutation(gm_stream_of(5, GM_PURPOSE_BATCH, 2), epoch * N, N, rule);
+        assert_memory_equal(order, rule, sizeof order); /* the documented rule */
         assert_memory_not_equal(order, former, sizeof order);
         memcpy(former, order, sizeof order);
     }

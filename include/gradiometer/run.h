@@ -142,9 +142,9 @@ enum { GM_RUN_ARRAY_RANK = 4 };
 
 /* A named array of numbers that goes with a result: a spectrum [k], eigenvectors [k, p], ... */
 typedef struct gm_run_array {
-    const char *name;
-    gm_dtype dtype; /* in the file, little-endian; in memory always double */
-    int rank;       /* 0 ... GM_RUN_ARRAY_RANK */
+    const char *name; /* up to 255 bytes */
+    gm_dtype dtype;   /* in the file, little-endian; in memory always double */
+    int rank;         /* 0 ... GM_RUN_ARRAY_RANK */
     size_t dim[GM_RUN_ARRAY_RANK];
     const double *data; /* row-major; NULL in lists */
 } gm_run_array;

@@ -33,8 +33,10 @@ const char *gm_replacement_name(gm_replacement replacement); /* "yes", "no", "ep
 bool gm_replacement_parse(const char *name, gm_replacement *replacement);
 
 /* The batches of n samples, of `batch` indices each, from stream (seed, GM_PURPOSE_BATCH, run): the
- * batch of any step alone. GM_ERR_USAGE for batch = 0, and for batch > n unless drawn with
- * replacement. Memory: n indices without replacement and per epoch, else none. */
+ * batch of any step alone. With replacement, index j of step t is draw t m + j; without, they are
+ * the first m places of a Fisher-Yates shuffle of 0 ... n-1 with the same draws; per epoch, epoch e
+ * is the permutation of draws e n ... e n + n - 1. GM_ERR_USAGE for batch = 0, and for batch > n
+ * unless drawn with replacement. Memory: n indices without replacement and per epoch, else none. */
 typedef struct gm_sampler gm_sampler;
 gm_status gm_sampler_create(size_t n, size_t batch, gm_replacement replacement, uint64_t seed,
                             uint32_t run, gm_sampler **sampler, gm_error *err);

@@ -6,6 +6,8 @@
 #include "base/memory.h"
 #include "run/store.h"
 
+enum { NAME_LENGTH = 256 }; /* of an array, with its end */
+
 /* ---- storing ---- */
 
 /* Number of elements of an array; checks rank and overflow. */
@@ -28,6 +30,9 @@ static gm_status write_array(gm_run *run, sqlite3_stmt *stmt, int64_t id, const 
                              gm_error *err)
 {
     size_t size, bytes;
+    if (strlen(array->name) >= NAME_LENGTH)
+        return gm_fail(err, GM_ERR_USAGE, "%s: name of array %.40s... has more than %d bytes",
+                       run->path, array->name, NAME_LENGTH - 1);
     gm_status status = array_size(run, array, &size, err);
     if (!status) status = gm_run_blob_size(run, size, array->dtype, array->name, &bytes, err);
     if (status) return status;
@@ -217,7 +222,7 @@ gm_status gm_run_arrays(gm_run *run, int64_t result, gm_run_array **list, size_t
 /* Struct, numbers and name of the row at hand in one piece. */
 static gm_status copy_array(gm_run *run, sqlite3_stmt *stmt, gm_run_array **array, gm_error *err)
 {
-    char name[256];
+    char name[NAME_LENGTH];
     snprintf(name, sizeof name, "%s", (const char *)sqlite3_column_text(stmt, 0));
     char *text = name;
     gm_run_array head = {.name = name};
