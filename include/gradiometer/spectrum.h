@@ -51,9 +51,11 @@ typedef struct gm_spectral_summary {
     double cut;           /* as given, relative to scale */
     size_t above, below;  /* lambda > cut * scale, lambda < -cut * scale */
     double
-        effective_rank; /* (sum |lambda|)^2 / sum lambda^2, 1 ... size; 0 for the zero operator */
+        effective_rank;   /* (sum |lambda|)^2 / sum lambda^2, 1 ... size; 0 for the zero operator */
+    size_t outlier_limit; /* how many of the largest were looked at */
     size_t outliers;
-    double gap; /* the ratio at the outliers; where there are none, the largest one found */
+    size_t gap_after; /* j of the largest ratio, whether it counts as a gap or not; 0 without one */
+    double gap;       /* that ratio */
 } gm_spectral_summary;
 
 #define GM_BULK_LEVEL  1e-3

@@ -18,7 +18,7 @@ typedef struct settings {
     size_t batch; /* 0: that of the run in --params, else 1 */
 } settings;
 
-static const settings defaults = {.k = 15, .cut = 1e-3};
+static const settings defaults = {.k = 15, .cut = 1e-2};
 
 static const gm_option options[] = {
     {"k", 'k', "K",
@@ -28,7 +28,7 @@ static const gm_option options[] = {
      "Leading means largest absolute eigenvalue; default: largest eigenvalue.", gm_option_flag,
      offsetof(settings, by_magnitude), NULL, 0},
     {"cut", 0, "C",
-     "Eigenvalues below -C times the largest absolute one count as negative (default 1e-3).",
+     "Eigenvalues below -C times the largest absolute one count as negative (default 1e-2).",
      gm_option_fraction, offsetof(settings, cut), NULL, 0},
     {"gn-residual", 0, NULL, "Take the residual of Gauss-Newton, R = H - G, along.", gm_option_flag,
      offsetof(settings, gn_residual), NULL, 0},
@@ -133,7 +133,8 @@ static const char *recorded(const gm_session *session, const char *key)
 static void choose_batch(gm_cli *cli, const gm_session *session, gm_decompose_options *o)
 {
     const settings *given = cli->settings;
-    const char *batch = recorded(session, "batch"), *drawn = recorded(session, "replacement");
+    const char *batch = recorded(session, "train.batch");
+    const char *drawn = recorded(session, "train.replacement");
     unsigned long long trained = batch ? strtoull(batch, NULL, 10) : 0;
     gm_replacement replacement = cli->shared.replacement;
     if (drawn && !gm_cli_given(cli, "replacement")) gm_replacement_parse(drawn, &replacement);
@@ -161,68 +162,66 @@ static void resolve_options(gm_cli *cli, const gm_session *session, gm_decompose
 
 /* ---- run file ---- */
 
-enum { ARRAYS = 9 };
+/* Stacked over the points: steps [T], all eigenvalues [T, p] of five operators, leading vectors
+ * [T, k, p] of H and M and principal cosines [T, k], both with zeros beyond the rank. */
+typedef enum content { STEPS, EIGENVALUES, VECTORS, COSINES } content;
 
-/* One array over all points: rows of `row` numbers each, as copied by `copy`. */
-static double *stack(const gm_decompose_results *results, size_t row, const char *what,
-                     gm_error *err)
+static const struct {
+    const char *name;
+    gm_curvature kind;
+    content what;
+} stacks[] = {{"steps", GM_HESSIAN, STEPS},
+              {"hessian/eigenvalues", GM_HESSIAN, EIGENVALUES},
+              {"moment/eigenvalues", GM_MOMENT, EIGENVALUES},
+              {"covariance/eigenvalues", GM_COVARIANCE, EIGENVALUES},
+              {"residual/eigenvalues", GM_RESIDUAL, EIGENVALUES},
+              {"ggn/eigenvalues", GM_GGN, EIGENVALUES},
+              {"hessian/vectors", GM_HESSIAN, VECTORS},
+              {"moment/vectors", GM_MOMENT, VECTORS},
+              {"cosines", GM_HESSIAN, COSINES}};
+enum { ARRAYS = sizeof stacks / sizeof stacks[0] };
+
+/* The numbers that one point contributes to an array, at most row of them. */
+static void copy_point(const gm_decomposition *point, size_t i, size_t row, double *out)
 {
-    size_t total;
-    if (!gm_mul_size(results->count, row, &total)) total = SIZE_MAX;
-    return gm_alloc(total, sizeof(double), what, err);
+    const gm_block_survey *block = &point->block;
+    const gm_operator_survey *op = &block->op[stacks[i].kind];
+    switch (stacks[i].what) {
+    case STEPS:
+        *out = (double)point->step;
+        break;
+    case EIGENVALUES:
+        memcpy(out, op->value, row * sizeof *out);
+        break;
+    case COSINES:
+        memcpy(out, block->cosine, block->angles * sizeof *out);
+        break;
+    case VECTORS: {
+        size_t held = op->count * block->size; /* one pair more than k where the rank allows */
+        memcpy(out, op->lead_vector, (held < row ? held : row) * sizeof *out);
+    }
+    }
 }
 
-/* Fills the stacked arrays: steps [T], eigenvalues [T, p] of the five operators, leading vectors
- * [T, k, p] of H and M (zeros beyond the rank), cosines [T, k] (likewise). */
-static gm_status collect_arrays(const gm_decompose_results *results, gm_run_array array[ARRAYS],
-                                double *data[ARRAYS], gm_error *err)
+static gm_status stack_array(const gm_decompose_results *results, size_t i, gm_run_array *array,
+                             double **data, gm_error *err)
 {
-    static const struct {
-        const char *name;
-        gm_curvature kind;
-        enum { STEPS, EIGENVALUES, VECTORS, COSINES } what;
-    } plan[ARRAYS] = {{"steps", 0, STEPS},
-                      {"hessian/eigenvalues", GM_HESSIAN, EIGENVALUES},
-                      {"moment/eigenvalues", GM_MOMENT, EIGENVALUES},
-                      {"covariance/eigenvalues", GM_COVARIANCE, EIGENVALUES},
-                      {"residual/eigenvalues", GM_RESIDUAL, EIGENVALUES},
-                      {"ggn/eigenvalues", GM_GGN, EIGENVALUES},
-                      {"hessian/vectors", GM_HESSIAN, VECTORS},
-                      {"moment/vectors", GM_MOMENT, VECTORS},
-                      {"cosines", 0, COSINES}};
-    size_t p = results->point[0].block.size, k = results->point[0].block.k;
-    size_t count = results->count;
-    for (size_t i = 0; i < ARRAYS; i++) {
-        static const int ranks[] = {[STEPS] = 1, [EIGENVALUES] = 2, [VECTORS] = 3, [COSINES] = 2};
-        const size_t rows[] = {[STEPS] = 1, [EIGENVALUES] = p, [VECTORS] = k * p, [COSINES] = k};
-        size_t row = rows[plan[i].what];
-        data[i] = stack(results, row, plan[i].name, err);
-        if (!data[i]) return GM_ERR_MEMORY;
-        array[i] = (gm_run_array){
-            .name = plan[i].name, .dtype = GM_F64, .rank = ranks[plan[i].what], .data = data[i]};
-        array[i].dim[0] = count;
-        array[i].dim[1] = plan[i].what == EIGENVALUES ? p : k;
-        array[i].dim[2] = p;
-        for (size_t t = 0; t < count; t++) {
-            const gm_decomposition *point = &results->point[t];
-            const gm_operator_survey *op = &point->block.op[plan[i].kind];
-            double *out = data[i] + t * row;
-            size_t leads = op->count < k ? op->count : k;
-            switch (plan[i].what) {
-            case STEPS:
-                *out = (double)point->step;
-                break;
-            case EIGENVALUES:
-                memcpy(out, op->value, p * sizeof *out);
-                break;
-            case VECTORS:
-                memcpy(out, op->lead_vector, leads * p * sizeof *out);
-                break;
-            case COSINES:
-                memcpy(out, point->block.cosine, point->block.angles * sizeof *out);
-            }
-        }
+    size_t p = results->point[0].block.size, k = results->point[0].block.k, total;
+    *array = (gm_run_array){.name = stacks[i].name, .dtype = GM_F64, .rank = 1};
+    array->dim[0] = results->count;
+    size_t row = 1;
+    if (stacks[i].what == VECTORS || stacks[i].what == COSINES) array->dim[array->rank++] = k;
+    if (stacks[i].what == VECTORS || stacks[i].what == EIGENVALUES) array->dim[array->rank++] = p;
+    for (int d = 1; d < array->rank; d++) {
+        row *= array->dim[d];
     }
+    if (!gm_mul_size(results->count, row, &total)) total = SIZE_MAX;
+    *data = gm_alloc(total, sizeof **data, stacks[i].name, err);
+    if (!*data) return GM_ERR_MEMORY;
+    for (size_t t = 0; t < results->count; t++) {
+        copy_point(&results->point[t], i, row, *data + t * row);
+    }
+    array->data = *data;
     return GM_OK;
 }
 
@@ -232,7 +231,10 @@ static gm_status record(gm_cli *cli, const gm_session *session, const gm_decompo
     if (!cli->shared.output) return GM_OK;
     gm_run_array array[ARRAYS] = {0};
     double *data[ARRAYS] = {0};
-    gm_status status = collect_arrays(results, array, data, err);
+    gm_status status = GM_OK;
+    for (size_t i = 0; status == GM_OK && i < ARRAYS; i++) {
+        status = stack_array(results, i, &array[i], &data[i], err);
+    }
     if (status == GM_OK) {
         /* A layer's block stands beside the whole net's result, it does not replace it. */
         bool whole = results->options->layer == GM_ALL_LAYERS;
@@ -271,7 +273,8 @@ static gm_status measure(gm_cli *cli, gm_session *session, points *p, const gm_d
     if (!point) return GM_ERR_MEMORY;
     results.point = point;
     gm_decompose_points source = {.count = p->count, .self = p, .at = point_at, .done = point_done};
-    gm_progress_start(&p->progress, "decompose", "points", 0, p->count, cli->shared.quiet);
+    gm_progress_start(&p->progress, "decompose", "points", 0, p->count,
+                      cli->shared.quiet || p->count == 1);
     gm_status status = gm_decompose_run(session->problem, &source, o, point, err);
     gm_progress_finish(&p->progress);
     if (status == GM_OK) {

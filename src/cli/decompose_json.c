@@ -29,7 +29,9 @@ static json_t *operator_value(gm_cli *cli, gm_curvature kind, const gm_operator_
     json_object_set_new(value, "rank_floor", json_real(s->floor));
     json_object_set_new(value, "effective_rank", json_real(s->effective_rank));
     json_object_set_new(value, "outliers", integer(s->outliers));
-    json_object_set_new(value, "outlier_gap", json_real(s->gap));
+    json_object_set_new(value, "outlier_limit", integer(s->outlier_limit));
+    json_object_set_new(value, "gap_after", integer(s->gap_after));
+    json_object_set_new(value, "gap", json_real(s->gap));
     json_t *leading = json_object();
     json_object_set_new(leading, "eigenvalues",
                         gm_json_numbers(cli, name, survey->count, survey->lead_value));

@@ -35,10 +35,21 @@ static void print_wrapped(const char *text, int indent)
 
 static void print_row_header(const char *label)
 {
-    printf("%9s %9s %6s %9s %9s %9s %9s %7s %4s %9s %6s %6s\n", label, "loss", "error", "max(H)",
-           "max(M)", "tr H", "tr M", "outlier", "neg", "|H_p+H|", "over-", "grad.");
-    printf("%9s %9s %6s %9s %9s %9s %9s %7s %4s %9s %6s %6s\n", "", "", "%", "", "", "", "", "H/M",
-           "H", "/|H|", "lap", "share");
+    printf("%6s %7s %5s %8s %6s %8s %7s %7s %6s %6s %4s %7s %5s %5s\n", label, "loss", "error",
+           "max(H)", "min(H)", "max(M)", "tr H", "tr M", "gap H", "gap M", "neg", "|H_p+H|",
+           "over-", "grad.");
+    printf("%6s %7s %5s %8s %6s %8s %7s %7s %6s %6s %4s %7s %5s %5s\n", "", "", "%", "", "/max", "",
+           "", "", "", "", "H", "/|H|", "lap", "share");
+}
+
+/* Three digits in width columns, two where three do not fit. */
+static void print_short(int width, double value)
+{
+    char text[32];
+    if (snprintf(text, sizeof text, "%.3g", value) > width) {
+        snprintf(text, sizeof text, "%.2g", value);
+    }
+    printf(" %*s", width, text);
 }
 
 /* A number that may be undefined. */
@@ -52,20 +63,38 @@ static void print_defined(const char *format, int width, bool defined, double va
     }
 }
 
+/* Where the largest ratio of neighbouring eigenvalues stands, and the ratio. */
+static void print_gap(const gm_spectral_summary *summary)
+{
+    char text[48];
+    snprintf(text, sizeof text, summary->gap < 9.95 ? "%zu:%.1f" : "%zu:%.0f", summary->gap_after,
+             summary->gap);
+    printf(" %6s", summary->gap_after ? text : "-");
+}
+
 static void print_row(const char *label, const gm_decomposition *point,
                       const gm_block_survey *block)
 {
     const gm_spectral_summary *h = &block->op[GM_HESSIAN].summary;
     const gm_spectral_summary *m = &block->op[GM_MOMENT].summary;
-    size_t k = smaller(SHORT_K, block->pair[0].k);
-    char outliers[32];
-    snprintf(outliers, sizeof outliers, "%zu/%zu", h->outliers, m->outliers);
-    printf("%9s %9.3g %6.2f %9.3g %9.3g %9.3g %9.3g %7s %4zu", label, point->loss,
-           100.0 * point->error_rate, h->max, m->max, h->trace, m->trace, outliers, h->below);
-    print_defined("%*.3g", 9, isfinite(block->residual_plus_hessian), block->residual_plus_hessian);
-    print_defined("%*.3f", 6, k > 0, k > 0 ? block->pair[0].value[k - 1] : 0.0);
-    print_defined("%*.3f", 6, block->shares > 0,
-                  block->shares ? block->share[block->shares - 1] : 0.0);
+    size_t k = smaller(SHORT_K, block->pair[0].k), shares = block->shares;
+    printf("%6s", label);
+    print_short(7, point->loss);
+    printf(" %5.1f %8.3g", 100.0 * point->error_rate, h->max);
+    print_defined("%*.3f", 6, h->max > 0.0, h->min / h->max);
+    printf(" %8.3g", m->max);
+    print_short(7, h->trace);
+    print_short(7, m->trace);
+    print_gap(h);
+    print_gap(m);
+    printf(" %4zu", h->below);
+    if (isfinite(block->residual_plus_hessian)) {
+        print_short(7, block->residual_plus_hessian);
+    } else {
+        printf(" %7s", "-");
+    }
+    print_defined("%*.3f", 5, k > 0, k > 0 ? block->pair[0].value[k - 1] : 0.0);
+    print_defined("%*.3f", 5, shares > 0, shares > 0 ? block->share[shares - 1] : 0.0);
     putchar('\n');
 }
 
@@ -85,13 +114,14 @@ static void print_legend(const gm_decompose_results *results)
     size_t k = smaller(SHORT_K, block->k);
     char text[640];
     snprintf(text, sizeof text,
-             "max: largest eigenvalue; tr: trace; outlier: how many eigenvalues stand off the bulk "
-             "of H and of M (the largest ratio of two neighbours, at least %g, above %g of the "
-             "largest); neg: eigenvalues of H below -%g of the largest |eigenvalue|; overlap: of "
-             "the top %zu eigenvectors of H and M by %s (random subspaces: %.2g); grad. share: of "
-             "the squared gradient in the top %zu eigenvectors of H.",
-             GM_OUTLIER_GAP, GM_BULK_LEVEL, results->options->cut, k,
-             results->options->by_magnitude ? "magnitude" : "value",
+             "max, min: largest and smallest eigenvalue; tr: trace; gap j:r: among the top %zu "
+             "eigenvalues the largest ratio r of neighbours follows the j-th (down to %g of the "
+             "largest; r >= %g: these j stand off the bulk); neg: eigenvalues of H below -%g of "
+             "the largest |eigenvalue|; overlap: of the top %zu eigenvectors of H and M by %s "
+             "(random subspaces: %.2g); grad. share: of the squared gradient in the top %zu "
+             "eigenvectors of H.",
+             block->op[GM_HESSIAN].summary.outlier_limit, GM_BULK_LEVEL, GM_OUTLIER_GAP,
+             results->options->cut, k, results->options->by_magnitude ? "magnitude" : "value",
              (double)k / (double)block->size, block->k);
     print_wrapped(text, 0);
 }
@@ -139,9 +169,9 @@ static void print_lead(const gm_block_survey *block, size_t j)
     printf("   ");
     print_defined("%*.3g", 9, j < h->count, j < h->count ? h->lead_value[j] : 0.0);
     print_defined("%*.3g", 9, j < m->count, j < m->count ? m->lead_value[j] : 0.0);
-    print_defined("%*.4f", 6, j < block->angles, j < block->angles ? block->cosine[j] : 0.0);
     bool loose = j < block->pair[0].k && !block->pair[0].resolved[j];
     putchar(loose ? '*' : ' ');
+    print_defined("%*.4f", 6, j < block->angles, j < block->angles ? block->cosine[j] : 0.0);
 }
 
 static void print_spectra(const gm_decompose_results *results)
@@ -163,11 +193,11 @@ static void print_spectra(const gm_decompose_results *results)
     for (size_t c = 0; c < columns; c++) {
         char label[32];
         name_point(&results->point[column[c]], "step ", label, sizeof label);
-        printf("   %27s", label);
+        printf("   %28s", label);
     }
     printf("\n   ");
     for (size_t c = 0; c < columns; c++) {
-        printf("   %10s %9s %6s ", "H", "M", "cos");
+        printf("   %10s %9s %7s", "H", "M", "cos");
     }
     putchar('\n');
     for (size_t j = 0; j < rows; j++) {

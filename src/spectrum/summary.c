@@ -12,27 +12,25 @@ static size_t smaller(size_t a, size_t b)
 
 /* Number of eigenvalues that stand off the bulk, by the rule in the header; value [size] descending
  * with positive entries above the numerical floor. */
-static void count_outliers(const double *value, size_t limit, gm_spectral_summary *summary)
+static void count_outliers(const double *value, gm_spectral_summary *summary)
 {
-    size_t positive = summary->positive_rank;
+    size_t positive = summary->positive_rank, limit = summary->outlier_limit;
     if (positive == 0) return;
     double level = GM_BULK_LEVEL * value[0];
-    double best = 0.0;
-    size_t at = 0;
     for (size_t j = 1; j <= limit && j < positive && value[j - 1] > level; j++) {
         double ratio = value[j - 1] / fmax(value[j], level);
-        if (ratio > best) {
-            best = ratio;
-            at = j;
+        if (ratio > summary->gap) {
+            summary->gap = ratio;
+            summary->gap_after = j;
         }
     }
-    summary->gap = best;
-    if (best >= GM_OUTLIER_GAP) {
-        summary->outliers = at;
-    } else if (positive <= limit && value[positive - 1] > level) {
-        summary->outliers = positive;
+    bool gap = summary->gap >= GM_OUTLIER_GAP;
+    if (!gap && positive <= limit && value[positive - 1] > level) {
         summary->gap = value[positive - 1] / level;
+        summary->gap_after = positive;
+        gap = true;
     }
+    if (gap) summary->outliers = summary->gap_after;
 }
 
 void gm_spectral_summarize(size_t size, const double *value, double cut, double eps,
@@ -40,6 +38,7 @@ void gm_spectral_summarize(size_t size, const double *value, double cut, double 
 {
     *summary = (gm_spectral_summary){.size = size, .cut = cut};
     if (size == 0) return;
+    summary->outlier_limit = smaller(outlier_limit ? outlier_limit : DEFAULT_OUTLIER_LIMIT, size);
     summary->max = value[0];
     summary->min = value[size - 1];
     double scale = fmax(fabs(value[0]), fabs(value[size - 1]));
@@ -62,6 +61,5 @@ void gm_spectral_summarize(size_t size, const double *value, double cut, double 
     summary->trace = sum * scale;
     summary->frobenius = sqrt(squares) * scale;
     summary->effective_rank = absolute * absolute / squares;
-    count_outliers(value, smaller(outlier_limit ? outlier_limit : DEFAULT_OUTLIER_LIMIT, size),
-                   summary);
+    count_outliers(value, summary);
 }

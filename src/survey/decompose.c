@@ -13,7 +13,7 @@ enum { MATRICES = 3 };
 void gm_decompose_options_default(gm_decompose_options *options)
 {
     *options = (gm_decompose_options){
-        .k = 15, .cut = 1e-3, .layer = GM_ALL_LAYERS, .probes = 4, .batch = 1};
+        .k = 15, .cut = 1e-2, .layer = GM_ALL_LAYERS, .probes = 4, .batch = 1};
 }
 
 void gm_decomposition_free(gm_decomposition *result)
@@ -84,7 +84,7 @@ gm_status gm_decompose_check(const gm_problem *problem, const gm_decompose_optio
     double allowed = memory_allowed(options);
     if (needed <= allowed) return GM_OK;
     return gm_fail(err, GM_ERR_MEMORY,
-                   "decompose: dense matrices of p = %zu parameters need %.3g GB and %.3g GB are "
+                   "decompose: dense matrices of p = %zu parameters need %.4g GB and %.4g GB are "
                    "allowed (--memory); this release decomposes by dense matrices only, up to p = "
                    "%.0f here, one layer at a time with --layer",
                    size, needed / 1e9, allowed / 1e9,

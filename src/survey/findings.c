@@ -133,7 +133,7 @@ static size_t aligned(const gm_block_survey *block)
 static gm_status find_alignment(size_t count, const gm_decomposition *point, uint64_t seed,
                                 gm_finding *finding, gm_error *err)
 {
-    enum { NEEDED = GM_FINDING_DIRECTIONS };
+    enum { NEEDED = GM_FINDING_DIRECTIONS, HALF = NEEDED / 2 };
     const gm_decomposition *last = &point[count - 1];
     const gm_block_survey *block = &last->block;
     size_t k = block->angles;
@@ -145,13 +145,13 @@ static gm_status find_alignment(size_t count, const gm_decomposition *point, uin
     snprintf(finding->criterion, sizeof finding->criterion,
              "at the last point at least %d cosines of the principal angles between the spans of "
              "the top %zu eigenvectors of H and of M are >= %g",
-             NEEDED, k, GM_FINDING_COSINE);
+             NEEDED, k < NEEDED ? block->k : k, GM_FINDING_COSINE);
     if (k < NEEDED) {
         finding->verdict = GM_UNDECIDED;
         finding->value = (double)NAN;
         say(finding,
-            "Top %d directions of H and M well aligned: undecided, only %zu directions can be "
-            "compared at %s (rank H %zu, rank M %zu).",
+            "Top %d directions of H and M well aligned: undecided, %zu can be compared at "
+            "%s (rank H %zu, rank M %zu).",
             NEEDED, k, where, block->op[GM_HESSIAN].summary.rank,
             block->op[GM_MOMENT].summary.rank);
         return GM_OK;
@@ -169,11 +169,13 @@ static gm_status find_alignment(size_t count, const gm_decomposition *point, uin
         finding->verdict = aligned(block) >= NEEDED ? GM_HOLDS : GM_DOES_NOT_HOLD;
         say(finding,
             "Top %d directions of H and M well aligned: %s %s. At %s %zu of the %zu principal "
-            "cosines between the top-%zu spans are >= %g, the %dth is %.3f; random subspaces of "
-            "that size in %zu dimensions have %.3f at most and %.3f as the %dth",
+            "cosines between the top-%zu spans are >= %g; the 1st, %dth and %dth are %.3f, %.3f "
+            "and "
+            "%.3f, those of random subspaces of that size in %zu dimensions %.3f, %.3f and %.3f",
             NEEDED, gm_verdict_name(finding->verdict), count > 1 ? "in this run" : "here", where,
-            aligned(block), k, k, GM_FINDING_COSINE, NEEDED, finding->value, block->size, random[0],
-            random[NEEDED - 1], NEEDED);
+            aligned(block), k, k, GM_FINDING_COSINE, HALF, NEEDED, block->cosine[0],
+            block->cosine[HALF - 1], finding->value, block->size, random[0], random[HALF - 1],
+            random[NEEDED - 1]);
         if (count > 1) {
             say(finding, "; of the %zu points where %d can be compared it holds at %zu", judged,
                 NEEDED, points);
