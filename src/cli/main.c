@@ -27,16 +27,15 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static gm_status find_command(const char *name, const gm_command **command, gm_error *err)
+/* NULL with err recorded where there is none of that name. */
+static const gm_command *find_command(const char *name, gm_error *err)
 {
     for (size_t i = 0; commands[i]; i++) {
-        if (strcmp(name, commands[i]->name) == 0) {
-            *command = commands[i];
-            return GM_OK;
-        }
+        if (strcmp(name, commands[i]->name) == 0) return commands[i];
     }
-    return gm_fail(err, GM_ERR_USAGE,
-                   "'%s': no such command, expected one that 'gradiometer --help' lists", name);
+    gm_fail(err, GM_ERR_USAGE,
+            "'%s': no such command, expected one that 'gradiometer --help' lists", name);
+    return NULL;
 }
 
 /* Buffered output that could not be written is a failure like any other. */
@@ -68,7 +67,6 @@ static gm_status run_command(const gm_command *command, int argc, char **argv, d
 
 static gm_status help_command(int argc, char **argv, gm_error *err)
 {
-    const gm_command *command = NULL;
     if (argc < 3) {
         gm_help_program(stdout, commands);
         return GM_OK;
@@ -77,10 +75,10 @@ static gm_status help_command(int argc, char **argv, gm_error *err)
         return gm_fail(err, GM_ERR_USAGE, "'%s': no argument expected after 'help %s'", argv[3],
                        argv[2]);
     }
-    gm_status status = find_command(argv[2], &command, err);
-    if (status != GM_OK) return status;
+    const gm_command *command = find_command(argv[2], err);
+    if (!command) return GM_ERR_USAGE;
     gm_cli cli;
-    status = gm_cli_create(command, 0, &cli, err);
+    gm_status status = gm_cli_create(command, 0, &cli, err);
     if (status == GM_OK) gm_help_command(stdout, &cli);
     gm_cli_free(&cli);
     return status;
@@ -95,9 +93,8 @@ static gm_status dispatch(int argc, char **argv, double start, const char *note,
         printf("gradiometer %s\n", gm_version());
         return GM_OK;
     }
-    const gm_command *command = NULL;
-    gm_status status = find_command(word, &command, err);
-    if (status != GM_OK) return status;
+    const gm_command *command = find_command(word, err);
+    if (!command) return GM_ERR_USAGE;
     return run_command(command, argc - 1, argv + 1, start, note, err);
 }
 
