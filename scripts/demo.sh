@@ -7,8 +7,10 @@ cd "$(dirname "$0")/.."
 PATH=$PWD/build:$PATH
 mkdir -p demo
 
-say() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
-show() { say "$@"; "$@"; }
+show() {
+    printf '\n$ %s\n' "$*"
+    "$@"
+}
 
 net=(--model mlp:50-30-10 --data gauss:k=10,d=50,n=100)
 sgd=(--batch 5 --step 0.1 --steps 20000)
