@@ -178,14 +178,15 @@ static gm_status copy_state(gm_run *run, sqlite3_stmt *stmt, gm_run_state **stat
     size_t theta_bytes = p * gm_dtype_size(dtype), optimizer_bytes = numbers * gm_dtype_size(dtype);
     size_t head = (sizeof(gm_run_state) + 63) / 64 * 64;
     size_t theta_room = (theta_bytes + 63) / 64 * 64, optimizer_room = optimizer_bytes;
-    char *memory = gm_alloc(head + theta_room + optimizer_room + strlen(word) + strlen(message) + 2,
-                            1, "state of a run", err);
+    size_t word_room = strlen(word) + 1, message_room = strlen(message) + 1;
+    char *memory = gm_alloc(head + theta_room + optimizer_room + word_room + message_room, 1,
+                            "state of a run", err);
     if (!memory) return GM_ERR_MEMORY;
     char *text = memory + head + theta_room + optimizer_room;
     gm_run_state *copy = (gm_run_state *)memory;
     *copy = (gm_run_state){.step = sqlite3_column_int64(stmt, 0),
-                           .status = strcpy(text, word),
-                           .message = strcpy(text + strlen(word) + 1, message),
+                           .status = memcpy(text, word, word_room),
+                           .message = memcpy(text + word_room, message, message_room),
                            .seconds = sqlite3_column_double(stmt, 3),
                            .dtype = dtype,
                            .parameters = p,

@@ -3,10 +3,7 @@
  * A run file is never touched but through SQLite: closing any other descriptor of it would drop the
  * locks that this process holds on it (POSIX record locks), and another process could then remove
  * the write-ahead log under a running training. */
-#define _GNU_SOURCE /* renameat2 */
-
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,16 +94,21 @@ static gm_status connect(gm_run *run, const char *name, int flags, gm_error *err
 /* "file:" URI of a path, with everything escaped that means something in one. */
 static char *immutable_uri(const char *path, gm_error *err)
 {
-    char *uri = gm_alloc(3 * strlen(path) + 32, 1, "file name", err);
-    if (!uri) return NULL;
-    char *end = uri + sprintf(uri, "file:%s", path[0] == '/' ? "" : "./");
+    static const char hex[] = "0123456789ABCDEF";
+    char *escaped = gm_alloc(3 * strlen(path) + 1, 1, "file name", err);
+    if (!escaped) return NULL;
+    char *end = escaped;
     for (const char *c = path; *c; c++) {
-        if (strchr("%?#&=+ ", *c))
-            end += sprintf(end, "%%%02X", (unsigned)(unsigned char)*c);
-        else
+        if (strchr("%?#&=+ ", *c)) {
+            *end++ = '%';
+            *end++ = hex[(unsigned char)*c / 16];
+            *end++ = hex[(unsigned char)*c % 16];
+        } else {
             *end++ = *c;
+        }
     }
-    strcpy(end, "?immutable=1");
+    char *uri = gm_format(err, "file:%s%s?immutable=1", path[0] == '/' ? "" : "./", escaped);
+    gm_free(escaped);
     return uri;
 }
 
@@ -267,9 +269,13 @@ static gm_status publish(const char *temporary, const char *path, bool overwrite
     if (overwrite) {
         if (rename(temporary, path) == 0) return GM_OK;
     } else {
-        if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0) return GM_OK;
-        /* Some file systems know only the plain rename; the file was missing a moment ago. */
-        if (errno == EINVAL && rename(temporary, path) == 0) return GM_OK;
+        /* A link, unlike a rename, does not replace a file that has appeared meanwhile. */
+        if (link(temporary, path) == 0) {
+            unlink(temporary);
+            return GM_OK;
+        }
+        bool no_links = errno == EPERM || errno == ENOTSUP || errno == ENOSYS;
+        if (no_links && rename(temporary, path) == 0) return GM_OK;
         if (errno == EEXIST)
             return gm_fail(err, GM_ERR_USAGE, "%s: exists already; a run file is not overwritten",
                            path);

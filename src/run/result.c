@@ -245,7 +245,7 @@ static gm_status copy_array(gm_run *run, sqlite3_stmt *stmt, gm_run_array **arra
     double *numbers = (double *)(memory + start);
     gm_run_widen(dtype, size, data, numbers);
     head.data = numbers;
-    head.name = strcpy((char *)(numbers + size), name);
+    head.name = memcpy(numbers + size, name, length + 1);
     *array = memcpy(memory, &head, sizeof head);
     return GM_OK;
 }

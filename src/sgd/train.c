@@ -241,7 +241,7 @@ gm_status gm_train_resume(gm_problem *problem, gm_problem *test, const gm_train_
     if (!status && !state)
         status = gm_fail(err, GM_ERR_INPUT, "%s: holds no training (no state)", gm_run_path(run));
     if (!status) status = gm_trainer_recall(run, result, err);
-    if (status) {
+    if (status || !state) {
         gm_run_free(state);
         return status;
     }
