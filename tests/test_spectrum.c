@@ -222,21 +222,29 @@ static void repeated_eigenvalues_are_flagged(void **state)
     (void)state;
     const double value[] = {5, 5 - 1e-15, 3, 2, 0, 0}, residual[] = {1e-15, 1e-15, 0, 0, 0, 0};
     bool resolved[6];
-    gm_eigen_resolved(6, 6, value, residual, 0.0, 6, resolved);
+    gm_eigen_resolved(6, 6, value, residual, 0.0, false, 6, resolved);
     const bool expected[] = {false, true, true, true, false, true};
     assert_memory_equal(resolved, expected, sizeof expected);
 
     /* A gap of 1 is no gap at residuals of 0.6, or above a floor of 1. */
     const double loose[] = {0, 0, 0.6, 0.6, 0, 0};
-    gm_eigen_resolved(6, 6, value, loose, 0.0, 4, resolved);
+    gm_eigen_resolved(6, 6, value, loose, 0.0, false, 4, resolved);
     assert_true(resolved[1]);
     assert_false(resolved[2]);
     assert_true(resolved[3]);
-    gm_eigen_resolved(6, 6, value, residual, 1.0, 4, resolved);
+    gm_eigen_resolved(6, 6, value, residual, 1.0, false, 4, resolved);
     assert_false(resolved[2]);
 
+    /* The order by |value| of 3 and -3 is chance, though the eigenvalues are far apart. */
+    const double mirrored[] = {3, -3, 1, -1, 0, 0};
+    gm_eigen_resolved(6, 6, mirrored, residual, 0.0, true, 3, resolved);
+    const bool by_magnitude[] = {false, true, false};
+    assert_memory_equal(resolved, by_magnitude, sizeof by_magnitude);
+    gm_eigen_resolved(6, 6, mirrored, residual, 0.0, false, 3, resolved);
+    assert_true(resolved[0] && resolved[1] && resolved[2]);
+
     /* Three pairs of a Gram form in R^10: what follows the third is an exact zero. */
-    gm_eigen_resolved(10, 3, value, residual, 1e-12, 3, resolved);
+    gm_eigen_resolved(10, 3, value, residual, 1e-12, false, 3, resolved);
     assert_true(resolved[2]);
 }
 
@@ -264,7 +272,7 @@ static void repeated_eigenvalue_of_a_matrix(void **state)
     gm_spectral_summarize(SIZE, value, 1e-3, EPS, 0, &summary);
     assert_int_equal(summary.rank, K);
     bool resolved[K];
-    gm_eigen_resolved(SIZE, K + 1, value, residual, summary.floor, K, resolved);
+    gm_eigen_resolved(SIZE, K + 1, value, residual, summary.floor, false, K, resolved);
     const bool expected[K] = {true, false, false, true};
     assert_memory_equal(resolved, expected, sizeof expected);
     gm_subspace_products(K, K, SIZE, vector, q, product);

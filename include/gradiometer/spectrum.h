@@ -25,11 +25,12 @@ gm_status gm_eigen_residuals(gm_operator *op, size_t count, const double *value,
                              const double *vector, double *residual, gm_error *err);
 
 /* resolved[j-1], j = 1 ... k: whether the span of the first j eigenvectors is determined, that is
- * |value_j - value_{j+1}| > residual_j + residual_{j+1} + floor. value and residual [count] are in
- * the order of the directions; a value beyond the last one counts as 0 with residual 0, as in a
- * spectrum padded with zeros. j = size is always resolved (the whole space). k <= count. */
+ * |value_j - value_{j+1}| > residual_j + residual_{j+1} + floor (by_magnitude: | |value_j| -
+ * |value_{j+1}| |, since the choice of the first j is then by |value|). value and residual [count]
+ * are in the order of the directions; a value beyond the last one counts as 0 with residual 0, as
+ * in a spectrum padded with zeros. j = size is always resolved (the whole space). k <= count. */
 void gm_eigen_resolved(size_t size, size_t count, const double *value, const double *residual,
-                       double floor, size_t k, bool *resolved);
+                       double floor, bool by_magnitude, size_t k, bool *resolved);
 
 /* --- summary of a spectrum --- */
 

@@ -36,6 +36,7 @@ typedef struct gm_operator_survey {
     bool gram;     /* eigenvalues through the Gram form, zeros (exact) for the rest */
     double *value; /* [size] descending */
     gm_spectral_summary summary;
+    bool by_magnitude;   /* order of the leading eigenpairs */
     size_t count;        /* leading eigenpairs held: k + 1 (to see whether the k-th is separated),
                             less where the size or, in Gram form, the rank is smaller */
     double *lead_value;  /* [count], largest lambda or |lambda| first */

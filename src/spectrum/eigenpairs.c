@@ -25,12 +25,13 @@ gm_status gm_eigen_residuals(gm_operator *op, size_t count, const double *value,
 }
 
 void gm_eigen_resolved(size_t size, size_t count, const double *value, const double *residual,
-                       double floor, size_t k, bool *resolved)
+                       double floor, bool by_magnitude, size_t k, bool *resolved)
 {
     for (size_t j = 0; j < k; j++) {
         bool last = j + 1 == count;
-        double next = last ? 0.0 : value[j + 1];
+        double here = value[j], next = last ? 0.0 : value[j + 1];
+        double gap = by_magnitude ? fabs(fabs(here) - fabs(next)) : fabs(here - next);
         double doubt = residual[j] + (last ? 0.0 : residual[j + 1]) + floor;
-        resolved[j] = j + 1 == size || fabs(value[j] - next) > doubt;
+        resolved[j] = j + 1 == size || gap > doubt;
     }
 }

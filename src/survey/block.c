@@ -49,6 +49,7 @@ gm_side gm_side_of(const char *name, const gm_operator_survey *survey)
                      .rank = survey->summary.rank,
                      .count = survey->count,
                      .floor = survey->summary.floor,
+                     .by_magnitude = survey->by_magnitude,
                      .value = survey->lead_value,
                      .residual = survey->residual,
                      .vector = survey->lead_vector};
@@ -68,8 +69,10 @@ gm_status gm_survey_overlap(size_t size, size_t most, const gm_side *a, const gm
 
     gm_subspace_products(k, k, size, a->vector, b->vector, product);
     gm_subspace_overlap(k, k, product, overlap->value);
-    gm_eigen_resolved(size, a->count, a->value, a->residual, a->floor, k, overlap->resolved);
-    gm_eigen_resolved(size, b->count, b->value, b->residual, b->floor, k, resolved);
+    gm_eigen_resolved(size, a->count, a->value, a->residual, a->floor, a->by_magnitude, k,
+                      overlap->resolved);
+    gm_eigen_resolved(size, b->count, b->value, b->residual, b->floor, b->by_magnitude, k,
+                      resolved);
     for (size_t j = 0; j < k; j++) {
         overlap->resolved[j] = overlap->resolved[j] && resolved[j];
     }
@@ -100,15 +103,16 @@ static gm_status measure_overlaps(gm_block_survey *block, const gm_low_end *low,
     }
     if (status != GM_OK) return status;
 
-    const gm_spectral_summary *summary = &block->op[GM_RESIDUAL].summary;
+    /* By magnitude H_p and -H_p have the same leading directions. */
+    const gm_operator_survey *residual = &block->op[GM_RESIDUAL];
     gm_side hessian = gm_side_of(gm_curvature_name(GM_HESSIAN), &block->op[GM_HESSIAN]);
-    gm_side minus = {.name = "minus_residual",
-                     .rank = summary->rank,
-                     .count = low->count,
-                     .floor = summary->floor,
-                     .value = low->value,
-                     .residual = low->residual,
-                     .vector = low->vector};
+    gm_side minus = gm_side_of("minus_residual", residual);
+    if (!residual->by_magnitude) {
+        minus.count = low->count;
+        minus.value = low->value;
+        minus.residual = low->residual;
+        minus.vector = low->vector;
+    }
     return gm_survey_overlap(block->size, block->k, &hessian, &minus, &block->pair[PAIRS], err);
 }
 

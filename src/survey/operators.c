@@ -29,11 +29,12 @@ static size_t smaller(size_t a, size_t b)
 }
 
 /* Room for `count` leading pairs. */
-static gm_status allocate_leads(size_t count, size_t size, gm_operator_survey *survey,
-                                gm_error *err)
+static gm_status allocate_leads(size_t count, size_t size, bool by_magnitude,
+                                gm_operator_survey *survey, gm_error *err)
 {
     size_t numbers;
     if (!gm_mul_size(count, size, &numbers)) numbers = SIZE_MAX;
+    survey->by_magnitude = by_magnitude;
     survey->count = count;
     survey->lead_value = gm_alloc(count, sizeof(double), "leading eigenvalues", err);
     survey->residual = gm_alloc(count, sizeof(double), "residuals", err);
@@ -100,7 +101,8 @@ static gm_status from_dense(const gm_block_task *task, double *matrix, gm_operat
     size_t top = ends.rows == size ? size : ends.high;
     gm_status status =
         gm_symmetric_eigen(size, matrix, top, ends.rows - top, survey->value, ends.vector, err);
-    if (status == GM_OK) status = allocate_leads(ends.high, size, survey, err);
+    if (status == GM_OK)
+        status = allocate_leads(ends.high, size, task->options->by_magnitude, survey, err);
     if (status == GM_OK) pick_leads(task, &ends, survey);
     if (status == GM_OK && low) status = take_low_end(size, &ends, survey->value, low, err);
     gm_free(ends.vector);
@@ -114,7 +116,7 @@ static gm_status map_leads(const gm_block_task *task, gm_curvature kind, size_t 
                            const double *weight, gm_operator_survey *survey, gm_error *err)
 {
     size_t size = task->size;
-    gm_status status = allocate_leads(count, size, survey, err);
+    gm_status status = allocate_leads(count, size, task->options->by_magnitude, survey, err);
     if (status != GM_OK || count == 0) return status;
     memcpy(survey->lead_value, survey->value, count * sizeof(double));
     status = gm_gram_vectors(task->lin, kind, task->layer, count, weight, survey->lead_vector, err);

@@ -40,6 +40,7 @@ typedef struct gm_side {
     const char *name;
     size_t rank, count;
     double floor;
+    bool by_magnitude;
     const double *value, *residual, *vector;
 } gm_side;
 gm_side gm_side_of(const char *name, const gm_operator_survey *survey);
