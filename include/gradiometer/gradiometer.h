@@ -8,6 +8,7 @@
 #include "gradiometer/net.h"
 #include "gradiometer/operator.h"
 #include "gradiometer/random.h"
+#include "gradiometer/report.h"
 #include "gradiometer/run.h"
 #include "gradiometer/selftest.h"
 #include "gradiometer/sgd.h"

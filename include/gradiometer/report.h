@@ -1,0 +1,31 @@
+/* One self-contained HTML page from run files: a summary in words, figures, tables, and how to
+ * repeat it all. */
+#ifndef GRADIOMETER_REPORT_H
+#define GRADIOMETER_REPORT_H
+
+#include <stddef.h>
+
+#include "gradiometer/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Writes the page about the runs run_path [count], count >= 1, in the order given, to page_path.
+ * It needs no network, no script and no other file; figures are SVG made by gnuplot (Debian package
+ * gnuplot-nox), and follow the reader's preference for dark or light. What a run file does not hold
+ * (no training, no decomposition, not a finite number) is said in a sentence in its place. Nothing
+ * in the page depends on the time or place of writing: equal run files give equal bytes.
+ *
+ * The page appears under its name only when complete. Errors: those of reading run files
+ * (GM_ERR_IO, GM_ERR_INPUT, GM_ERR_USAGE for count 0 or where page_path is itself
+ * a run file), GM_ERR_DEPENDENCY without gnuplot,
+ * GM_ERR_NUMERIC where gnuplot fails, GM_ERR_IO where the page cannot be written. Cost: some 30 ms
+ * per figure; memory: the run files' results and metrics. */
+gm_status gm_report_write(size_t count, const char *const *run_path, const char *page_path,
+                          gm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

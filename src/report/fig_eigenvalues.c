@@ -1,0 +1,131 @@
+/* The ends of the spectra of H, M and H_p over training. */
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "report/figure.h"
+#include "report/plot.h"
+#include "report/result.h"
+
+enum { ENDS = 10, DECADES = 6 }; /* eigenvalues shown at either end; size of the vertical axis */
+
+/* Eigenvalues [points, 2 ENDS] of one operator: the ENDS largest, then the ENDS smallest (lowest
+ * first); NaN where a spectrum is missing or has fewer. */
+static gm_status collect(const gm_subject *subject, const char *key, double *value, gm_error *err)
+{
+    char path[64];
+    snprintf(path, sizeof path, "operators/%s/eigenvalues", key);
+    for (size_t t = 0; t < subject->points; t++) {
+        double *row = value + t * 2 * ENDS;
+        for (size_t j = 0; j < 2 * ENDS; j++) {
+            row[j] = NAN;
+        }
+        gm_numbers all;
+        gm_status status = gm_result_numbers(subject->point[t].document, path, &all, err);
+        if (status != GM_OK) return status;
+        size_t top = all.rows < ENDS ? all.rows : ENDS;
+        size_t bottom = all.rows - top < ENDS ? all.rows - top : ENDS;
+        for (size_t j = 0; j < top; j++) {
+            row[j] = all.value[j];
+        }
+        for (size_t j = 0; j < bottom; j++) {
+            row[ENDS + j] = all.value[all.rows - 1 - j];
+        }
+        gm_numbers_free(&all);
+    }
+    return GM_OK;
+}
+
+/* Data block with one column of steps and one for each eigenvalue. Of the lower end only what is
+ * negative: the rest is the bulk around zero. */
+static void write_block(const gm_subject *subject, const gm_axis *axis, const char *key,
+                        const double *value, FILE *script)
+{
+    fprintf(script, "$%s << EOD\n", key);
+    for (size_t t = 0; t < subject->points; t++) {
+        fprintf(script, "%.8g", gm_axis_place(&subject->step_axis, (double)subject->point[t].step));
+        for (size_t j = 0; j < 2 * ENDS; j++) {
+            double v = value[t * 2 * ENDS + j];
+            if (isfinite(v) && (j < ENDS || v < 0.0)) {
+                fprintf(script, " %.8g", gm_axis_place(axis, v));
+            } else {
+                fputs(" NaN", script);
+            }
+        }
+        fputs("\n", script);
+    }
+    fputs("EOD\n", script);
+}
+
+static void plot_operator(const gm_shown_operator *op, FILE *script)
+{
+    fprintf(script, "set title \"%s\"\n", op->label);
+    fprintf(script, "plot 0 with lines lw 0.8 lc rgb ink");
+    for (int j = 2 * ENDS - 1; j >= 0; j--) {
+        bool lead = j == 0 || j == ENDS, low = j >= ENDS;
+        fprintf(script, ", $%s using 1:%d with linespoints pt 7 ps %s lw %s %s lc rgb %s", op->key,
+                j + 2, lead ? "0.45" : "0.25", lead ? "2" : "0.9", low ? "dt (6,3)" : "dt 1",
+                op->colour);
+    }
+    fputs("\n", script);
+}
+
+static void write_caption(FILE *caption)
+{
+    fprintf(caption,
+            "The %d largest eigenvalues (full lines, the largest one bold) and the negative ones "
+            "among the %d smallest (dashed, the lowest one bold) of the Hessian <i>H</i>, of the "
+            "second moment of stochastic gradients <i>M</i> and of "
+            "<i>H</i><sub>p</sub>&nbsp;=&nbsp;<i>M</i>&nbsp;&minus;&nbsp;<i>H</i>. All three share "
+            "one vertical axis, logarithmic on both sides of zero. Where the net comes to fit its "
+            "labels, <i>M</i> falls faster than <i>H</i>, and <i>H</i><sub>p</sub> becomes the "
+            "mirror image of <i>H</i>.",
+            ENDS, ENDS);
+}
+
+static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *err)
+{
+    if (subject->points < 2) {
+        fputs(subject->points ? "Only one point was decomposed; a course over training needs the "
+                                "checkpoints of a run."
+                              : "The run file holds no decomposition: no eigenvalues to follow.",
+              drawing->missing);
+        return GM_OK;
+    }
+    size_t count = subject->points * 2 * ENDS;
+    double *value = gm_alloc(GM_SHOWN_OPERATORS * count, sizeof *value, "eigenvalues", err);
+    gm_status status = value ? GM_OK : GM_ERR_MEMORY;
+    for (int o = 0; o < GM_SHOWN_OPERATORS && status == GM_OK; o++) {
+        status = collect(subject, gm_shown_operators[o].key, value + (size_t)o * count, err);
+    }
+    if (status != GM_OK) goto done;
+    gm_axis axis = gm_axis_for(GM_SHOWN_OPERATORS * count, value, 100.0, DECADES);
+    size_t finite = 0;
+    for (size_t i = 0; i < GM_SHOWN_OPERATORS * count; i++) {
+        finite += isfinite(value[i]) ? 1 : 0;
+    }
+    if (!finite) {
+        fputs("The decompositions hold no finite eigenvalue.", drawing->missing);
+        goto done;
+    }
+    FILE *script = drawing->script;
+    gm_layout layout = {GM_SHOWN_OPERATORS, true, 380, GM_TITLE_ROW};
+    fputs("set multiplot\nset xlabel \"training step\"\n", script);
+    for (int o = 0; o < GM_SHOWN_OPERATORS; o++) {
+        const gm_shown_operator *op = &gm_shown_operators[o];
+        write_block(subject, &axis, op->key, value + (size_t)o * count, script);
+        gm_panel(&layout, o, o ? "" : "eigenvalue", script);
+        gm_axis_script(&subject->step_axis, "x", GM_LABELS_SHOWN, script);
+        gm_axis_script(&axis, "y", o ? GM_LABELS_BARE : GM_LABELS_SHOWN, script);
+        plot_operator(op, script);
+        gm_panel_end(script);
+    }
+    fputs("unset multiplot\n", script);
+    drawing->height = layout.height;
+    write_caption(drawing->caption);
+done:
+    gm_free(value);
+    return status;
+}
+
+const gm_figure gm_figure_eigenvalues = {"eigenvalues", "Largest and smallest eigenvalues", draw};

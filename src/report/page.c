@@ -1,0 +1,99 @@
+#include "report/page.h"
+
+#include "gradiometer/version.h"
+#include "report/figure.h"
+#include "report/html.h"
+
+static const char title_of_many[] = "Curvature of training runs";
+
+static void write_head(const gm_subject *subject, size_t count, FILE *page)
+{
+    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+          "<meta name=\"generator\" content=\"gradiometer\">\n<title>",
+          page);
+    if (count == 1) {
+        gm_html_text(page, subject->name);
+        fputs(": curvature of a training run", page);
+    } else {
+        fputs(title_of_many, page);
+    }
+    fputs("</title>\n", page);
+    gm_page_style(page);
+    fputs("</head>\n<body>\n", page);
+}
+
+static void write_navigation(const gm_subject *subject, size_t count, FILE *page)
+{
+    fputs("<nav aria-label=\"Contents\">\n<ul>\n", page);
+    for (size_t i = 0; count > 1 && i < count; i++) {
+        fprintf(page, "<li><a href=\"#run%zu\">", subject[i].number);
+        gm_html_text(page, subject[i].name);
+        fputs("</a></li>\n", page);
+    }
+    if (count == 1) {
+        fputs("<li><a href=\"#r1-figures\">Figures</a></li>\n"
+              "<li><a href=\"#r1-numbers\">Numbers</a></li>\n"
+              "<li><a href=\"#r1-settings\">Settings</a></li>\n"
+              "<li><a href=\"#r1-repeat\">How to repeat</a></li>\n",
+              page);
+    }
+    fputs("</ul>\n</nav>\n", page);
+}
+
+static void write_intro(const gm_subject *subject, size_t count, FILE *page)
+{
+    fputs("<header>\n<h1>", page);
+    if (count == 1) {
+        fputs("Curvature of a training run", page);
+    } else {
+        fputs(title_of_many, page);
+    }
+    fputs("</h1>\n<p class=\"lead\">The Hessian <i>H</i> of the loss against the second moment "
+          "<i>M</i> of its stochastic gradients; "
+          "<i>H</i>&nbsp;=&nbsp;<i>M</i>&nbsp;&minus;&nbsp;<i>H</i><sub>p</sub>.</p>\n",
+          page);
+    write_navigation(subject, count, page);
+    if (count > 1) gm_summary_compare(subject, count, page);
+    fputs("</header>\n", page);
+}
+
+static gm_status write_run(const gm_subject *subject, FILE *page, gm_error *err)
+{
+    size_t number = subject->number;
+    fprintf(page, "<section id=\"run%zu\">\n<h2%s>", number, number == 1 ? " class=\"first\"" : "");
+    gm_html_text(page, subject->name);
+    fputs("</h2>\n", page);
+    gm_summary_write(subject, page);
+    fprintf(page, "<h3 id=\"r%zu-figures\">Figures</h3>\n", number);
+    gm_status status = GM_OK;
+    for (size_t i = 0; gm_figures[i] && status == GM_OK; i++) {
+        status = gm_figure_write(gm_figures[i], subject, page, err);
+    }
+    if (status != GM_OK) return status;
+    fprintf(page, "<h3 id=\"r%zu-numbers\">Numbers</h3>\n", number);
+    status = gm_tables_numbers(subject, page, err);
+    fprintf(page, "<h3 id=\"r%zu-settings\">Settings</h3>\n", number);
+    gm_tables_settings(subject, page);
+    fprintf(page, "<h3 id=\"r%zu-repeat\">How to repeat</h3>\n", number);
+    gm_tables_repeat(subject, page);
+    fputs("</section>\n", page);
+    return status;
+}
+
+gm_status gm_page_write(const gm_subject *subject, size_t count, FILE *page, gm_error *err)
+{
+    write_head(subject, count, page);
+    write_intro(subject, count, page);
+    fputs("<main>\n", page);
+    gm_status status = GM_OK;
+    for (size_t i = 0; i < count && status == GM_OK; i++) {
+        status = write_run(&subject[i], page, err);
+    }
+    fputs("</main>\n<footer>Written by gradiometer ", page);
+    gm_html_text(page, gm_version());
+    fputs(". Numbers carry their full digits in the <code>value</code> of each "
+          "<code>&lt;data&gt;</code> element.</footer>\n</body>\n</html>\n",
+          page);
+    return status;
+}

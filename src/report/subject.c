@@ -1,0 +1,190 @@
+#include "report/subject.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "report/result.h"
+
+static const char *const metric_name[GM_SUBJECT_METRICS] = {
+    [GM_SUBJECT_BATCH_LOSS] = "batch_loss",      [GM_SUBJECT_LOSS] = "loss",
+    [GM_SUBJECT_ERROR] = "error_rate",           [GM_SUBJECT_TEST_LOSS] = "test_loss",
+    [GM_SUBJECT_TEST_ERROR] = "test_error_rate", [GM_SUBJECT_GRADIENT] = "gradient_norm",
+    [GM_SUBJECT_DISTANCE] = "distance",
+};
+
+static gm_status load_metrics(gm_run *run, gm_subject *subject, gm_error *err)
+{
+    gm_status status = GM_OK;
+    for (int m = 0; m < GM_SUBJECT_METRICS && status == GM_OK; m++) {
+        gm_subject_metric *metric = &subject->metric[m];
+        status =
+            gm_run_metric(run, metric_name[m], &metric->step, &metric->value, &metric->count, err);
+    }
+    return status;
+}
+
+static gm_status load_documents(gm_run *run, gm_subject *subject, gm_error *err)
+{
+    gm_status status = gm_run_results(run, NULL, &subject->result, &subject->results, err);
+    if (status != GM_OK) return status;
+    subject->document = gm_alloc(subject->results, sizeof *subject->document, "documents", err);
+    if (!subject->document) return GM_ERR_MEMORY;
+    for (size_t i = 0; i < subject->results; i++) {
+        json_error_t problem;
+        subject->document[i] = json_loads(subject->result[i].json, 0, &problem);
+        if (!subject->document[i])
+            return gm_fail(err, GM_ERR_INPUT, "%s: result %lld of %s: not a JSON document: %s",
+                           subject->path, (long long)subject->result[i].id,
+                           subject->result[i].command, problem.text);
+    }
+    return GM_OK;
+}
+
+/* Keeps the points ascending by step; a later document replaces an earlier one of the same step. */
+static void add_point(gm_subject *subject, int64_t step, const json_t *document)
+{
+    size_t at = subject->points;
+    while (at && subject->point[at - 1].step >= step) {
+        at--;
+    }
+    bool replaces = at < subject->points && subject->point[at].step == step;
+    if (!replaces) {
+        memmove(subject->point + at + 1, subject->point + at,
+                (subject->points - at) * sizeof *subject->point);
+        subject->points++;
+    }
+    subject->point[at] = (gm_subject_point){step, document};
+}
+
+static int64_t step_of(const json_t *document, int64_t otherwise)
+{
+    const json_t *step = gm_result_find(document, "step");
+    return json_is_integer(step) ? json_integer_value(step) : otherwise;
+}
+
+/* The points of all `decompose` documents: each document is one, and so is every entry of its
+ * trajectory. */
+static gm_status collect_points(gm_subject *subject, gm_error *err)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < subject->results; i++) {
+        most += 1 + json_array_size(gm_result_find(subject->document[i], "trajectory"));
+    }
+    subject->point = gm_alloc(most, sizeof *subject->point, "steps", err);
+    if (!subject->point) return GM_ERR_MEMORY;
+    int64_t latest = -1;
+    for (size_t i = 0; i < subject->results; i++) {
+        const gm_run_result *result = &subject->result[i];
+        const json_t *document = subject->document[i];
+        if (strcmp(result->command, "decompose") != 0 || *result->key) continue;
+        const json_t *trajectory = gm_result_find(document, "trajectory");
+        for (size_t j = 0; j < json_array_size(trajectory); j++) {
+            const json_t *entry = json_array_get(trajectory, j);
+            add_point(subject, step_of(entry, GM_RUN_NO_STEP), entry);
+        }
+        add_point(subject, step_of(document, result->step), document);
+        if (result->id > latest) {
+            latest = result->id;
+            subject->decomposition = document;
+        }
+    }
+    return GM_OK;
+}
+
+/* Steps are shown on a logarithmic axis where the steps looked at are crowded at the start, as
+ * kept checkpoints are. */
+static gm_status choose_step_axis(gm_subject *subject, gm_error *err)
+{
+    const gm_subject_metric *metric = &subject->metric[GM_SUBJECT_LOSS];
+    bool by_point = subject->points > 2;
+    size_t count = by_point ? subject->points : metric->count, early = 0;
+    double *step = gm_alloc(count, sizeof *step, "steps", err);
+    if (!step) return GM_ERR_MEMORY;
+    double last = 0.0;
+    for (size_t i = 0; i < count; i++) {
+        step[i] = (double)(by_point ? subject->point[i].step : metric->step[i]);
+        last = fmax(last, step[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        early += step[i] < 0.1 * last ? 1 : 0;
+    }
+    enum { DECADES = 6 };
+    double span = 2 * early > count ? 50.0 : HUGE_VAL;
+    subject->step_axis = gm_axis_for(count, step, span, DECADES);
+    gm_free(step);
+    for (int m = 0; m < GM_SUBJECT_METRICS; m++) {
+        metric = &subject->metric[m];
+        if (!metric->count) continue;
+        double end = (double)metric->step[metric->count - 1];
+        subject->step_axis.high = fmax(subject->step_axis.high, end);
+    }
+    subject->step_axis.low = 0.0;
+    return GM_OK;
+}
+
+gm_status gm_subject_load(const char *path, gm_subject *subject, gm_error *err)
+{
+    gm_run *run = NULL;
+    *subject = (gm_subject){0};
+    subject->path = gm_strdup(path, err);
+    if (!subject->path) return GM_ERR_MEMORY;
+    const char *slash = strrchr(subject->path, '/');
+    subject->name = slash && slash[1] ? slash + 1 : subject->path;
+
+    gm_status status = gm_run_open(path, GM_RUN_READ, &run, err);
+    if (status == GM_OK) status = gm_run_settings(run, &subject->setting, &subject->settings, err);
+    if (status == GM_OK) status = load_metrics(run, subject, err);
+    if (status == GM_OK) status = gm_run_load_state(run, &subject->state, err);
+    if (status == GM_OK) status = load_documents(run, subject, err);
+    if (status == GM_OK) status = collect_points(subject, err);
+    if (status == GM_OK) status = choose_step_axis(subject, err);
+    gm_run_close(run);
+    if (status != GM_OK) gm_subject_free(subject);
+    return status;
+}
+
+void gm_subject_free(gm_subject *subject)
+{
+    for (size_t i = 0; subject->document && i < subject->results; i++) {
+        json_decref(subject->document[i]);
+    }
+    for (int m = 0; m < GM_SUBJECT_METRICS; m++) {
+        gm_run_free(subject->metric[m].step);
+        gm_run_free(subject->metric[m].value);
+    }
+    gm_free(subject->point);
+    gm_free(subject->document);
+    gm_run_free(subject->result);
+    gm_run_free(subject->state);
+    gm_run_free(subject->setting);
+    gm_free(subject->path);
+    *subject = (gm_subject){0};
+}
+
+const char *gm_subject_setting(const gm_subject *subject, const char *key)
+{
+    for (size_t i = 0; i < subject->settings; i++) {
+        if (strcmp(subject->setting[i].key, key) == 0) return subject->setting[i].value;
+    }
+    return NULL;
+}
+
+double gm_subject_first(const gm_subject *subject, int metric)
+{
+    const gm_subject_metric *m = &subject->metric[metric];
+    for (size_t i = 0; i < m->count; i++) {
+        if (isfinite(m->value[i])) return m->value[i];
+    }
+    return NAN;
+}
+
+double gm_subject_last(const gm_subject *subject, int metric)
+{
+    const gm_subject_metric *m = &subject->metric[metric];
+    for (size_t i = m->count; i-- > 0;) {
+        if (isfinite(m->value[i])) return m->value[i];
+    }
+    return NAN;
+}

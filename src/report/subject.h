@@ -1,0 +1,65 @@
+/* What a page is made from: one run file, read whole. The only place of this room that knows run
+ * files; figures see settings, metrics and documents. */
+#ifndef GM_REPORT_SUBJECT_H
+#define GM_REPORT_SUBJECT_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "gradiometer/run.h"
+#include "gradiometer/status.h"
+#include "report/axis.h"
+
+/* A series by ascending step. */
+typedef struct gm_subject_metric {
+    size_t count;
+    int64_t *step; /* [count] */
+    double *value; /* [count] */
+} gm_subject_metric;
+
+enum {
+    GM_SUBJECT_BATCH_LOSS,
+    GM_SUBJECT_LOSS,
+    GM_SUBJECT_ERROR,
+    GM_SUBJECT_TEST_LOSS,
+    GM_SUBJECT_TEST_ERROR,
+    GM_SUBJECT_GRADIENT,
+    GM_SUBJECT_DISTANCE,
+    GM_SUBJECT_METRICS
+};
+
+/* The decomposition at one step of the run. */
+typedef struct gm_subject_point {
+    int64_t step;           /* GM_RUN_NO_STEP where the document names none */
+    const json_t *document; /* keys operators, overlap, ... */
+} gm_subject_point;
+
+typedef struct gm_subject {
+    char *path;
+    const char *name; /* the file's name without its folder */
+    size_t number;    /* 1, 2, ...: its place among the runs of a page */
+    gm_setting *setting;
+    size_t settings;
+    gm_subject_metric metric[GM_SUBJECT_METRICS];
+    gm_run_state *state; /* NULL where the run holds no training */
+    gm_run_result *result;
+    json_t **document; /* [results], the parsed JSON of result[i] */
+    size_t results;
+    const json_t *decomposition; /* the latest whole document of `decompose`; NULL without */
+    gm_subject_point *point;     /* [points] by ascending step, one per step */
+    size_t points;
+    gm_axis step_axis; /* one scale of training steps for all figures of the run */
+} gm_subject;
+
+/* Reads the run file at path. Errors: those of gm_run_open, and GM_ERR_INPUT where a stored
+ * document is no JSON. */
+gm_status gm_subject_load(const char *path, gm_subject *subject, gm_error *err);
+void gm_subject_free(gm_subject *subject);
+
+/* The value of a setting, NULL where there is none. */
+const char *gm_subject_setting(const gm_subject *subject, const char *key);
+/* First and last finite value of a metric; NaN where there is none. */
+double gm_subject_first(const gm_subject *subject, int metric);
+double gm_subject_last(const gm_subject *subject, int metric);
+
+#endif
