@@ -61,6 +61,18 @@ static double flops(const gm_net *net, size_t n, double first, double later)
     return total;
 }
 
+static char *noise(const gm_kernels *k, size_t count)
+{
+    double *x = gm_alloc(count, sizeof *x, "bench", NULL);
+    char *out = gm_alloc(count, k->size, "bench", NULL);
+    for (size_t i = 0; i < count; i++) {
+        x[i] = 1e-3 * (double)(i % 1021) - 0.5;
+    }
+    k->from_double(count, x, out);
+    gm_free(x);
+    return out;
+}
+
 /* Seconds of the bare products of one Hessian product, in chunks of `chunk` samples: half of the
  * first layer's and a third of the later ones' in each of the three forms that passes use. side:
  * chunks side by side, a thread each. */
@@ -74,26 +86,29 @@ static double bare(const setting *s, size_t chunk, int side)
     }
     int teams = side ? omp_get_max_threads() : 1;
     size_t chunks = (n + chunk - 1) / chunk;
-    char *a = gm_alloc((size_t)teams * chunk * widest, k->size, "bench", NULL);
-    char *b = gm_alloc((size_t)teams * chunk * widest, k->size, "bench", NULL);
-    char *w = gm_alloc((size_t)teams * p, k->size, "bench", NULL);
+    /* inputs of ordinary size and outputs apart from them, so that no value grows or vanishes; the
+     * rows of the whole set, so that they come from memory as they do in a product */
+    size_t rows_all = side ? n : chunk, size = k->size;
+    char *a = noise(k, rows_all * widest), *b = noise(k, rows_all * widest), *w = noise(k, p);
+    char *c = gm_alloc((size_t)teams * chunk * widest, size, "bench", NULL);
+    char *g = gm_alloc((size_t)teams * p, size, "bench", NULL);
     double start = 0.0, seconds = 0.0;
     for (int warm = 0; warm < 2; warm++) {
         start = omp_get_wtime();
 #pragma omp parallel for num_threads(teams) schedule(static) if (teams > 1)
-        for (size_t c = 0; c < chunks; c++) {
-            size_t t = (size_t)omp_get_thread_num(),
-                   rows = n - c * chunk < chunk ? n - c * chunk : chunk;
-            char *at = a + t * chunk * widest * k->size, *bt = b + t * chunk * widest * k->size;
-            char *wt = w + t * p * k->size;
+        for (size_t i = 0; i < chunks; i++) {
+            size_t t = (size_t)omp_get_thread_num(), first = i * chunk;
+            size_t rows = n - first < chunk ? n - first : chunk;
+            const char *at = a + first * widest * size, *bt = b + first * widest * size;
+            char *ct = c + t * chunk * widest * size, *gt = g + t * p * size;
             for (int l = 0; l < net->layers; l++) {
                 const gm_node *node = &net->node[net->layer_node[l]];
                 size_t in = gm_shape_size(&node->in_shape[0]), out = node->size;
                 for (int r = 0; r < (l == 0 ? 1 : 2); r++) {
-                    k->gemm(false, true, rows, out, in, 1.0, at, in, wt, in, 0.0, bt, out);
-                    if (l > 0)
-                        k->gemm(false, false, rows, in, out, 1.0, bt, out, wt, in, 0.0, at, in);
-                    k->gemm(true, false, out, in, rows, 0.0, bt, out, at, in, 1.0, wt, in);
+                    k->gemm(false, true, rows, out, in, 1.0, at, in, w, in, 0.0, ct, out);
+                    k->gemm(true, false, out, in, rows, 1.0, bt, out, at, in, 1.0, gt, in);
+                    if (l == 0) continue;
+                    k->gemm(false, false, rows, in, out, 1.0, bt, out, w, in, 0.0, ct, in);
                 }
             }
         }
@@ -102,6 +117,8 @@ static double bare(const setting *s, size_t chunk, int side)
     gm_free(a);
     gm_free(b);
     gm_free(w);
+    gm_free(c);
+    gm_free(g);
     return seconds;
 }
 
