@@ -139,7 +139,8 @@ static double time_gradient(setting *s)
 {
     gm_error err = {0};
     double start = omp_get_wtime();
-    check(gm_problem_gradient(s->problem, gm_linearization_theta(s->lin), NULL, s->av, &err), &err);
+    check(gm_problem_gradient(s->problem, gm_linearization_theta(s->lin), NULL, NULL, s->av, &err),
+          &err);
     return omp_get_wtime() - start;
 }
 

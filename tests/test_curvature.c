@@ -208,7 +208,7 @@ static void finite_differences_and_symmetry(void **state)
             for (size_t j = 0; j < p; j++) {
                 moved[j] = t.theta[j] + (side ? h : -h) * uv[j];
             }
-            expect_ok(gm_problem_gradient(t.problem, moved, NULL, g + (size_t)side * p, &err),
+            expect_ok(gm_problem_gradient(t.problem, moved, NULL, NULL, g + (size_t)side * p, &err),
                       &err);
         }
         for (size_t j = 0; j < p; j++) {

@@ -32,7 +32,7 @@ static void value_and_gradient(void **state)
                     mu[j % p] += rows[j] / (double)n;
                 }
                 double tolerance = dtype == GM_F64 ? 1e-13 : 2e-6;
-                expect_ok(gm_problem_gradient(t.problem, t.theta, &loss, g, &err), &err);
+                expect_ok(gm_problem_gradient(t.problem, t.theta, &loss, NULL, g, &err), &err);
                 assert_at_most(fabs(loss / exact - 1), tolerance, "loss of %s", cases[i].spec);
                 assert_at_most(relative_error(p, g, mu), tolerance, "gradient of %s",
                                cases[i].spec);

@@ -94,9 +94,9 @@ static double *reference_hessian(const fixture *f)
     memcpy(theta, f->theta, p * sizeof *theta);
     for (size_t i = 0; i < p; i++) {
         theta[i] = f->theta[i] + step;
-        assert_int_equal(gm_problem_gradient(f->problem, theta, NULL, plus, NULL), GM_OK);
+        assert_int_equal(gm_problem_gradient(f->problem, theta, NULL, NULL, plus, NULL), GM_OK);
         theta[i] = f->theta[i] - step;
-        assert_int_equal(gm_problem_gradient(f->problem, theta, NULL, minus, NULL), GM_OK);
+        assert_int_equal(gm_problem_gradient(f->problem, theta, NULL, NULL, minus, NULL), GM_OK);
         theta[i] = f->theta[i];
         for (size_t j = 0; j < p; j++) {
             h[i * p + j] = (plus[j] - minus[j]) / (2 * step);

@@ -45,9 +45,10 @@ gm_loss gm_problem_loss(const gm_problem *problem);
  * overflows is returned as infinity. One forward pass. */
 gm_status gm_problem_value(gm_problem *problem, const double *theta, double *loss,
                            double *error_rate, gm_error *err);
-/* Loss and gradient [p]. One forward and one backward pass. */
+/* Loss, share of wrong predictions (either may be NULL) and gradient [p]. One forward and one
+ * backward pass. */
 gm_status gm_problem_gradient(gm_problem *problem, const double *theta, double *loss,
-                              double *gradient, gm_error *err);
+                              double *error_rate, double *gradient, gm_error *err);
 
 /* Mean loss and mean gradient over the m samples index[] (repeats allowed), for training: theta [p]
  * and gradient [p] in the problem's own precision. */

@@ -41,7 +41,7 @@ static inline gm_stream gm_stream_of(uint64_t seed, gm_purpose purpose, uint32_t
     return stream;
 }
 
-/* Uniform on (0, 1), 53 bits, never 0 or 1. */
+/* Uniform on (0, 1), 52 bits, never 0 or 1. */
 double gm_uniform(gm_stream stream, uint64_t index);
 /* Standard normal (Box-Muller: draws 2j and 2j+1 come from one counter). */
 double gm_normal(gm_stream stream, uint64_t index);

@@ -56,8 +56,9 @@ char *gm_format(gm_error *err, const char *format, ...)
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    char *text = gm_alloc((size_t)(length < 0 ? 0 : length) + 1, 1, "text", err);
-    if (text) vsnprintf(text, (size_t)length + 1, format, again);
+    size_t size = length < 0 ? 1 : (size_t)length + 1;
+    char *text = gm_alloc(size, 1, "text", err);
+    if (text) vsnprintf(text, size, format, again);
     va_end(again);
     return text;
 }

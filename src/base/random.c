@@ -11,7 +11,7 @@ static philox4x32_ctr_t block(gm_stream stream, uint64_t counter)
     return philox4x32(ctr, key);
 }
 
-/* (0, 1): 53 random bits, centred in their cell, so that neither end is met. */
+/* (0, 1): 52 random bits, centred in their cell, so that neither end is met. */
 static double unit(uint32_t low, uint32_t high)
 {
     uint64_t bits = ((uint64_t)high << 32) | low;

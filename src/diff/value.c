@@ -83,9 +83,9 @@ gm_status gm_problem_value(gm_problem *problem, const double *theta, double *los
 }
 
 gm_status gm_problem_gradient(gm_problem *problem, const double *theta, double *loss,
-                              double *gradient, gm_error *err)
+                              double *error_rate, double *gradient, gm_error *err)
 {
-    return value_and_gradient(problem, theta, loss, NULL, gradient, err);
+    return value_and_gradient(problem, theta, loss, error_rate, gradient, err);
 }
 
 /* The worker's chunk becomes the samples index[0 ... n-1]. */

@@ -179,7 +179,7 @@ gm_status gm_net_find_layer(const gm_net *net, const char *name, size_t *index, 
         return GM_OK;
     }
     return gm_fail(err, GM_ERR_USAGE,
-                   "layer %s: not in %s, whose %zu layers are %s ... %s (or 0 ... %zu)", name,
+                   "--layer %s: not in %s, whose %zu layers are %s ... %s (or 0 ... %zu)", name,
                    net->name, gm_net_layers(net), gm_net_layer_at(net, 0).name,
                    gm_net_layer_at(net, gm_net_layers(net) - 1).name, gm_net_layers(net) - 1);
 }

@@ -99,8 +99,8 @@ gm_status gm_trainer_measure(gm_trainer *tr, uint64_t t, gm_error *err)
 {
     gm_train_result *r = tr->result;
     tr->k->to_double(tr->p, tr->theta, tr->wide);
-    gm_status status = gm_problem_gradient(tr->problem, tr->wide, &r->loss, tr->wide_gradient, err);
-    if (!status) status = gm_problem_value(tr->problem, tr->wide, NULL, &r->error_rate, err);
+    gm_status status = gm_problem_gradient(tr->problem, tr->wide, &r->loss, &r->error_rate,
+                                           tr->wide_gradient, err);
     if (!status && tr->test)
         status = gm_problem_value(tr->test, tr->wide, &r->test_loss, &r->test_error_rate, err);
     if (status) return status;
