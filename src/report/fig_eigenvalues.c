@@ -7,17 +7,18 @@
 #include "report/plot.h"
 #include "report/result.h"
 
-enum { ENDS = 10, DECADES = 6 }; /* eigenvalues shown at either end; size of the vertical axis */
+/* Eigenvalues shown at either end, and in all; decades on either side of the vertical axis. */
+enum { ENDS = 10, SHOWN = 2 * ENDS, DECADES = 6 };
 
-/* Eigenvalues [points, 2 ENDS] of one operator: the ENDS largest, then the ENDS smallest (lowest
+/* Eigenvalues [points, SHOWN] of one operator: the ENDS largest, then the ENDS smallest (lowest
  * first); NaN where a spectrum is missing or has fewer. */
 static gm_status collect(const gm_subject *subject, const char *key, double *value, gm_error *err)
 {
     char path[64];
     snprintf(path, sizeof path, "operators/%s/eigenvalues", key);
     for (size_t t = 0; t < subject->points; t++) {
-        double *row = value + t * 2 * ENDS;
-        for (size_t j = 0; j < 2 * ENDS; j++) {
+        double *row = value + t * SHOWN;
+        for (size_t j = 0; j < SHOWN; j++) {
             row[j] = NAN;
         }
         gm_numbers all;
@@ -44,8 +45,8 @@ static void write_block(const gm_subject *subject, const gm_axis *axis, const ch
     fprintf(script, "$%s << EOD\n", key);
     for (size_t t = 0; t < subject->points; t++) {
         fprintf(script, "%.8g", gm_axis_place(&subject->step_axis, (double)subject->point[t].step));
-        for (size_t j = 0; j < 2 * ENDS; j++) {
-            double v = value[t * 2 * ENDS + j];
+        for (size_t j = 0; j < SHOWN; j++) {
+            double v = value[t * SHOWN + j];
             if (isfinite(v) && (j < ENDS || v < 0.0)) {
                 fprintf(script, " %.8g", gm_axis_place(axis, v));
             } else {
@@ -61,7 +62,7 @@ static void plot_operator(const gm_shown_operator *op, FILE *script)
 {
     fprintf(script, "set title \"%s\"\n", op->label);
     fprintf(script, "plot 0 with lines lw 0.8 lc rgb ink");
-    for (int j = 2 * ENDS - 1; j >= 0; j--) {
+    for (int j = SHOWN - 1; j >= 0; j--) {
         bool lead = j == 0 || j == ENDS, low = j >= ENDS;
         fprintf(script, ", $%s using 1:%d with linespoints pt 7 ps %s lw %s %s lc rgb %s", op->key,
                 j + 2, lead ? "0.45" : "0.25", lead ? "2" : "0.9", low ? "dt (6,3)" : "dt 1",
@@ -92,7 +93,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
               drawing->missing);
         return GM_OK;
     }
-    size_t count = subject->points * 2 * ENDS;
+    size_t count = subject->points * SHOWN;
     double *value = gm_alloc(GM_SHOWN_OPERATORS * count, sizeof *value, "eigenvalues", err);
     gm_status status = value ? GM_OK : GM_ERR_MEMORY;
     for (int o = 0; o < GM_SHOWN_OPERATORS && status == GM_OK; o++) {

@@ -108,7 +108,7 @@ gm_status gm_gnuplot_run(const char *what, const char *script, size_t length, ch
     int stream[STREAMS] = {-1, -1, -1};
     int wait_status = 0;
     char *complaint = NULL;
-    size_t complaint_size;
+    size_t complaint_size = 0;
     *output = NULL;
 
     gm_status status = open_streams(stream, err);

@@ -135,7 +135,7 @@ void gm_legend(const gm_layout *layout, int column, const gm_legend_entry *entry
                     "noborder fc rgb %s\n",
                     from, y - half, to, y + half, entry[i].band);
         }
-        if (entry[i].point) {
+        if (entry[i].point && entry[i].line) {
             const char *colour = strstr(entry[i].line, "lc ");
             fprintf(script, "set label \"\" at screen %.5f,%.5f point pt %d ps 0.5 %s\n",
                     0.5 * (from + to), y, entry[i].point, colour ? colour : "");

@@ -27,17 +27,18 @@ static gm_status load_metrics(gm_run *run, gm_subject *subject, gm_error *err)
 
 static gm_status load_documents(gm_run *run, gm_subject *subject, gm_error *err)
 {
-    gm_status status = gm_run_results(run, NULL, &subject->result, &subject->results, err);
+    gm_status status = gm_run_results(run, NULL, &subject->stored, &subject->results, err);
     if (status != GM_OK) return status;
-    subject->document = gm_alloc(subject->results, sizeof *subject->document, "documents", err);
-    if (!subject->document) return GM_ERR_MEMORY;
+    subject->result = gm_alloc(subject->results, sizeof *subject->result, "documents", err);
+    if (!subject->result) return GM_ERR_MEMORY;
     for (size_t i = 0; i < subject->results; i++) {
+        const gm_run_result *stored = &subject->stored[i];
         json_error_t problem;
-        subject->document[i] = json_loads(subject->result[i].json, 0, &problem);
-        if (!subject->document[i])
+        json_t *document = json_loads(stored->json, 0, &problem);
+        if (!document)
             return gm_fail(err, GM_ERR_INPUT, "%s: result %lld of %s: not a JSON document: %s",
-                           subject->path, (long long)subject->result[i].id,
-                           subject->result[i].command, problem.text);
+                           subject->path, (long long)stored->id, stored->command, problem.text);
+        subject->result[i] = (gm_subject_result){stored, document};
     }
     return GM_OK;
 }
@@ -70,14 +71,14 @@ static gm_status collect_points(gm_subject *subject, gm_error *err)
 {
     size_t most = 0;
     for (size_t i = 0; i < subject->results; i++) {
-        most += 1 + json_array_size(gm_result_find(subject->document[i], "trajectory"));
+        most += 1 + json_array_size(gm_result_find(subject->result[i].document, "trajectory"));
     }
     subject->point = gm_alloc(most, sizeof *subject->point, "steps", err);
     if (!subject->point) return GM_ERR_MEMORY;
     int64_t latest = -1;
     for (size_t i = 0; i < subject->results; i++) {
-        const gm_run_result *result = &subject->result[i];
-        const json_t *document = subject->document[i];
+        const gm_run_result *result = subject->result[i].stored;
+        const json_t *document = subject->result[i].document;
         if (strcmp(result->command, "decompose") != 0 || *result->key) continue;
         const json_t *trajectory = gm_result_find(document, "trajectory");
         for (size_t j = 0; j < json_array_size(trajectory); j++) {
@@ -147,16 +148,16 @@ gm_status gm_subject_load(const char *path, gm_subject *subject, gm_error *err)
 
 void gm_subject_free(gm_subject *subject)
 {
-    for (size_t i = 0; subject->document && i < subject->results; i++) {
-        json_decref(subject->document[i]);
+    for (size_t i = 0; subject->result && i < subject->results; i++) {
+        json_decref(subject->result[i].document);
     }
     for (int m = 0; m < GM_SUBJECT_METRICS; m++) {
         gm_run_free(subject->metric[m].step);
         gm_run_free(subject->metric[m].value);
     }
     gm_free(subject->point);
-    gm_free(subject->document);
-    gm_run_free(subject->result);
+    gm_free(subject->result);
+    gm_run_free(subject->stored);
     gm_run_free(subject->state);
     gm_run_free(subject->setting);
     gm_free(subject->path);

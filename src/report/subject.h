@@ -34,6 +34,12 @@ typedef struct gm_subject_point {
     const json_t *document; /* keys operators, overlap, ... */
 } gm_subject_point;
 
+/* A result and its document. */
+typedef struct gm_subject_result {
+    const gm_run_result *stored;
+    json_t *document;
+} gm_subject_result;
+
 typedef struct gm_subject {
     char *path;
     const char *name; /* the file's name without its folder */
@@ -41,9 +47,9 @@ typedef struct gm_subject {
     gm_setting *setting;
     size_t settings;
     gm_subject_metric metric[GM_SUBJECT_METRICS];
-    gm_run_state *state; /* NULL where the run holds no training */
-    gm_run_result *result;
-    json_t **document; /* [results], the parsed JSON of result[i] */
+    gm_run_state *state;       /* NULL where the run holds no training */
+    gm_run_result *stored;     /* [results] as the run file holds them */
+    gm_subject_result *result; /* [results] the same, parsed */
     size_t results;
     const json_t *decomposition; /* the latest whole document of `decompose`; NULL without */
     gm_subject_point *point;     /* [points] by ascending step, one per step */

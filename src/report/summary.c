@@ -103,11 +103,8 @@ static void write_training(const gm_subject *subject, FILE *page)
     write_option(subject, "momentum", "momentum", page);
     write_option(subject, "weight_decay", "weight decay", page);
     write_option(subject, "seed", "seed", page);
-    if (loss) fprintf(page, ", loss ");
-    for (const char *c = loss; c && *c; c++) {
-        char letter[2] = {*c == '_' ? '-' : *c, '\0'};
-        gm_html_text(page, letter);
-    }
+    if (loss) fputs(", loss ", page);
+    if (loss) gm_html_text(page, strcmp(loss, "cross_entropy") == 0 ? "cross-entropy" : loss);
     fputs(".", page);
 }
 

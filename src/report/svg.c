@@ -126,11 +126,13 @@ static void open_svg(FILE *out, const char **s, const char *id, const char *titl
 }
 
 /* Copies the start or end tag at s (behind its '<') and returns where it ends. Groups with nothing
- * in them, which gnuplot leaves at every change of pen, are left out. */
-static const char *copy_tag(FILE *out, const char *s, const char *id)
+ * in them, which gnuplot leaves at every change of pen, are left out; *fresh becomes false where
+ * anything was written. */
+static const char *copy_tag(FILE *out, const char *s, const char *id, bool *fresh)
 {
     slice name = take_name(&s);
     if (*name.start == '/') {
+        *fresh = false;
         const char *close = strchr(name.start, '>');
         fprintf(out, "<%.*s>", (int)strcspn(name.start, " \t\r\n>"), name.start);
         return close ? close + 1 : name.start + strlen(name.start);
@@ -140,6 +142,7 @@ static const char *copy_tag(FILE *out, const char *s, const char *id)
     const char *inside = skip_blank(close + 1);
     if (slice_is(name, "g") && strncmp(inside, "</g>", 4) == 0) return inside + 4;
 
+    *fresh = false;
     fprintf(out, "<%.*s", (int)name.length, name.start);
     slice attribute, value;
     while (take_attribute(&s, &attribute, &value)) {
@@ -158,16 +161,22 @@ gm_status gm_svg_inline(FILE *out, const char *svg, const char *id, const char *
     if (!s) return gm_fail(err, GM_ERR_NUMERIC, "gnuplot: %s: its output is no SVG", id);
     s += strlen("<svg");
     open_svg(out, &s, id, title);
+    bool fresh = true; /* at the start of a line */
     while (*s) {
         size_t text = strcspn(s, "<");
-        bool blank = strspn(s, " \t\r\n") >= text;
-        if (!blank) fwrite(s, 1, text, out);
+        if (strspn(s, " \t\r\n") < text) {
+            fwrite(s, 1, text, out);
+            fresh = false;
+        } else if (!fresh && memchr(s, '\n', text)) {
+            fputc('\n', out);
+            fresh = true;
+        }
         s += text;
         if (!*s) break;
         const char *peek = ++s;
         slice name = take_name(&peek);
-        s = slice_in(name, dropped_elements) ? skip_element(s, name) : copy_tag(out, s, id);
-        if (blank && *s == '\n') fputc('\n', out);
+        bool dropped = slice_in(name, dropped_elements);
+        s = dropped ? skip_element(s, name) : copy_tag(out, s, id, &fresh);
     }
     return GM_OK;
 }

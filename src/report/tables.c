@@ -1,5 +1,6 @@
-#include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "report/html.h"
@@ -7,6 +8,22 @@
 #include "report/result.h"
 
 /* ---- settings ---- */
+
+/* A setting as stored, but numbers with 17 digits in the fewest that mean the same: 0.05. */
+static void write_setting(const char *value, FILE *page)
+{
+    char *end, shortest[40];
+    double number = strtod(value, &end);
+    if (end == value || *end || !strchr(value, '.') || !isfinite(number)) {
+        gm_html_text(page, value);
+        return;
+    }
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(shortest, sizeof shortest, "%.*g", digits, number);
+        if (strtod(shortest, NULL) == number) break;
+    }
+    gm_html_text(page, shortest);
+}
 
 void gm_tables_settings(const gm_subject *subject, FILE *page)
 {
@@ -22,7 +39,7 @@ void gm_tables_settings(const gm_subject *subject, FILE *page)
         fputs("<tr><th scope=\"row\">", page);
         gm_html_text(page, subject->setting[i].key);
         fputs("</th><td>", page);
-        gm_html_text(page, subject->setting[i].value);
+        write_setting(subject->setting[i].value, page);
         fputs("</td></tr>\n", page);
     }
     fputs("</tbody></table></div>\n", page);
@@ -38,7 +55,7 @@ void gm_tables_repeat(const gm_subject *subject, FILE *page)
     fputs("<pre>", page);
     gm_html_text(page, command);
     for (size_t i = 0; i < subject->results; i++) {
-        const char *line = gm_result_text(subject->document[i], "command_line");
+        const char *line = gm_result_text(subject->result[i].document, "command_line");
         if (!line || strcmp(line, command) == 0) continue;
         fputs("\n", page);
         gm_html_text(page, line);
@@ -179,6 +196,39 @@ static gm_status write_directions(const gm_subject *subject, FILE *page, gm_erro
     return status;
 }
 
+static const column layer_columns[] = {
+    {"para&shy;meters", "size", false},
+    {"&lambda;<sub>1</sub>(<i>H</i>)", "operators/hessian/max", false},
+    {"&lambda;<sub>p</sub>(<i>H</i>)", "operators/hessian/min", false},
+    {"negative", "operators/hessian/negative", false},
+    {"tr&nbsp;<i>H</i>", "operators/hessian/trace", false},
+    {"&lambda;<sub>1</sub>(<i>M</i>)", "operators/moment/max", false},
+    {"tr&nbsp;<i>M</i>", "operators/moment/trace", false},
+    {"&#8214;<i>H</i><sub>p</sub>+<i>H</i>&#8214;<br>/&nbsp;&#8214;<i>H</i>&#8214;",
+     "residual_plus_hessian", false},
+    {"first<br>cosine", "cosines/0", false},
+};
+enum { LAYER_COLUMNS = sizeof layer_columns / sizeof *layer_columns };
+
+static void write_layers(const json_t *layers, FILE *page)
+{
+    if (!json_array_size(layers)) return;
+    write_header("By layer at the last step: the diagonal block of each layer's parameters.",
+                 "layer", layer_columns, LAYER_COLUMNS, page);
+    for (size_t l = 0; l < json_array_size(layers); l++) {
+        const json_t *layer = json_array_get(layers, l);
+        fputs("<tr><th scope=\"row\">", page);
+        gm_html_text(page, gm_result_text(layer, "name"));
+        fputs("</th>", page);
+        for (size_t i = 0; i < LAYER_COLUMNS; i++) {
+            write_cell(gm_result_number(layer, layer_columns[i].path), layer_columns[i].percent,
+                       page);
+        }
+        fputs("</tr>\n", page);
+    }
+    fputs("</tbody></table></div>\n", page);
+}
+
 gm_status gm_tables_numbers(const gm_subject *subject, FILE *page, gm_error *err)
 {
     if (!subject->points) {
@@ -186,5 +236,6 @@ gm_status gm_tables_numbers(const gm_subject *subject, FILE *page, gm_error *err
         return GM_OK;
     }
     write_steps(subject, page);
+    write_layers(gm_result_find(subject->decomposition, "layers"), page);
     return write_directions(subject, page, err);
 }
