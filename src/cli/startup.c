@@ -24,13 +24,19 @@ static gm_status execute_again(char **argv, gm_error *err)
 
 gm_status gm_cli_startup(char **argv, const char **note, gm_error *err)
 {
+    return gm_cli_startup_with(gm_selftest, argv, note, err);
+}
+
+gm_status gm_cli_startup_with(gm_status (*selftest)(gm_error *err), char **argv, const char **note,
+                              gm_error *err)
+{
     gm_error failure = {0};
     bool again = getenv(guard) && getenv(setting);
     *note = "";
     gm_status status = gm_isa_check(err);
     if (status != GM_OK) return status;
-    status = gm_selftest(&failure);
-    if (status == GM_ERR_KERNEL && !again && !getenv(setting)) {
+    status = selftest(&failure);
+    if (status == GM_ERR_KERNEL && !getenv(guard) && !getenv(setting)) {
         status = execute_again(argv, &failure);
     }
     unsetenv(guard);

@@ -19,4 +19,8 @@
  * GM_ERR_USAGE for a GRADIOMETER_ISA that does not exist here. A few milliseconds. */
 gm_status gm_cli_startup(char **argv, const char **note, gm_error *err);
 
+/* The same with another self-test, for the test of this file. */
+gm_status gm_cli_startup_with(gm_status (*selftest)(gm_error *err), char **argv, const char **note,
+                              gm_error *err);
+
 #endif
