@@ -1,4 +1,5 @@
-/* Activations, their first and second derivatives. The smooth ones go through short buffers
+/* Activations, their first and second derivatives. `omp simd` marks loops whose output may be an
+ * input: the compiler would take its scalar path there. The smooth ones go through short buffers
  * (vector_math.h), so that each formula stands here once. */
 #ifndef REAL
 #define REAL     double
@@ -99,11 +100,13 @@ static void FN(act_value)(gm_activation act, size_t n, const void *z, void *a)
         if (to != from) memcpy(to, from, n * sizeof(REAL));
         break;
     case GM_ACT_RELU:
+#pragma omp simd
         for (size_t i = 0; i < n; i++) {
             to[i] = from[i] < 0 ? 0 : from[i]; /* NaN stays NaN */
         }
         break;
     case GM_ACT_LEAKY_RELU:
+#pragma omp simd
         for (size_t i = 0; i < n; i++) {
             to[i] = from[i] > 0 ? from[i] : FN(leak) * from[i];
         }
@@ -196,12 +199,16 @@ static void FN(second_derivative)(gm_activation act, size_t n, const REAL *restr
 static void FN(relu_slope)(size_t n, const REAL *a, const REAL *u, bool accumulate, REAL *out)
 {
     if (accumulate) {
+#pragma omp simd
         for (size_t i = 0; i < n; i++) {
-            out[i] += a[i] > 0 ? u[i] : 0;
+            REAL direction = u[i]; /* read in any case, so that no branch guards the read */
+            out[i] += a[i] > 0 ? direction : 0;
         }
     } else {
+#pragma omp simd
         for (size_t i = 0; i < n; i++) {
-            out[i] = a[i] > 0 ? u[i] : 0;
+            REAL direction = u[i];
+            out[i] = a[i] > 0 ? direction : 0;
         }
     }
 }
@@ -239,10 +246,12 @@ static void FN(act_slope)(gm_activation act, size_t n, const void *z, const void
         size_t whole = smooth ? FN(fill_up)(m, zz + i, in) : m;
         FN(first_derivative)(act, whole, in, smooth ? NULL : aa + i, first);
         if (accumulate) {
+#pragma omp simd
             for (size_t j = 0; j < m; j++) {
                 to[i + j] += first[j] * uu[i + j];
             }
         } else {
+#pragma omp simd
             for (size_t j = 0; j < m; j++) {
                 to[i + j] = first[j] * uu[i + j];
             }

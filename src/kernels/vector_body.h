@@ -1,6 +1,7 @@
 /* Vector and row kernels, written once, included per precision (REAL, FN) and compiled per
  * instruction set. Each function that threads calls itself on pieces: inside the parallel region it
- * takes the plain path. */
+ * takes the plain path. `omp simd` marks loops whose output may be an input: the compiler would
+ * take its scalar path there. */
 #ifndef REAL
 #define REAL     double
 #define FN(name) name##_f64
@@ -100,6 +101,7 @@ static void FN(multiply)(size_t n, const void *x, const void *y, void *out)
         }
         return;
     }
+#pragma omp simd
     for (size_t i = 0; i < n; i++) {
         to[i] = a[i] * b[i];
     }
@@ -223,6 +225,7 @@ static void FN(scale_rows)(size_t n, size_t d, const double *t, const void *x, v
     }
     for (size_t i = 0; i < n; i++) {
         const REAL scale = (REAL)t[i];
+#pragma omp simd
         for (size_t j = 0; j < d; j++) {
             to[i * d + j] = scale * from[i * d + j];
         }
