@@ -19,8 +19,15 @@
 enum { CASE_P = 40, CASE_K = 15, CASE_STEPS = 4 };
 static const int64_t case_step[CASE_STEPS] = {0, 10, 100, 1000};
 
-/* What of a run a fixture holds; case_name stands for data, model, layers and commands. */
-enum { CASE_SETTINGS = 1, CASE_TRAINING = 2, CASE_DECOMPOSITION = 4, CASE_BROKEN = 8 };
+/* What of a run a fixture holds (CASE_SINGLE: one point and no trajectory); name stands for data,
+ * model, layers and commands. */
+enum {
+    CASE_SETTINGS = 1,
+    CASE_TRAINING = 2,
+    CASE_DECOMPOSITION = 4,
+    CASE_BROKEN = 8,
+    CASE_SINGLE = 16
+};
 
 /* Eigenvalue j of operator o at step t: positive ones fall by powers of two, the last five of H and
  * the last half of H_p are negative; all shrink over training, M fastest. */
@@ -112,13 +119,14 @@ static inline json_t *case_point(int t, const char *name, bool broken)
     return point;
 }
 
-static inline json_t *case_document(const char *name, bool broken)
+static inline json_t *case_document(const char *name, bool broken, bool single)
 {
     json_t *document = case_point(CASE_STEPS - 1, name, broken), *trajectory = json_array();
-    for (int t = 0; t < CASE_STEPS; t++) {
+    for (int t = 0; t < CASE_STEPS && !single; t++) {
         json_array_append_new(trajectory, case_point(t, name, broken));
     }
     json_object_set_new(document, "trajectory", trajectory);
+    if (single) json_object_set_new(document, "step", json_null());
     json_object_set_new(document, "command_line", json_string(name));
     json_object_set_new(document, "model",
                         json_pack("{s:s,s:i}", "name", name, "parameters", CASE_P));
@@ -177,9 +185,12 @@ static inline const char *case_run(const char *file, int holds, const char *name
     case_need(gm_run_create(path, true, setting, settings, &run, &err), &err);
     if (holds & CASE_TRAINING) case_training(run, holds & CASE_BROKEN);
     if (holds & CASE_DECOMPOSITION) {
-        json_t *document = case_document(name, holds & CASE_BROKEN);
+        json_t *document = case_document(name, holds & CASE_BROKEN, holds & CASE_SINGLE);
         char *text = json_dumps(document, JSON_REAL_PRECISION(17));
-        gm_run_result result = {.command = "decompose", .step = 1000, .key = "", .json = text};
+        gm_run_result result = {.command = "decompose",
+                                .step = holds & CASE_SINGLE ? GM_RUN_NO_STEP : 1000,
+                                .key = "",
+                                .json = text};
         case_need(gm_run_add_result(run, &result, NULL, 0, NULL, &err), &err);
         free(text);
         json_decref(document);

@@ -173,6 +173,12 @@ static void test_gnuplot_fails(void **state)
     assert_null(strchr(err.message, '\n'));
     assert_non_null(strstr(err.message, "line"));
 
+    /* Half a picture is none. */
+    static const char half[] = "set terminal svg\nplot x\nplot nonsense(\n";
+    assert_int_equal(gm_gnuplot_run("loss", half, strlen(half), &output, &size, &err),
+                     GM_ERR_NUMERIC);
+    assert_null(output);
+
     /* A script larger than any pipe, and no output at all. */
     enum { LARGE = 1 << 20 };
     char *large = malloc(LARGE);
@@ -369,6 +375,13 @@ static void test_partial_runs(void **state)
         assert_null(strstr(html, "value=\"inf\""));
         free(html);
     }
+
+    /* A point outside of a run: what is no course over training is there all the same. */
+    static const char *const courses[] = {"eigenvalues", "residual", "subspace"};
+    char *html = page_of_one(case_run(
+        "single.gmr", CASE_SETTINGS | CASE_TRAINING | CASE_DECOMPOSITION | CASE_SINGLE, plain));
+    assert_missing(html, courses, 3);
+    free(html);
 }
 
 static void test_refusals(void **state)

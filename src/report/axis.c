@@ -34,6 +34,34 @@ gm_axis gm_axis_for(size_t count, const double *value, double span, int decades)
     return (gm_axis){GM_SCALE_SIGNED, unit, low, high};
 }
 
+/* A label in the fewest characters: 0.01, 20, -5, 15k. */
+static void plain_label(double value, char label[32])
+{
+    double size = fabs(value);
+    bool thousands = size >= 1e4;
+    snprintf(label, 32, "%s%.10g%s", value < 0.0 ? "−" : "", thousands ? size / 1e3 : size,
+             thousands ? "k" : "");
+}
+
+/* Multiples of 1, 2 or 5 times a power of ten, four to nine of them. */
+static void write_steps(const gm_axis *axis, const char *which, bool bare, FILE *script)
+{
+    enum { INTERVALS = 5 };
+    double range = axis->high - axis->low;
+    if (!(range > 0.0)) range = fmax(fabs(axis->high), 1.0);
+    double power = pow(10.0, floor(log10(range / INTERVALS))), ratio = range / INTERVALS / power;
+    double step = power * (ratio > 5.0 ? 10.0 : ratio > 2.0 ? 5.0 : ratio > 1.0 ? 2.0 : 1.0);
+    const char *separator = "";
+    fprintf(script, "set %stics (", which);
+    for (double i = ceil(axis->low / step - 1e-9); i <= axis->high / step + 1e-9; i += 1.0) {
+        char label[32] = "";
+        if (!bare) plain_label(i * step, label);
+        fprintf(script, "%s\"%s\" %.8g", separator, label, i * step);
+        separator = ", ";
+    }
+    fputs(*separator ? ")\n" : "\"\" 0)\n", script);
+}
+
 typedef struct tick_writer {
     const gm_axis *axis;
     FILE *script;
@@ -53,7 +81,9 @@ static void write_tick(tick_writer *w, int sign, int digit, int power, bool mino
     if (w->bare || minor) {
         fputs("\"\"", w->script);
     } else if (w->plain) {
-        fprintf(w->script, "\"%s%.*f\"", sign < 0 ? "−" : "", power < 0 ? -power : 0, fabs(value));
+        char label[32];
+        plain_label(value, label);
+        fprintf(w->script, "\"%s\"", label);
     } else {
         char mantissa[16] = "";
         if (digit != 1) snprintf(mantissa, sizeof mantissa, "%d·", digit);
@@ -104,8 +134,7 @@ void gm_axis_script(const gm_axis *axis, const char *which, gm_labels labels, FI
     double margin = high > low ? 0.03 * (high - low) : fmax(0.05 * fabs(high), 1e-3);
     fprintf(script, "set %srange [%.8g:%.8g]\n", which, low - margin, high + margin);
     if (axis->scale == GM_SCALE_LINEAR) {
-        fprintf(script, "set %stics autofreq\nset format %s \"%s\"\n", which, which,
-                bare ? "" : "%h");
+        write_steps(axis, which, bare, script);
     } else {
         write_powers(axis, which, bare, script);
     }

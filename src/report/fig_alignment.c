@@ -76,7 +76,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     for (int i = 0; i < panels; i++) {
         gm_panel(&layout, 0, i ? "" : "eigenvector of {/:Italic H}", script);
         fprintf(script, "set lmargin at screen %.4f\nset rmargin at screen %.4f\n",
-                0.095 + i * 0.40, 0.47 + i * 0.40);
+                0.095 + i * 0.40, panels == 1 ? 0.87 : 0.47 + i * 0.40);
         plot_panel(&shown[i], i == 0, script);
         gm_panel_end(script);
     }

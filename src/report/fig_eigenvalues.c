@@ -10,35 +10,41 @@
 /* Eigenvalues shown at either end, and in all; decades on either side of the vertical axis. */
 enum { ENDS = 10, SHOWN = 2 * ENDS, DECADES = 6 };
 
-/* Eigenvalues [points, SHOWN] of one operator: the ENDS largest, then the ENDS smallest (lowest
- * first); NaN where a spectrum is missing or has fewer. */
-static gm_status collect(const gm_subject *subject, const char *key, double *value, gm_error *err)
+/* row [SHOWN]: the ENDS largest eigenvalues of a spectrum, then the ENDS smallest (lowest first) as
+ * far as they are negative, the rest of that end being the bulk around zero. NaN where there are
+ * fewer, and for what is zero to rounding. */
+static gm_status take_ends(const json_t *spectrum, double row[SHOWN], gm_error *err)
 {
-    char path[64];
-    snprintf(path, sizeof path, "operators/%s/eigenvalues", key);
-    for (size_t t = 0; t < subject->points; t++) {
-        double *row = value + t * SHOWN;
-        for (size_t j = 0; j < SHOWN; j++) {
-            row[j] = NAN;
-        }
-        gm_numbers all;
-        gm_status status = gm_result_numbers(subject->point[t].document, path, &all, err);
-        if (status != GM_OK) return status;
-        size_t top = all.rows < ENDS ? all.rows : ENDS;
-        size_t bottom = all.rows - top < ENDS ? all.rows - top : ENDS;
-        for (size_t j = 0; j < top; j++) {
-            row[j] = all.value[j];
-        }
-        for (size_t j = 0; j < bottom; j++) {
-            row[ENDS + j] = all.value[all.rows - 1 - j];
-        }
-        gm_numbers_free(&all);
+    gm_numbers all;
+    gm_status status = gm_result_numbers(spectrum, "eigenvalues", &all, err);
+    if (status != GM_OK) return status;
+    double floor_size = gm_result_number(spectrum, "rank_floor");
+    size_t top = all.rows < ENDS ? all.rows : ENDS;
+    size_t bottom = all.rows - top < ENDS ? all.rows - top : ENDS;
+    for (size_t j = 0; j < SHOWN; j++) {
+        row[j] = NAN;
+        if (j < top) row[j] = all.value[j];
+        if (j >= ENDS && j - ENDS < bottom) row[j] = all.value[all.rows - 1 - (j - ENDS)];
+        if (fabs(row[j]) <= floor_size || (j >= ENDS && row[j] > 0.0)) row[j] = NAN;
     }
+    gm_numbers_free(&all);
     return GM_OK;
 }
 
-/* Data block with one column of steps and one for each eigenvalue. Of the lower end only what is
- * negative: the rest is the bulk around zero. */
+/* The ends of one operator's spectrum at every point, value [points, SHOWN]. */
+static gm_status collect(const gm_subject *subject, const char *key, double *value, gm_error *err)
+{
+    char path[64];
+    snprintf(path, sizeof path, "operators/%s", key);
+    gm_status status = GM_OK;
+    for (size_t t = 0; t < subject->points && status == GM_OK; t++) {
+        const json_t *spectrum = gm_result_find(subject->point[t].document, path);
+        status = take_ends(spectrum, value + t * SHOWN, err);
+    }
+    return status;
+}
+
+/* Data block with one column of steps and one for each eigenvalue. */
 static void write_block(const gm_subject *subject, const gm_axis *axis, const char *key,
                         const double *value, FILE *script)
 {
@@ -46,9 +52,9 @@ static void write_block(const gm_subject *subject, const gm_axis *axis, const ch
     for (size_t t = 0; t < subject->points; t++) {
         fprintf(script, "%.8g", gm_axis_place(&subject->step_axis, (double)subject->point[t].step));
         for (size_t j = 0; j < SHOWN; j++) {
-            double v = value[t * SHOWN + j];
-            if (isfinite(v) && (j < ENDS || v < 0.0)) {
-                fprintf(script, " %.8g", gm_axis_place(axis, v));
+            double place = gm_axis_place(axis, value[t * SHOWN + j]);
+            if (isfinite(place)) {
+                fprintf(script, " %.8g", place);
             } else {
                 fputs(" NaN", script);
             }
@@ -58,10 +64,10 @@ static void write_block(const gm_subject *subject, const gm_axis *axis, const ch
     fputs("EOD\n", script);
 }
 
-static void plot_operator(const gm_shown_operator *op, FILE *script)
+static void plot_operator(const gm_shown_operator *op, const gm_axis *axis, FILE *script)
 {
-    fprintf(script, "set title \"%s\"\n", op->label);
-    fprintf(script, "plot 0 with lines lw 0.8 lc rgb ink");
+    fprintf(script, "set title \"%s\"\nplot %s with lines lw 0.8 lc rgb ink", op->label,
+            axis->scale == GM_SCALE_LOG ? "NaN" : "0");
     for (int j = SHOWN - 1; j >= 0; j--) {
         bool lead = j == 0 || j == ENDS, low = j >= ENDS;
         fprintf(script, ", $%s using 1:%d with linespoints pt 7 ps %s lw %s %s lc rgb %s", op->key,
@@ -71,28 +77,23 @@ static void plot_operator(const gm_shown_operator *op, FILE *script)
     fputs("\n", script);
 }
 
-static void write_caption(FILE *caption)
+static void write_caption(const gm_axis *axis, FILE *caption)
 {
     fprintf(caption,
             "The %d largest eigenvalues (full lines, the largest one bold) and the negative ones "
             "among the %d smallest (dashed, the lowest one bold) of the Hessian <i>H</i>, of the "
             "second moment of stochastic gradients <i>M</i> and of "
             "<i>H</i><sub>p</sub>&nbsp;=&nbsp;<i>M</i>&nbsp;&minus;&nbsp;<i>H</i>. All three share "
-            "one vertical axis, logarithmic on both sides of zero. Where the net comes to fit its "
+            "one vertical axis%s. Where the net comes to fit its "
             "labels, <i>M</i> falls faster than <i>H</i>, and <i>H</i><sub>p</sub> becomes the "
             "mirror image of <i>H</i>.",
-            ENDS, ENDS);
+            ENDS, ENDS,
+            axis->scale == GM_SCALE_SIGNED ? ", logarithmic on both sides of zero" : "");
 }
 
 static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *err)
 {
-    if (subject->points < 2) {
-        fputs(subject->points ? "Only one point was decomposed; a course over training needs the "
-                                "checkpoints of a run."
-                              : "The run file holds no decomposition: no eigenvalues to follow.",
-              drawing->missing);
-        return GM_OK;
-    }
+    if (!gm_drawing_has_course(subject, drawing)) return GM_OK;
     size_t count = subject->points * SHOWN;
     double *value = gm_alloc(GM_SHOWN_OPERATORS * count, sizeof *value, "eigenvalues", err);
     gm_status status = value ? GM_OK : GM_ERR_MEMORY;
@@ -118,12 +119,12 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
         gm_panel(&layout, o, o ? "" : "eigenvalue", script);
         gm_axis_script(&subject->step_axis, "x", GM_LABELS_SHOWN, script);
         gm_axis_script(&axis, "y", o ? GM_LABELS_BARE : GM_LABELS_SHOWN, script);
-        plot_operator(op, script);
+        plot_operator(op, &axis, script);
         gm_panel_end(script);
     }
     fputs("unset multiplot\n", script);
     drawing->height = layout.height;
-    write_caption(drawing->caption);
+    write_caption(&axis, drawing->caption);
 done:
     gm_free(value);
     return status;

@@ -6,7 +6,9 @@
 #include "report/html.h"
 #include "report/plot.h"
 
-enum { BUCKETS = 250 }; /* more points than that would not be seen apart */
+/* Mini-batch losses are dots up to so many, beyond it a band in pieces: more of either would not be
+ * seen apart. */
+enum { MOST_DOTS = 400, BUCKETS = 250 };
 
 static bool has_numbers(const gm_subject_metric *metric)
 {
@@ -21,7 +23,9 @@ static void write_range(const gm_subject *subject, const gm_subject_metric *metr
                         const gm_axis *value_axis, const char *name, FILE *script)
 {
     const gm_axis *axis = &subject->step_axis;
-    double width = gm_axis_place(axis, axis->high) / BUCKETS;
+    /* Enough values in each piece to give the band a width. */
+    double buckets = fmin((double)metric->count / 8.0, BUCKETS);
+    double width = gm_axis_place(axis, axis->high) / buckets;
     fprintf(script, "$%s << EOD\n", name);
     for (size_t i = 0; i < metric->count;) {
         double bucket = floor(gm_axis_place(axis, (double)metric->step[i]) / width);
@@ -68,6 +72,18 @@ static gm_status axis_of(const gm_subject_metric *a, const gm_subject_metric *b,
     return GM_OK;
 }
 
+/* Extends the axis to mini-batch losses, as far as a few odd ones do not flatten the rest. */
+static void make_room(const gm_subject_metric *batch, gm_axis *axis)
+{
+    double low = axis->low, high = axis->high;
+    double lowest = axis->scale == GM_SCALE_LOG ? low / 10.0 : fmin(low, 0.0);
+    for (size_t i = 0; i < batch->count; i++) {
+        if (!isfinite(batch->value[i])) continue;
+        axis->low = fmin(axis->low, fmax(batch->value[i], lowest));
+        axis->high = fmax(axis->high, fmin(batch->value[i], 2.0 * high));
+    }
+}
+
 enum { BATCH, TRAINING, TEST, CURVES };
 
 static const gm_legend_entry legend[CURVES] = {
@@ -76,12 +92,14 @@ static const gm_legend_entry legend[CURVES] = {
     {"dt (7,3) lc rgb vermillion", 0, NULL, "test set"},
 };
 
-/* One panel: the range $range and the curves $NAME_1, $NAME_2 of those that are shown. */
-static void plot_panel(const char *name, const bool shown[CURVES], FILE *script)
+/* One panel: the mini-batches $range and the curves $NAME_1, $NAME_2 of those that are shown. */
+static void plot_panel(const char *name, const bool shown[CURVES], bool dots, FILE *script)
 {
     const char *separator = "plot ";
     if (shown[BATCH]) {
-        fputs("plot $range using 1:2:3 with filledcurves fs solid 0.25 noborder lc rgb muted",
+        fputs(dots
+                  ? "plot $range with points pt 7 ps 0.3 lc rgb muted"
+                  : "plot $range using 1:2:3 with filledcurves fs solid 0.25 noborder lc rgb muted",
               script);
         separator = ", ";
     }
@@ -94,14 +112,15 @@ static void plot_panel(const char *name, const bool shown[CURVES], FILE *script)
     fputs("\n", script);
 }
 
-static void write_caption(const gm_subject *subject, bool batch, FILE *caption)
+static void write_caption(const gm_subject *subject, bool batch, bool dots, FILE *caption)
 {
     fputs("Left: the loss <i>f</i>, mean over all samples, after so many steps (0 is the "
           "initialization). ",
           caption);
     if (batch)
-        fputs("The grey band runs from the lowest to the highest mini-batch loss met around a "
-              "step. ",
+        fputs(dots ? "Grey dots are the losses of single mini-batches. "
+                   : "The grey band runs from the lowest to the highest mini-batch loss met around "
+                     "a step. ",
               caption);
     fputs("Right: the share of samples whose largest output is not their label.", caption);
     double loss = gm_subject_last(subject, GM_SUBJECT_LOSS);
@@ -127,6 +146,7 @@ static gm_status write_script(const gm_subject *subject, const bool loss_shown[C
     if (status == GM_OK) status = axis_of(error, test_error, 100.0, INFINITY, &error_axis, err);
     if (status != GM_OK) return status;
     error_axis.low = 0.0;
+    make_room(batch, &loss_axis);
 
     bool left = loss_shown[BATCH] || full, right = error_shown[TRAINING] || error_shown[TEST];
     gm_legend_entry used[CURVES];
@@ -134,9 +154,15 @@ static gm_status write_script(const gm_subject *subject, const bool loss_shown[C
     for (int i = 0; i < CURVES; i++) {
         if (loss_shown[i] || error_shown[i]) used[entries++] = legend[i];
     }
+    bool dots = batch->count <= MOST_DOTS;
+    if (dots && loss_shown[BATCH]) used[0].point = 7;
     gm_layout layout = {(left ? 1 : 0) + (right ? 1 : 0), false, 320, GM_LEGEND_ROW + 8};
     FILE *script = drawing->script;
-    write_range(subject, batch, &loss_axis, "range", script);
+    if (dots) {
+        write_series(subject, batch, 1.0, &loss_axis, "range", script);
+    } else {
+        write_range(subject, batch, &loss_axis, "range", script);
+    }
     write_series(subject, loss, 1.0, &loss_axis, "loss_1", script);
     write_series(subject, test, 1.0, &loss_axis, "loss_2", script);
     write_series(subject, error, 100.0, &error_axis, "error_1", script);
@@ -147,14 +173,14 @@ static gm_status write_script(const gm_subject *subject, const bool loss_shown[C
         gm_panel(&layout, 0, "loss", script);
         gm_legend(&layout, -1, used, entries, script);
         gm_axis_script(&loss_axis, "y", GM_LABELS_SHOWN, script);
-        plot_panel("loss", loss_shown, script);
+        plot_panel("loss", loss_shown, dots, script);
         gm_panel_end(script);
     }
     if (right) {
         gm_panel(&layout, layout.columns - 1, "error (% of samples)", script);
         if (!left) gm_legend(&layout, -1, used, entries, script);
         gm_axis_script(&error_axis, "y", GM_LABELS_SHOWN, script);
-        plot_panel("error", error_shown, script);
+        plot_panel("error", error_shown, false, script);
     }
     fputs("unset multiplot\n", script);
     drawing->height = layout.height;
@@ -178,7 +204,8 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
               drawing->missing);
         return GM_OK;
     }
-    write_caption(subject, loss_shown[BATCH], drawing->caption);
+    write_caption(subject, loss_shown[BATCH], metric[GM_SUBJECT_BATCH_LOSS].count <= MOST_DOTS,
+                  drawing->caption);
     return write_script(subject, loss_shown, error_shown, drawing, err);
 }
 

@@ -46,6 +46,7 @@ static gm_status write_quotient(const gm_subject *subject, const quotient *q, gm
 
 static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *err)
 {
+    if (!gm_drawing_has_course(subject, drawing)) return GM_OK;
     FILE *script = drawing->script;
     gm_axis axis[QUOTIENTS];
     bool filled[QUOTIENTS];

@@ -152,4 +152,4 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     return GM_OK;
 }
 
-const gm_figure gm_figure_spectra = {"spectra", "Whole spectra at three moments", draw};
+const gm_figure gm_figure_spectra = {"spectra", "Whole spectra", draw};

@@ -15,7 +15,7 @@ typedef struct curve {
 enum { CURVES = 2 };
 
 static const curve share_curves[CURVES] = {
-    {"share", "gradient_share", {"dt 1 lc rgb blue", 7, NULL, "full gradient"}},
+    {"share", "gradient_share", {"dt 1 lc rgb blue", 7, NULL, "full"}},
     {"stochastic",
      "stochastic_gradient_share/value",
      {"dt (7,3) lc rgb vermillion", 5, NULL, "mini-batch"}},
@@ -79,6 +79,7 @@ static void plot_panel(const curve curves[CURVES], const bool filled[CURVES], do
 static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *err)
 {
     (void)err;
+    if (!gm_drawing_has_course(subject, drawing)) return GM_OK;
     FILE *script = drawing->script;
     bool share[CURVES], past[CURVES];
     for (int i = 0; i < CURVES; i++) {

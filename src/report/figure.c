@@ -83,6 +83,16 @@ static gm_status picture(const gm_figure *figure, const gm_subject *subject, int
     return status;
 }
 
+bool gm_drawing_has_course(const gm_subject *subject, gm_drawing *drawing)
+{
+    if (subject->points >= 2) return true;
+    fputs(subject->points ? "Only one point was decomposed; a course over training needs several "
+                            "checkpoints of a run. The numbers are in the table below."
+                          : "The run file holds no decomposition.",
+          drawing->missing);
+    return false;
+}
+
 gm_status gm_figure_write(const gm_figure *figure, const gm_subject *subject, FILE *page,
                           gm_error *err)
 {

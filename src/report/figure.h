@@ -4,6 +4,7 @@
 #ifndef GM_REPORT_FIGURE_H
 #define GM_REPORT_FIGURE_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "gradiometer/status.h"
@@ -30,6 +31,10 @@ extern const gm_figure gm_figure_overlap;
 extern const gm_figure gm_figure_residual;
 extern const gm_figure gm_figure_alignment;
 extern const gm_figure gm_figure_subspace;
+
+/* For figures that follow the decomposition over training: true where it has two steps or more,
+ * else says in drawing->missing what there is. */
+bool gm_drawing_has_course(const gm_subject *subject, gm_drawing *drawing);
 
 /* All figures in the order of the page, ended by NULL. */
 extern const gm_figure *const gm_figures[];

@@ -129,16 +129,16 @@ void gm_legend(const gm_layout *layout, int column, const gm_legend_entry *entry
             fprintf(script,
                     "set arrow from screen %.5f,%.5f to screen %.5f,%.5f nohead lw %.2f %s\n", from,
                     y, to, y, 2.0 + 0.01 * (double)i, entry[i].line);
-        } else {
+        } else if (!entry[i].point) {
             fprintf(script,
                     "set object rectangle from screen %.5f,%.5f to screen %.5f,%.5f fs solid 0.25 "
                     "noborder fc rgb %s\n",
                     from, y - half, to, y + half, entry[i].band);
         }
-        if (entry[i].point && entry[i].line) {
-            const char *colour = strstr(entry[i].line, "lc ");
-            fprintf(script, "set label \"\" at screen %.5f,%.5f point pt %d ps 0.5 %s\n",
-                    0.5 * (from + to), y, entry[i].point, colour ? colour : "");
+        if (entry[i].point) {
+            const char *colour = entry[i].line ? strstr(entry[i].line, "lc rgb ") : NULL;
+            fprintf(script, "set label \"\" at screen %.5f,%.5f point pt %d ps 0.5 lc rgb %s\n",
+                    0.5 * (from + to), y, entry[i].point, colour ? colour + 7 : entry[i].band);
         }
         fprintf(script, "set label \"%s\" at screen %.5f,%.5f left\n", entry[i].label,
                 to + (double)SAMPLE_GAP / GM_FIGURE_WIDTH, y);

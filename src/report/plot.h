@@ -36,9 +36,9 @@ void gm_panel_end(FILE *script);
 
 /* One entry of a legend: how it is drawn, and what it stands for. */
 typedef struct gm_legend_entry {
-    const char *line; /* "dt (7,3) lc rgb blue"; NULL for a filled band in colour `band` */
+    const char *line; /* "dt (7,3) lc rgb blue"; NULL for a filled band, or for a point alone */
     int point;        /* gnuplot's point type, 0 without */
-    const char *band; /* colour variable */
+    const char *band; /* colour variable of the band or of the point alone */
     char label[96];   /* gnuplot enhanced text */
 } gm_legend_entry;
 

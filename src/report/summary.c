@@ -53,6 +53,7 @@ static double parameters_of(const gm_subject *subject)
 static void write_data(const gm_subject *subject, FILE *page)
 {
     double n = gm_result_number(subject->decomposition, "data/n");
+    if (!isfinite(n)) n = train_number(subject, "samples");
     double classes = gm_result_number(subject->decomposition, "data/classes");
     double random = random_labels_of(subject);
     fputs(" on <code>", page);

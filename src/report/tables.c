@@ -75,6 +75,11 @@ void gm_tables_repeat(const gm_subject *subject, FILE *page)
 
 /* ---- numbers ---- */
 
+/* HTML of the first header cell. */
+static const char step_heading[] = "<th scope=\"col\">step</th>";
+static const char direction_heading[] = "<th scope=\"col\"><i>j</i></th>";
+static const char layer_heading[] = "<th class=\"text\" scope=\"col\">layer</th>";
+
 typedef struct column {
     const char *heading; /* HTML */
     const char *path;    /* of a number at a step, or of an array over directions */
@@ -84,10 +89,8 @@ typedef struct column {
 static void write_header(const char *caption, const char *first, const column *columns,
                          size_t count, FILE *page)
 {
-    fprintf(page,
-            "<div class=\"scroll\"><table>\n<caption>%s</caption>\n<thead><tr><th "
-            "scope=\"col\">%s</th>",
-            caption, first);
+    fprintf(page, "<div class=\"scroll\"><table>\n<caption>%s</caption>\n<thead><tr>%s", caption,
+            first);
     for (size_t i = 0; i < count; i++) {
         fprintf(page, "<th scope=\"col\">%s</th>", columns[i].heading);
     }
@@ -131,7 +134,7 @@ static void write_steps(const gm_subject *subject, FILE *page)
         "traces; how many eigenvalues of <i>H</i> are negative; after which of the largest "
         "eigenvalues the widest gap (by ratio) follows; and the relative error of "
         "<i>H</i>&nbsp;=&nbsp;<i>M</i>&nbsp;&minus;&nbsp;<i>H</i><sub>p</sub>.",
-        "step", step_columns, STEP_COLUMNS, page);
+        step_heading, step_columns, STEP_COLUMNS, page);
     for (size_t t = 0; t < subject->points; t++) {
         const gm_subject_point *point = &subject->point[t];
         fputs("<tr>", page);
@@ -180,7 +183,7 @@ static gm_status write_directions(const gm_subject *subject, FILE *page, gm_erro
                      "angles between the leading subspaces of <i>H</i> and <i>M</i>, their overlap "
                      "for dimension <i>j</i> and its value for random subspaces, and the share of "
                      "the gradient in the top <i>j</i> directions of <i>H</i>.",
-                     "<i>j</i>", direction_columns, DIRECTION_COLUMNS, page);
+                     direction_heading, direction_columns, DIRECTION_COLUMNS, page);
         for (size_t j = 0; j < rows; j++) {
             fprintf(page, "<tr><td>%zu</td>", j + 1);
             for (size_t i = 0; i < DIRECTION_COLUMNS; i++) {
@@ -214,7 +217,7 @@ static void write_layers(const json_t *layers, FILE *page)
 {
     if (!json_array_size(layers)) return;
     write_header("By layer at the last step: the diagonal block of each layer's parameters.",
-                 "layer", layer_columns, LAYER_COLUMNS, page);
+                 layer_heading, layer_columns, LAYER_COLUMNS, page);
     for (size_t l = 0; l < json_array_size(layers); l++) {
         const json_t *layer = json_array_get(layers, l);
         fputs("<tr><th scope=\"row\">", page);
