@@ -155,7 +155,7 @@ static inline void case_training(gm_run *run, bool broken)
     gm_error err = {0};
     size_t count = 0;
     for (int64_t t = 0; t < STEPS; t++) {
-        double loss = broken ? (t % 2 ? (double)NAN : (double)INFINITY) : 2.5 / (1.0 + (double)t);
+        double loss = broken ? (t % 2 ? (double)NAN : HUGE_VAL) : 2.5 / (1.0 + (double)t);
         metric[count++] = (gm_metric){t, "batch_loss", loss * (t % 3 ? 1.25 : 0.75)};
         if (t % 50) continue;
         metric[count++] = (gm_metric){t, "loss", loss};

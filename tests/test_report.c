@@ -124,7 +124,7 @@ static void test_numbers(void **state)
         assert_string_equal(end + 2 + strlen(number[i].shown), "</data>");
         free(html);
     }
-    char *html = printed_number(gm_html_number, NAN);
+    char *html = printed_number(gm_html_number, (double)NAN);
     assert_string_equal(html, "undefined");
     free(html);
     html = printed_number(gm_html_percent, 0.125);
@@ -137,8 +137,8 @@ static void test_numbers(void **state)
 static void test_axes(void **state)
 {
     (void)state;
-    const double narrow[] = {1.0, NAN, 3.0, INFINITY}, wide[] = {1e-3, 5.0, 1e-3};
-    const double both[] = {-4.0, 0.0, 1e-9, 2.0}, nothing[] = {NAN, -INFINITY};
+    const double narrow[] = {1.0, (double)NAN, 3.0, HUGE_VAL}, wide[] = {1e-3, 5.0, 1e-3};
+    const double both[] = {-4.0, 0.0, 1e-9, 2.0}, nothing[] = {(double)NAN, -HUGE_VAL};
     gm_axis axis = gm_axis_for(4, narrow, 10.0, 6);
     assert_true(axis.scale == GM_SCALE_LINEAR && axis.low == 1.0 && axis.high == 3.0);
     axis = gm_axis_for(3, wide, 10.0, 6);

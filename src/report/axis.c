@@ -18,7 +18,7 @@ double gm_axis_place(const gm_axis *axis, double value)
 
 gm_axis gm_axis_for(size_t count, const double *value, double span, int decades)
 {
-    double low = INFINITY, high = -INFINITY, smallest = INFINITY, largest = 0.0;
+    double low = HUGE_VAL, high = -HUGE_VAL, smallest = HUGE_VAL, largest = 0.0;
     for (size_t i = 0; i < count; i++) {
         if (!isfinite(value[i])) continue;
         double size = fabs(value[i]);
@@ -53,10 +53,12 @@ static void write_steps(const gm_axis *axis, const char *which, bool bare, FILE 
     double step = power * (ratio > 5.0 ? 10.0 : ratio > 2.0 ? 5.0 : ratio > 1.0 ? 2.0 : 1.0);
     const char *separator = "";
     fprintf(script, "set %stics (", which);
-    for (double i = ceil(axis->low / step - 1e-9); i <= axis->high / step + 1e-9; i += 1.0) {
+    double first = ceil(axis->low / step - 1e-9), last = floor(axis->high / step + 1e-9);
+    for (int i = 0; i <= (int)(last - first); i++) {
+        double value = (first + i) * step;
         char label[32] = "";
-        if (!bare) plain_label(i * step, label);
-        fprintf(script, "%s\"%s\" %.8g", separator, label, i * step);
+        if (!bare) plain_label(value, label);
+        fprintf(script, "%s\"%s\" %.8g", separator, label, value);
         separator = ", ";
     }
     fputs(*separator ? ")\n" : "\"\" 0)\n", script);

@@ -22,10 +22,10 @@ static gm_status take_ends(const json_t *spectrum, double row[SHOWN], gm_error *
     size_t top = all.rows < ENDS ? all.rows : ENDS;
     size_t bottom = all.rows - top < ENDS ? all.rows - top : ENDS;
     for (size_t j = 0; j < SHOWN; j++) {
-        row[j] = NAN;
+        row[j] = (double)NAN;
         if (j < top) row[j] = all.value[j];
         if (j >= ENDS && j - ENDS < bottom) row[j] = all.value[all.rows - 1 - (j - ENDS)];
-        if (fabs(row[j]) <= floor_size || (j >= ENDS && row[j] > 0.0)) row[j] = NAN;
+        if (fabs(row[j]) <= floor_size || (j >= ENDS && row[j] > 0.0)) row[j] = (double)NAN;
     }
     gm_numbers_free(&all);
     return GM_OK;

@@ -29,7 +29,7 @@ static void write_range(const gm_subject *subject, const gm_subject_metric *metr
     fprintf(script, "$%s << EOD\n", name);
     for (size_t i = 0; i < metric->count;) {
         double bucket = floor(gm_axis_place(axis, (double)metric->step[i]) / width);
-        double low = INFINITY, high = -INFINITY;
+        double low = HUGE_VAL, high = -HUGE_VAL;
         for (; i < metric->count; i++) {
             if (floor(gm_axis_place(axis, (double)metric->step[i]) / width) > bucket) break;
             if (!isfinite(metric->value[i])) continue;
@@ -143,7 +143,7 @@ static gm_status write_script(const gm_subject *subject, const bool loss_shown[C
     bool full = loss_shown[TRAINING] || loss_shown[TEST];
     gm_axis loss_axis, error_axis;
     gm_status status = axis_of(full ? loss : batch, test, 1.0, 30.0, &loss_axis, err);
-    if (status == GM_OK) status = axis_of(error, test_error, 100.0, INFINITY, &error_axis, err);
+    if (status == GM_OK) status = axis_of(error, test_error, 100.0, HUGE_VAL, &error_axis, err);
     if (status != GM_OK) return status;
     error_axis.low = 0.0;
     make_room(batch, &loss_axis);

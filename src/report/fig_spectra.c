@@ -122,7 +122,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
         fputs("The run file holds no decomposition: no spectra to show.", drawing->missing);
         return GM_OK;
     }
-    extent seen = {0.0, INFINITY, 1, {{{false}}}};
+    extent seen = {0.0, HUGE_VAL, 1, {{{false}}}};
     FILE *script = drawing->script;
     gm_status status = write_blocks(subject, index, moments, &seen, script, err);
     if (status != GM_OK) return status;

@@ -198,7 +198,7 @@ int gm_three_points(const gm_subject *subject, size_t index[3])
     const gm_axis *axis = &subject->step_axis;
     double half = 0.5 * (gm_axis_place(axis, (double)subject->point[0].step) +
                          gm_axis_place(axis, (double)subject->point[last].step));
-    double nearest = INFINITY;
+    double nearest = HUGE_VAL;
     for (size_t i = 1; i < last; i++) {
         double distance = fabs(gm_axis_place(axis, (double)subject->point[i].step) - half);
         if (distance >= nearest) continue;

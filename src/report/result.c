@@ -26,7 +26,7 @@ static double number_of(const json_t *value)
 {
     if (json_is_number(value)) return json_number_value(value);
     if (json_is_boolean(value)) return json_is_true(value) ? 1.0 : 0.0;
-    return NAN;
+    return (double)NAN;
 }
 
 double gm_result_number(const json_t *document, const char *path)

@@ -178,7 +178,7 @@ double gm_subject_first(const gm_subject *subject, int metric)
     for (size_t i = 0; i < m->count; i++) {
         if (isfinite(m->value[i])) return m->value[i];
     }
-    return NAN;
+    return (double)NAN;
 }
 
 double gm_subject_last(const gm_subject *subject, int metric)
@@ -187,5 +187,5 @@ double gm_subject_last(const gm_subject *subject, int metric)
     for (size_t i = m->count; i-- > 0;) {
         if (isfinite(m->value[i])) return m->value[i];
     }
-    return NAN;
+    return (double)NAN;
 }

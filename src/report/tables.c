@@ -163,7 +163,7 @@ enum { DIRECTION_COLUMNS = sizeof direction_columns / sizeof *direction_columns,
 
 static double direction_value(const gm_numbers *numbers, size_t column_index, size_t j)
 {
-    if (j >= numbers->rows) return NAN;
+    if (j >= numbers->rows) return (double)NAN;
     return numbers->value[column_index == FROM_BELOW ? numbers->rows - 1 - j : j];
 }
 
