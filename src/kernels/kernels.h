@@ -3,7 +3,8 @@
  * Matrices are row-major. `const void *` arrays hold numbers of the table's dtype ("REAL"); double
  * arrays are double in both. n counts samples (rows), d the width of a row. Sums over samples are
  * taken in double in a fixed order. Kernels use OpenMP threads when called outside a parallel
- * region and the work is worth it, one thread inside, and their result does not depend on which.
+ * region and the work is worth it, one thread inside, and their result does not depend on which;
+ * that of gemm does in the last bits, and repeats for equal numbers of threads.
  * Arrays do not overlap unless a comment allows it. */
 #ifndef GM_KERNELS_KERNELS_H
 #define GM_KERNELS_KERNELS_H
