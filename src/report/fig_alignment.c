@@ -75,8 +75,8 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
           script);
     for (int i = 0; i < panels; i++) {
         gm_panel(&layout, 0, i ? "" : "eigenvector of {/:Italic H}", script);
-        fprintf(script, "set lmargin at screen %.4f\nset rmargin at screen %.4f\n",
-                0.095 + i * 0.40, panels == 1 ? 0.87 : 0.47 + i * 0.40);
+        fprintf(script, "set lmargin at screen %.4f\nset rmargin at screen %.4f\n", 0.11 + i * 0.39,
+                panels == 1 ? 0.87 : 0.48 + i * 0.39);
         plot_panel(&shown[i], i == 0, script);
         gm_panel_end(script);
     }

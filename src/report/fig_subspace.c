@@ -18,7 +18,7 @@ static const curve share_curves[CURVES] = {
     {"share", "gradient_share", {"dt 1 lc rgb blue", 7, NULL, "full"}},
     {"stochastic",
      "stochastic_gradient_share/value",
-     {"dt (7,3) lc rgb vermillion", 5, NULL, "mini-batch"}},
+     {"dt (7,3) lc rgb vermillion", 5, NULL, "batches"}},
 };
 static const curve past_curves[CURVES] = {
     {"previous", "past/previous/value", {"dt 1 lc rgb blue", 7, NULL, "previous"}},

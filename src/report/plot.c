@@ -26,7 +26,7 @@ const gm_shown_operator gm_shown_operators[GM_SHOWN_OPERATORS] = {
 
 /* ---- panels and legends ---- */
 
-enum { LEFT = 72, RIGHT = 12, BOTTOM = 60, GAP_BARE = 18, LABEL = 10 };
+enum { LEFT = 84, RIGHT = 12, BOTTOM = 60, GAP_BARE = 18, LABEL = 10 };
 
 static double panel_width(const gm_layout *layout)
 {
