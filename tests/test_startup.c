@@ -55,17 +55,19 @@ static int run_child(char **argv)
         }
     }
     core = getenv("OPENBLAS_CORETYPE");
-    printf("status %d|note %s|error %s|core %s|guard %s|argument %s\n", (int)status, note,
+    const char *wait = getenv("OMP_WAIT_POLICY");
+    printf("status %d|note %s|error %s|core %s|guard %s|argument %s|wait %s\n", (int)status, note,
            err.message, core ? core : "unset", getenv("GRADIOMETER_REEXEC") ? "set" : "unset",
-           argv[3]);
+           argv[3], wait ? wait : "unset");
     return gm_status_exit(status);
 }
 
 /* ---- the parent ---------------------------------------------------------------------------- */
 
-/* Runs the child with OPENBLAS_CORETYPE=core and GRADIOMETER_REEXEC=guard (NULL: unset); line gets
- * its output. Returns its exit status. */
-static int start(const char *selftest, const char *core, const char *guard, char line[1024])
+/* Runs the child with OMP_WAIT_POLICY=wait, OPENBLAS_CORETYPE=core and GRADIOMETER_REEXEC=guard
+ * (NULL: unset); line gets its output. Returns its exit status. */
+static int start_waiting(const char *selftest, const char *wait, const char *core,
+                         const char *guard, char line[1024])
 {
     int channel[2], state;
     assert_int_equal(pipe(channel), 0);
@@ -75,6 +77,9 @@ static int start(const char *selftest, const char *core, const char *guard, char
     if (child == 0) {
         unsetenv("OPENBLAS_CORETYPE");
         unsetenv("GRADIOMETER_REEXEC");
+        unsetenv("GOMP_SPINCOUNT");
+        unsetenv("OMP_WAIT_POLICY");
+        if (wait) setenv("OMP_WAIT_POLICY", wait, 1);
         if (core) setenv("OPENBLAS_CORETYPE", core, 1);
         if (guard) setenv("GRADIOMETER_REEXEC", guard, 1);
         dup2(channel[1], STDOUT_FILENO);
@@ -95,6 +100,12 @@ static int start(const char *selftest, const char *core, const char *guard, char
     return WEXITSTATUS(state);
 }
 
+/* The same where the user has chosen how threads wait. */
+static int start(const char *selftest, const char *core, const char *guard, char line[1024])
+{
+    return start_waiting(selftest, "active", core, guard, line);
+}
+
 static void check_line(const char *line, const char *part)
 {
     if (!strstr(line, part)) fail_msg("'%s' is not in: %s", part, line);
@@ -105,7 +116,7 @@ static void test_right_kernels(void **state)
     (void)state;
     char line[1024];
     assert_int_equal(start("right", NULL, NULL, line), 0);
-    check_line(line, "status 0|note |error |core unset|guard unset|argument a word\n");
+    check_line(line, "status 0|note |error |core unset|guard unset|argument a word|wait active\n");
     assert_int_equal(start("right", "Zen", NULL, line), 0);
     check_line(line, "|note |error |core Zen|");
 }
@@ -117,7 +128,7 @@ static void test_switch(void **state)
     char line[1024];
     assert_int_equal(start("haswell", NULL, NULL, line), 0);
     check_line(line, "status 0|note OpenBLAS computed wrong results");
-    check_line(line, "|core Haswell|guard unset|argument a word\n");
+    check_line(line, "|core Haswell|guard unset|argument a word|wait active\n");
     assert_ptr_equal(strchr(line, '\n'), strrchr(line, '\n'));
 }
 
@@ -153,13 +164,32 @@ static void test_other_failures(void **state)
     check_line(line, "|error no memory|core unset|");
 }
 
+/* Where nothing was said about waiting, threads sleep, and wrong kernels are switched as well. */
+static void test_waiting(void **state)
+{
+    (void)state;
+    char line[1024];
+    assert_int_equal(start_waiting("right", NULL, NULL, NULL, line), 0);
+    check_line(line, "status 0|note idle threads sleep");
+    check_line(line, "|core unset|guard unset|argument a word|wait passive\n");
+    assert_int_equal(start_waiting("haswell", NULL, NULL, NULL, line), 0);
+    check_line(line, "status 0|note OpenBLAS computed wrong results");
+    check_line(line, "idle threads sleep");
+    check_line(line, "|core Haswell|guard unset|argument a word|wait passive\n");
+    assert_int_equal(start_waiting("wrong", NULL, NULL, NULL, line), gm_status_exit(GM_ERR_KERNEL));
+    check_line(line, "|error wrong; try OPENBLAS_CORETYPE=Haswell|core Haswell|guard unset|");
+    assert_int_equal(start_waiting("wrong", NULL, "Zen", NULL, line),
+                     gm_status_exit(GM_ERR_KERNEL));
+    check_line(line, "|core Zen|guard unset|");
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "child") == 0) return run_child(argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_right_kernels),      cmocka_unit_test(test_switch),
         cmocka_unit_test(test_choice_of_the_user), cmocka_unit_test(test_no_loop),
-        cmocka_unit_test(test_other_failures),
+        cmocka_unit_test(test_other_failures),     cmocka_unit_test(test_waiting),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "startup");
 }

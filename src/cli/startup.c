@@ -8,18 +8,31 @@
 #include "gradiometer/selftest.h"
 #include "kernels/isa.h"
 
-static const char setting[] = "OPENBLAS_CORETYPE";
+/* Why this process is a second start: value of the guard variable. */
 static const char guard[] = "GRADIOMETER_REEXEC";
+static const char kernels[] = "kernels", waiting[] = "waiting", both[] = "kernels+waiting";
+
+#define SWITCHED                                                                                   \
+    "OpenBLAS computed wrong results on this processor with its own choice of kernels; the "       \
+    "program switched to OPENBLAS_CORETYPE=Haswell"
+#define SLEEPS                                                                                     \
+    "idle threads sleep instead of spinning, so that other programs do not stall this one; "       \
+    "OMP_WAIT_POLICY=active would spin"
 
 /* Returns only where the program could not be started again. */
-static gm_status execute_again(char **argv, gm_error *err)
+static void execute_again(const char *reason, char **argv)
 {
-    if (setenv(setting, "Haswell", 1) == 0 && setenv(guard, "1", 1) == 0) {
-        execv("/proc/self/exe", argv);
-    }
-    gm_error cause = *err;
-    return gm_fail(err, GM_ERR_KERNEL, "%s (starting again with it failed: %s)", cause.message,
-                   strerror(errno));
+    bool ready = setenv(guard, reason, 1) == 0;
+    if (reason != waiting) ready = ready && setenv("OPENBLAS_CORETYPE", "Haswell", 1) == 0;
+    if (reason != kernels) ready = ready && setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
+    if (ready) execv("/proc/self/exe", argv);
+}
+
+static const char *note_of(const char *reason)
+{
+    if (strcmp(reason, kernels) == 0) return SWITCHED;
+    if (strcmp(reason, waiting) == 0) return SLEEPS;
+    return strcmp(reason, both) == 0 ? SWITCHED "; " SLEEPS : "";
 }
 
 gm_status gm_cli_startup(char **argv, const char **note, gm_error *err)
@@ -31,19 +44,23 @@ gm_status gm_cli_startup_with(gm_status (*selftest)(gm_error *err), char **argv,
                               gm_error *err)
 {
     gm_error failure = {0};
-    bool again = getenv(guard) && getenv(setting);
-    *note = "";
+    const char *second = getenv(guard);
+    *note = second ? note_of(second) : "";
     gm_status status = gm_isa_check(err);
     if (status != GM_OK) return status;
+    /* First of all, since the self-test's own threads would spin. */
+    if (!second && !getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT")) {
+        execute_again(waiting, argv);
+    }
     status = selftest(&failure);
-    if (status == GM_ERR_KERNEL && !getenv(guard) && !getenv(setting)) {
-        status = execute_again(argv, &failure);
+    bool waited = second && strcmp(second, waiting) == 0;
+    if (status == GM_ERR_KERNEL && !getenv("OPENBLAS_CORETYPE") && (!second || waited)) {
+        execute_again(waited ? both : kernels, argv);
+        gm_error cause = failure;
+        gm_fail(&failure, status, "%s (starting again with it failed: %s)", cause.message,
+                strerror(errno));
     }
     unsetenv(guard);
     if (status != GM_OK) return gm_fail(err, status, "%s", failure.message);
-    if (again) {
-        *note = "OpenBLAS computed wrong results on this processor with its own choice of kernels; "
-                "the program switched to OPENBLAS_CORETYPE=Haswell";
-    }
     return GM_OK;
 }

@@ -1,5 +1,5 @@
 /* What happens before the first product of a process: the self-test of the matrix kernels and,
- * where it fails, one re-execution with the setting that helps. */
+ * where it fails or where idle threads would spin, a re-execution with the setting that helps. */
 #ifndef GM_CLI_STARTUP_H
 #define GM_CLI_STARTUP_H
 
@@ -7,16 +7,20 @@
 
 #include "gradiometer/status.h"
 
-/* To be called first in main, before any thread is started. Runs gm_selftest. Where it fails, the
- * user has not set OPENBLAS_CORETYPE and this process is not itself the second start, executes the
- * program again with OPENBLAS_CORETYPE=Haswell (and the guard variable GRADIOMETER_REEXEC=1, which
- * stops a loop) and does not return: the library has long chosen its kernels when main runs, so
- * that setting the variable alone would do nothing. In the second start the guard is removed again,
- * so that programs started from here are judged afresh, while OPENBLAS_CORETYPE stays for them.
+/* To be called first in main, before any thread is started. Runs gm_selftest. Where it fails and
+ * the user has not set OPENBLAS_CORETYPE, executes the program again with
+ * OPENBLAS_CORETYPE=Haswell: the library has long chosen its kernels when main runs, so that
+ * setting the variable alone would do nothing. Where the user has set neither OMP_WAIT_POLICY nor
+ * GOMP_SPINCOUNT, executes it again with OMP_WAIT_POLICY=passive, for the same reason: threads that
+ * spin while they wait stall a program five-fold as soon as another one wants the processors (all
+ * eigenvalues of a matrix of order 2770 on two busy processors: 4 s against 24 s). One re-execution
+ * serves both; the guard variable GRADIOMETER_REEXEC stops a loop and says why. In the second start
+ * it is removed again, so that programs started from here are judged afresh, while the settings
+ * stay for them.
  *
- * *note is a sentence for the user where kernels were switched, else "". GM_ERR_KERNEL names the
- * failing kernel and the setting where the test fails for good; the caller must not compute on.
- * GM_ERR_USAGE for a GRADIOMETER_ISA that does not exist here. A few milliseconds. */
+ * *note is a sentence for the user on what was set, else "". GM_ERR_KERNEL names the failing kernel
+ * and the setting where the test fails for good; the caller must not compute on. GM_ERR_USAGE for a
+ * GRADIOMETER_ISA that does not exist here. A few milliseconds. */
 gm_status gm_cli_startup(char **argv, const char **note, gm_error *err);
 
 /* The same with another self-test, for the test of this file. */
