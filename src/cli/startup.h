@@ -13,10 +13,10 @@
  * setting the variable alone would do nothing. Where the user has set neither OMP_WAIT_POLICY nor
  * GOMP_SPINCOUNT, executes it again with OMP_WAIT_POLICY=passive, for the same reason: threads that
  * spin while they wait stall a program five-fold as soon as another one wants the processors (all
- * eigenvalues of a matrix of order 2770 on two busy processors: 4 s against 24 s). One re-execution
- * serves both; the guard variable GRADIOMETER_REEXEC stops a loop and says why. In the second start
- * it is removed again, so that programs started from here are judged afresh, while the settings
- * stay for them.
+ * eigenvalues of a matrix of order 2770 on two busy processors: 4 s against 24 s). Each happens
+ * once at most; the guard variable GRADIOMETER_REEXEC stops a loop and says what was done. It is
+ * removed again at the end, so that programs started from here are judged afresh, while the
+ * settings stay for them.
  *
  * *note is a sentence for the user on what was set, else "". GM_ERR_KERNEL names the failing kernel
  * and the setting where the test fails for good; the caller must not compute on. GM_ERR_USAGE for a
