@@ -99,6 +99,7 @@ json_t *gm_document_create(gm_cli *cli, const gm_session *session, gm_error *err
     json_object_set_new(document, "tool", json_string("gradiometer"));
     json_object_set_new(document, "version", json_string(gm_version()));
     json_object_set_new(document, "command", json_string(cli->command->name));
+    json_object_set_new(document, "command_line", text_value(cli->line)); /* repeats it */
     json_object_set_new(document, "seed", json_integer((json_int_t)session->seed));
     json_object_set_new(document, "precision", json_string(gm_dtype_name(session->precision)));
     json_object_set_new(document, "threads", json_integer(session->threads));

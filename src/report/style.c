@@ -6,7 +6,7 @@ static const char light_and_layout[] =
     "--panel:#f6f7f8;--accent:#0072b2;--yes:#00704f;--no:#b04a00}\n"
     "html{background:var(--paper);color:var(--ink);-webkit-text-size-adjust:100%}\n"
     "body{font:1rem/1.55 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Liberation Sans\",Arial,"
-    "sans-serif;max-width:56rem;margin:0 auto;padding:1.5rem 1.25rem 4rem}\n"
+    "sans-serif;max-width:66rem;margin:0 auto;padding:1.5rem 1.25rem 4rem}\n"
     "h1{font-size:1.7rem;line-height:1.25;margin:.5rem 0 .25rem}\n"
     "h2{font-size:1.4rem;line-height:1.3;margin:3rem 0 .5rem;padding-top:.75rem;"
     "border-top:2px solid var(--ink);overflow-wrap:anywhere}\n"
