@@ -8,7 +8,7 @@ presets=("$@")
 
 for preset in "${presets[@]}"; do
     cmake --preset "$preset"
-    cmake --build --preset "$preset" -j "$(nproc)"
+    cmake --build --preset "$preset" -j "$(nproc)" -- -k 0 # name every file that fails
 done
 mkdir -p build-tests
 printf "subdirs($PWD/build-%s)\n" "${presets[@]}" >build-tests/CTestTestfile.cmake
