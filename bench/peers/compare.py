@@ -1,0 +1,305 @@
+"""Gradiometer and PyTorch side by side: agreement, one Hessian product, a dense Hessian.
+
+    compare.py BUILD [--mnist DIR] [--rounds N] [--agree] [--small]
+
+Every setting runs in a process of its own, so that its peak memory is its own. First each setting of
+PyTorch runs once; then, for each number of threads and each choice of OpenBLAS kernels, the fastest
+two that compute the right result run again in turn with Gradiometer, N rounds. Ratios are those of
+medians over all rounds. Status 1 where results disagree.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+THREADS = [t for t in (1, 2) if t <= (os.cpu_count() or 1)]
+TOLERANCE = {"f32": 1e-4, "f64": 1e-9}  # relative, in the Euclidean norm
+
+# The C library gives freed memory back to the system and pages it in again for the next tensor; told
+# to hold it ("held"), PyTorch is faster where tensors are large.
+HOLD = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000",
+        "MALLOC_TOP_PAD_": "67108864"}
+
+PRODUCTS = [  # method of torch_products.py, samples together (0 = all), freed memory held
+    ("kept", 0, False), ("kept", 1000, False), ("kept", 250, False),
+    ("kept", 0, True), ("kept", 1000, True), ("kept", 250, True),
+    ("rebuilt", 0, True), ("rebuilt", 1000, False),
+    ("functional_hvp", 0, True), ("functional_vhp", 0, True), ("functional_vhp", 1000, False),
+    ("forward_over_reverse", 0, True), ("forward_over_reverse", 1000, False),
+]
+DENSE = [  # method of torch_dense.py, columns together (0 = all), freed memory held
+    ("row_by_row", 1, False), ("row_by_row", 1, True),
+    ("batched_double_backward", 8, False), ("batched_double_backward", 16, False),
+    ("batched_double_backward", 16, True), ("batched_double_backward", 64, True),
+    ("forward_over_reverse", 16, False), ("forward_over_reverse", 64, True),
+    ("functional_hessian", 0, True), ("functional_hessian_forward", 0, True),
+]
+
+
+def core_types():
+    """Choices of OpenBLAS kernels: its own, and by OPENBLAS_CORETYPE."""
+    with open("/proc/cpuinfo") as info:
+        flags = info.read()
+    return ["unset", "Haswell"] + (["SkylakeX"] if "avx512dq" in flags else [])
+
+
+def processor():
+    with open("/proc/cpuinfo") as info:
+        names = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
+    name = names[0] if names else platform.machine()
+    return f"{name}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.2f}"
+
+
+def run(command, core="unset", held=False):
+    """The JSON line that a child prints, or its last line of complaint under the key "failed"."""
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    environment.update(HOLD if held else {})
+    if core != "unset":
+        environment["OPENBLAS_CORETYPE"] = core
+    child = subprocess.run(
+        [str(word) for word in command], env=environment, capture_output=True, text=True
+    )
+    lines = child.stdout.strip().splitlines()
+    if child.returncode == 0:
+        return json.loads(lines[-1]) if lines else {}
+    complaint = child.stderr.strip().splitlines() or [f"status {child.returncode}"]
+    return {"failed": complaint[-1][:70]}
+
+
+def relative_error(found, expected):
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+class Work:
+    """A net, its data, parameters and a direction in a folder that both sides read."""
+
+    def __init__(self, build, folder, model, data, precision):
+        self.build, self.folder, self.model, self.precision = build, folder, model, precision
+        os.mkdir(folder)
+        subprocess.run(
+            [f"{build}/gradiometer", "data", "--data", *data, "--seed", "1", "--quiet", "-o",
+             f"{folder}/x.npy,{folder}/y.npy"], check=True, stdout=subprocess.DEVNULL,
+        )
+        generator = np.random.default_rng(1)
+        widths = [int(width) for width in model.removeprefix("mlp:").split("-")]
+        layers = [
+            part
+            for i, o in zip(widths, widths[1:])
+            for part in (generator.normal(0, (2 / i) ** 0.5, i * o), np.zeros(o))
+        ]
+        self.parameters = sum(map(len, layers))
+        np.save(f"{folder}/theta.npy", np.concatenate(layers))
+        np.save(f"{folder}/v.npy", generator.standard_normal(self.parameters))
+
+    def load(self, name):
+        return np.load(f"{self.folder}/{name}.npy")
+
+    def ours(self, what, precision, threads, rounds):
+        result = run([f"{self.build}/peers_gradiometer", what, self.folder, self.model, precision,
+                      threads, rounds])
+        if "failed" in result:
+            sys.exit(f"compare.py: {result['failed']}")
+        return result
+
+    def torch(self, script, *words, core="unset", held=False):
+        command = [sys.executable, "-B", f"{HERE}/{script}", self.folder, self.model, *words]
+        return run(command, core, held)
+
+
+def agreement(work, precisions):
+    """Hv, Gv, Mv and gradient against autograd's. True where all agree."""
+    agree = True
+    print(f"Agreement with autograd, {work.model}: |ours - PyTorch| / |PyTorch|")
+    for precision in precisions:
+        work.ours("products", precision, THREADS[-1], 1)
+        result = work.torch("torch_agree.py", precision, core="Haswell")
+        if "failed" in result:
+            sys.exit(f"compare.py: torch_agree.py: {result['failed']}")
+        words = []
+        for key in ("hv", "gv", "mv", "gradient"):
+            expected = work.load(f"torch_{key}_{precision}")
+            error = relative_error(work.load(f"{key}_{precision}"), expected)
+            agree &= error <= TOLERANCE[precision]
+            words.append(f"{key} {error:.1e}")
+        print(f"  {precision}  {'  '.join(words)}  (tolerance {TOLERANCE[precision]:.0e})")
+    print(f"  verdict: {'all agree' if agree else 'THEY DISAGREE'}\n")
+    return agree
+
+
+class Setting:
+    """One way to do it in PyTorch, and what came of it."""
+
+    def __init__(self, threads, core="", method="Gradiometer", block=None, held=False):
+        self.threads, self.core = threads, core
+        self.method, self.block, self.held = method, block, held
+        self.seconds, self.failed, self.peak, self.base, self.error = {}, None, 0, 0, 0.0
+
+    def add(self, result, keys):
+        self.failed = result.get("failed")
+        if not self.failed:
+            self.peak, self.base = max(self.peak, result["peak"]), result["base"]
+            for key in keys:
+                self.seconds.setdefault(key, []).extend(result[key])
+
+    def name(self):
+        if self.block is None:
+            return self.method
+        return f"{self.method}, {self.block or 'all'}{', held' if self.held else ''}"
+
+    def median(self, key):
+        return statistics.median(self.seconds[key])
+
+
+class Comparison:
+    """One piece of work: a script of PyTorch's, how to judge its result, what to time."""
+
+    def __init__(self, work, what, script, methods, keys, result):
+        self.work, self.what, self.script, self.methods = work, what, script, methods
+        self.keys, self.result = keys, result  # result: name of the array that must agree
+        self.total = lambda setting: sum(setting.median(key) for key in self.score)
+        self.score = keys[:1] if what == "products" else keys
+        self.unit = "samples" if what == "products" else "columns"
+
+    def measure(self, setting, rounds):
+        """Runs it, and compares what it computed with Gradiometer's float64 result."""
+        work = self.work
+        result = work.torch(self.script, work.precision, setting.threads, rounds, setting.method,
+                            setting.block, "peer", core=setting.core, held=setting.held)
+        setting.add(result, self.keys)
+        if setting.failed:
+            return
+        expected = work.load(f"{self.result}_f64").reshape(-1)
+        setting.error = relative_error(work.load("peer").reshape(-1), expected)
+        if self.what == "dense":
+            values = relative_error(work.load("peer_eigenvalues"), work.load("eigenvalues_f64"))
+            setting.error = max(setting.error, values)
+
+    def right(self, setting):
+        return not setting.failed and setting.error <= TOLERANCE[self.work.precision]
+
+    def row(self, setting):
+        head = f"  {setting.threads:>3} {setting.core:<8} {setting.name():<34}"
+        if setting.failed:
+            return f"{head} failed: {setting.failed}"
+        numbers = "".join(f"{1e3 * setting.median(key):>15.1f}" for key in self.keys)
+        memory = f"{setting.peak / 1e6:>9.0f} {(setting.peak - setting.base) / 1e6:>9.0f}"
+        error = f"{setting.error:>9.1e}" if setting.error else f"{'-':>9}"
+        verdict = "" if self.right(setting) else "  WRONG RESULT, disqualified"
+        return f"{head}{numbers}{memory} {error}{verdict}"
+
+    def heading(self):
+        columns = "".join(f"{key + ' ms':>15}" for key in self.keys)
+        print(f"  thr {'OpenBLAS':<8} {'':<34}{columns}{'peak MB':>9} {'- base':>9} {'error':>9}")
+
+    def best(self, settings, threads):
+        fits = [s for s in settings if self.right(s) and s.threads == threads]
+        return min(fits, key=self.total, default=None)
+
+    def compare(self, rounds, quick):
+        """Search, then rounds in turn. Prints the tables and the verdicts; False where nothing agrees."""
+        self.work.ours(self.what, "f64", THREADS[-1], 1)
+        print(f"Every setting of PyTorch, once (method, {self.unit} taken together, freed memory held):")
+        self.heading()
+        settings = [Setting(threads, core, *method) for threads in THREADS for core in core_types()
+                    for method in self.methods[:: 4 if quick else 1]]
+        for setting in settings:
+            self.measure(setting, 3 if self.what == "products" else 1)
+            print(self.row(setting), flush=True)
+
+        finals, ours = [], []
+        for threads in THREADS:
+            ours.append(Setting(threads))
+            for core in core_types():
+                fits = [s for s in settings if self.right(s) and (s.threads, s.core) == (threads, core)]
+                finals += [Setting(threads, core, fast.method, fast.block, fast.held)
+                           for fast in sorted(fits, key=self.total)[:2]]
+        for _ in range(rounds):
+            for threads, mine in zip(THREADS, ours):
+                inner = 5 if self.what == "products" else 1
+                mine.add(self.work.ours(self.what, self.work.precision, threads, inner), self.keys)
+                mine.error = relative_error(self.work.load(f"{self.result}_{self.work.precision}"),
+                                            self.work.load(f"{self.result}_f64"))
+                for setting in finals:
+                    if setting.threads == threads:
+                        self.measure(setting, inner if self.what == "products" else 1)
+        print(f"\nThe fastest of them in turn with Gradiometer, medians over {rounds} rounds:")
+        self.heading()
+        for mine in ours:
+            print(self.row(mine))
+            for setting in finals:
+                if setting.threads == mine.threads:
+                    print(self.row(setting))
+        self.verdicts(ours, finals, settings)
+        return bool(finals)
+
+    def verdicts(self, ours, finals, settings):
+        print("\nRatios Gradiometer/PyTorch:")
+        for mine in ours:
+            threads = f"{mine.threads} thread{'s' if mine.threads > 1 else ''}"
+            for setting in finals:
+                if setting.threads != mine.threads or not self.right(setting):
+                    continue
+                words = [f"{key} {mine.median(key) / setting.median(key):.2f}" for key in self.keys]
+                if self.what == "dense":
+                    words.append(f"together {self.total(mine) / self.total(setting):.2f}")
+                words.append(f"peak memory {mine.peak / setting.peak:.2f}")
+                print(f"  {threads}, OpenBLAS {setting.core}, {setting.name()}: {', '.join(words)}")
+            best = self.best(finals, mine.threads)
+            if not best:
+                print(f"  {threads}: no setting of PyTorch computed the right result")
+                continue
+            print(f"  verdict, {threads}: PyTorch at its best takes "
+                  f"{self.total(best) / self.total(mine):.2f} times Gradiometer's time and "
+                  f"{best.peak / mine.peak:.2f} times its memory")
+            if self.what == "products":
+                print(f"  verdict, {threads}: one product costs {mine.median('hv') / mine.median('gradient'):.2f} "
+                      f"gradients, in PyTorch {best.median('hv') / best.median('gradient'):.2f}")
+        wrong = [s for s in settings if not s.failed and not self.right(s)]
+        print(f"  disqualified for wrong results: {len(wrong)} of {len(settings)} settings\n")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build")
+    parser.add_argument("--mnist", help="folder of the MNIST files; without it Gaussian data of that shape")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--agree", action="store_true", help="agreement only, on a small net")
+    parser.add_argument("--small", action="store_true", help="a small size of everything, to try the bench")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.agree or options.small:
+            model, count = "mlp:784-64-64-10", "1000"
+        else:
+            model, count = "mlp:784-512-512-10", "10000"
+        if options.mnist:
+            data, name = [f"mnist:{options.mnist}", "--subset", count], f"{count} images of MNIST"
+        else:
+            data = [f"gauss:k=10,d=784,n={count}"]
+            name = f"synthetic data ({data[0]}), MNIST not being here"
+        print(f"{processor()}; {model} on {name}\n")
+        work = Work(options.build, f"{folder}/products", model, data, "f32")
+        agree = agreement(work, ["f64", "f32"])
+        if not options.agree:
+            print(f"One Hessian product, {model}, float32, {name}")
+            agree &= Comparison(work, "products", "torch_products.py", PRODUCTS, ["hv", "gradient"], "hv").compare(
+                options.rounds, options.small)
+            model = "mlp:50-12-12-10" if options.small else "mlp:50-30-30-10"
+            work = Work(options.build, f"{folder}/dense", model, ["gauss:k=10,d=50,n=1000"], "f64")
+            print(f"Dense Hessian and all eigenvalues, {model} ({work.parameters} parameters), float64, "
+                  "gauss:k=10,d=50,n=1000")
+            agree &= Comparison(work, "dense", "torch_dense.py", DENSE, ["hessian", "eigenvalues"], "hessian").compare(
+                options.rounds, options.small)
+            print(f"at the end: {processor()}")
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
