@@ -137,9 +137,9 @@ static void products(const setting *s, json_t *document)
     for (int r = -1; r < s->rounds; r++) {
         for (size_t i = 0; i <= KINDS; i++) {
             double start = omp_get_wtime();
-            check(i < KINDS
-                      ? gm_operator_apply(&op[i], 1, v, result + i * s->p, &err)
-                      : gm_problem_gradient(s->problem, s->theta, NULL, NULL, result + i * s->p, &err),
+            check(i < KINDS ? gm_operator_apply(&op[i], 1, v, result + i * s->p, &err)
+                            : gm_problem_gradient(s->problem, s->theta, NULL, NULL,
+                                                  result + i * s->p, &err),
                   &err);
             if (r >= 0) append(document, key[i], omp_get_wtime() - start);
         }
