@@ -6,8 +6,8 @@
  * mlp:784-512-512-10, for several numbers of rows (a chunk of samples) and threads. Layer i -> o:
  * value NT [rows, o] = [rows, i] [o, i]^T, backward NN [rows, i] = [rows, o] [o, i], weights TN
  * [o, i] = [rows, o]^T [rows, i].
- * small: float64 products of a few megaflops with one thread and with all, from which the size is
- * chosen below which src/kernels/gemm.c asks for one thread.
+ * small: products of a few megaflops with one thread and with all: whether the libraries start
+ * threads where that pays.
  * elements: nanoseconds per element of activations and losses, each instruction set.
  *
  * Every figure is the best of many repetitions; the table says how many threads OpenMP was given.
@@ -118,19 +118,19 @@ static void bench_products(gm_dtype dtype, int threads)
     }
 }
 
-static void bench_small(int threads)
+static void bench_small(gm_dtype dtype, int threads)
 {
-    const gm_kernels *k = gm_kernels_get(GM_F64);
+    const gm_kernels *k = gm_kernels_get(dtype);
     const size_t size[][3] = {{10, 30, 100},   {31, 31, 100},  {51, 30, 100},   {51, 51, 256},
                               {30, 51, 1000},  {1000, 30, 51}, {1000, 51, 51},  {100, 100, 1000},
                               {256, 256, 256}, {500, 50, 500}, {400, 400, 400}, {2770, 31, 256}};
-    printf("\nf64, small products: GFLOP/s, one thread and %d\n", threads);
+    printf("\n%s, small products: GFLOP/s, one thread and %d\n", gm_dtype_name(dtype), threads);
     for (size_t s = 0; s < sizeof size / sizeof *size; s++) {
         size_t m = size[s][0], n = size[s][1], l = size[s][2];
         omp_set_num_threads(1);
-        double one = product_speed(k, false, true, m, n, l, 10);
+        double one = product_speed(k, false, true, m, n, l, 1);
         omp_set_num_threads(threads);
-        double all = product_speed(k, false, true, m, n, l, 10);
+        double all = product_speed(k, false, true, m, n, l, 1);
         printf("%5zu x %4zu x %4zu  %8.3f Mmnk  %7.1f %7.1f\n", m, n, l, 1e-6 * (double)(m * n * l),
                one, all);
     }
@@ -198,7 +198,9 @@ int main(int argc, char **argv)
         bench_products((gm_dtype)dtype, 1);
         if (threads > 1) bench_products((gm_dtype)dtype, threads);
     }
-    if (threads > 1 && (!*part || !strcmp(part, "small"))) bench_small(threads);
+    for (int dtype = GM_F32; dtype <= GM_F64 && (!*part || !strcmp(part, "small")); dtype++) {
+        if (threads > 1) bench_small((gm_dtype)dtype, threads);
+    }
     omp_set_num_threads(1);
     for (size_t i = 0; gm_isa_name(i) && (!*part || !strcmp(part, "elements")); i++) {
         for (int dtype = GM_F32; dtype <= GM_F64; dtype++) {

@@ -3,7 +3,6 @@
 
 #include <cblas.h>
 #include <limits.h>
-#include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 
 #define REAL     float
@@ -17,27 +16,6 @@
 #undef REAL
 #undef FN
 
-/* Multiplications below which a product stays on the calling thread. The libraries start threads
- * from a quarter of a million on; on two cores none of the products below three million gained by
- * it, those of seventeen million did (bench_kernels small). Where other programs run besides, a
- * small product that waits for a sleeping thread takes a hundred times as long. */
-static const double small_product = 4e6;
-
-/* Limits a small product to one thread; returns what give_threads must restore, 0 for nothing. */
-static int take_threads(size_t m, size_t n, size_t k)
-{
-    if ((double)m * (double)n * (double)k >= small_product || omp_in_parallel()) return 0;
-    int threads = omp_get_max_threads();
-    if (threads == 1) return 0;
-    omp_set_num_threads(1);
-    return threads;
-}
-
-static void give_threads(int threads)
-{
-    if (threads) omp_set_num_threads(threads);
-}
-
 void gm_gemm_f32(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, const void *a,
                  size_t lda, const void *b, size_t ldb, double beta, void *c, size_t ldc)
 {
@@ -46,11 +24,9 @@ void gm_gemm_f32(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, c
         scale_matrix_f32(m, n, beta, c, ldc);
         return;
     }
-    int threads = take_threads(m, n, k);
     dnnl_status_t status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', (dnnl_dim_t)m, (dnnl_dim_t)n,
                                       (dnnl_dim_t)k, (float)alpha, a, (dnnl_dim_t)lda, b,
                                       (dnnl_dim_t)ldb, (float)beta, c, (dnnl_dim_t)ldc);
-    give_threads(threads);
     if (status != dnnl_success) {
         plain_product_f32(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     }
@@ -83,7 +59,6 @@ void gm_gemm_f64(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, c
         plain_product_f64(ta, tb, m, n, k, alpha, aa, lda, bb, ldb, beta, cc, ldc);
         return;
     }
-    int threads = take_threads(m, n, k);
     const size_t most = (size_t)1 << 30; /* cblas counts in int */
     for (size_t i = 0; i < m; i += most) {
         for (size_t j = 0; j < n; j += most) {
@@ -95,7 +70,6 @@ void gm_gemm_f64(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, c
             }
         }
     }
-    give_threads(threads);
 }
 
 gm_status gm_gemm_check(gm_error *err)
