@@ -23,7 +23,7 @@ typedef enum ref_act {
     REF_SOFTPLUS
 } ref_act;
 
-enum { REF_LAYERS = 8 };
+enum { REF_LAYERS = 20 };
 
 typedef struct ref_net {
     int layers; /* dense layers */
@@ -238,7 +238,7 @@ static inline void ref_add_column(const ref_net *net, double complex *point, con
 {
     const double h = 1e-30;
     size_t p = ref_parameters(net), outputs = net->width[net->layers];
-    point[j] = CMPLX(creal(point[j]), h);
+    point[j] = creal(point[j]) + h * (double complex)I;
     double complex loss =
         ref_sample(net, point, data->x + i * net->width[0], data->label ? data->label[i] : 0,
                    data->target ? data->target + i * outputs : NULL, NULL, g, NULL);

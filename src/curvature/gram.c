@@ -18,7 +18,7 @@ typedef struct collected {
     gm_part part;
     bool *active;
     gm_outer_layer *layer;
-    size_t layers, n, per; /* per: rows of a sample, 1 or K */
+    size_t layers, n, per; /* per: rows of a sample, K for G (which may be 1), else 1 */
     double **input;        /* [layers] of [n, aug] */
     double **signal;       /* [layers] of [n per, out] */
 } collected;
@@ -89,12 +89,12 @@ static void collect_work(void *job, gm_worker *w, size_t index)
     for (size_t l = 0; l < c->layers; l++) {
         const gm_outer_layer *layer = &c->layer[l];
         gm_augmented_input(e, chunk, layer, c->input[l] + chunk->first * layer->aug);
-        if (c->per == 1) {
+        if (c->kind != GM_GGN) {
             e->k->to_double(chunk->n * layer->out, chunk->signal[layer->node],
                             c->signal[l] + chunk->first * layer->out);
         }
     }
-    if (c->per > 1) collect_factors(c, w, chunk);
+    if (c->kind == GM_GGN) collect_factors(c, w, chunk);
 }
 
 static gm_status collect(gm_linearization *lin, gm_curvature kind, int layer, collected *c,
