@@ -54,9 +54,10 @@ gm_status gm_curvature_gram(gm_linearization *lin, gm_curvature kind, int layer,
 gm_status gm_gram_vectors(gm_linearization *lin, gm_curvature kind, int layer, size_t count,
                           const double *weight, double *vector, gm_error *err);
 
-/* Exact diagonal [size]. *products: passes it cost. For H exact means: by diag(H) = diag(G) on
- * piecewise-linear nets (K backward passes at any size, theory section 1), else from the dense
- * structure. */
+/* Exact diagonal [size]. For H exact means: by diag(H) = diag(G) on piecewise-linear nets (K
+ * backward passes at any size, theory section 1), else from the second derivatives with respect to
+ * each unit (one tangent pass per unit). GM_ERR_NUMERIC where an entry is not finite; in single
+ * precision that is reached early, since the inputs are squared. */
 gm_status gm_curvature_diagonal(gm_linearization *lin, gm_curvature kind, int layer,
                                 double *diagonal, gm_error *err);
 

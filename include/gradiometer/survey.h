@@ -17,7 +17,7 @@ extern "C" {
 typedef struct gm_decompose_options {
     size_t k;          /* 15: leading directions compared; at most p of them */
     bool by_magnitude; /* false: leading = largest lambda; true: largest |lambda| */
-    double cut;        /* 1e-3, relative to the largest |lambda|: eigenvalues below -cut count as
+    double cut;        /* 1e-2, relative to the largest |lambda|: eigenvalues below -cut count as
                           negative */
     int layer;         /* GM_ALL_LAYERS; else one layer's diagonal block in place of the net's */
     bool each_layer;   /* false; true surveys every layer's block too */

@@ -7,6 +7,7 @@
  * second derivative of the loss with respect to the unit's pre-activation, T^T (A o A): one tangent
  * pass per unit. Sigma is summed in the centred form (g - mu)^2; H_p = M - H; R = H - G, exactly 0
  * for piecewise-linear nets. */
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -252,11 +253,33 @@ static gm_status difference(gm_linearization *lin, gm_curvature first, gm_curvat
     if (!other) return GM_ERR_MEMORY;
     gm_status status = gm_curvature_diagonal(lin, first, layer, diagonal, err);
     if (status == GM_OK) status = gm_curvature_diagonal(lin, second, layer, other, err);
-    for (size_t i = 0; i < part->size; i++) {
+    for (size_t i = 0; status == GM_OK && i < part->size; i++) {
         diagonal[i] -= other[i];
     }
     gm_free(other);
     return status;
+}
+
+/* The diagonal of one operator by the way that suits it. */
+static gm_status diagonal_of(gm_linearization *lin, gm_curvature kind, int layer,
+                             const gm_part *part, double *diagonal, gm_error *err)
+{
+    bool piecewise = gm_net_piecewise_linear(gm_engine_of(lin)->net);
+    switch (kind) {
+    case GM_HESSIAN:
+        return squares_diagonal(lin, piecewise ? GM_GGN : GM_HESSIAN, layer, part, diagonal, err);
+    case GM_GGN:
+    case GM_MOMENT:
+        return squares_diagonal(lin, kind, layer, part, diagonal, err);
+    case GM_COVARIANCE:
+        return covariance_diagonal(lin, part, diagonal, err);
+    case GM_RESIDUAL:
+        return difference(lin, GM_MOMENT, GM_HESSIAN, layer, part, diagonal, err);
+    default:
+        if (!piecewise) return difference(lin, GM_HESSIAN, GM_GGN, layer, part, diagonal, err);
+        memset(diagonal, 0, part->size * sizeof(double));
+        return GM_OK;
+    }
 }
 
 gm_status gm_curvature_diagonal(gm_linearization *lin, gm_curvature kind, int layer,
@@ -269,20 +292,12 @@ gm_status gm_curvature_diagonal(gm_linearization *lin, gm_curvature kind, int la
         return gm_fail(err, GM_ERR_USAGE,
                        "the exact diagonal needs layers whose gradient is an outer product");
     }
-    bool piecewise = gm_net_piecewise_linear(gm_engine_of(lin)->net);
-    switch (kind) {
-    case GM_HESSIAN:
-        return squares_diagonal(lin, piecewise ? GM_GGN : GM_HESSIAN, layer, &part, diagonal, err);
-    case GM_GGN:
-    case GM_MOMENT:
-        return squares_diagonal(lin, kind, layer, &part, diagonal, err);
-    case GM_COVARIANCE:
-        return covariance_diagonal(lin, &part, diagonal, err);
-    case GM_RESIDUAL:
-        return difference(lin, GM_MOMENT, GM_HESSIAN, layer, &part, diagonal, err);
-    default:
-        if (!piecewise) return difference(lin, GM_HESSIAN, GM_GGN, layer, &part, diagonal, err);
-        memset(diagonal, 0, part.size * sizeof(double));
-        return GM_OK;
+    status = diagonal_of(lin, kind, layer, &part, diagonal, err);
+    for (size_t i = 0; status == GM_OK && i < part.size; i++) {
+        if (isfinite(diagonal[i])) continue;
+        status = gm_fail(err, GM_ERR_NUMERIC,
+                         "entry %zu of the diagonal of the %s is not finite: NaN or overflow in %s",
+                         i, gm_curvature_name(kind), gm_dtype_name(gm_engine_of(lin)->k->dtype));
     }
+    return status;
 }

@@ -141,14 +141,10 @@ static gm_status compute(gm_linearization *lin, const keep *plan, gm_error *err)
     job.wrong = job.loss + chunks;
     gm_sums_clear(job.sums);
     gm_sweep(problem, linearize_work, &job);
-    double n = (double)problem->data->n;
-    gm_sums_finish(job.sums, 1.0 / n, 1, lin->gradient);
-    for (size_t i = 0; i < chunks; i++) {
-        lin->loss += job.loss[i];
-        lin->error_rate += job.wrong[i];
-    }
-    lin->loss /= n;
-    lin->error_rate /= n;
+    size_t n = problem->data->n;
+    gm_sums_finish(job.sums, 1.0 / (double)n, 1, lin->gradient);
+    lin->loss = gm_chunks_mean(job.loss, chunks, n);
+    lin->error_rate = gm_chunks_mean(job.wrong, chunks, n);
     gm_free(job.loss);
     return GM_OK;
 }

@@ -39,6 +39,10 @@ struct gm_linearization {
 typedef void gm_sweep_work(void *job, gm_worker *worker, size_t index);
 void gm_sweep(gm_problem *problem, gm_sweep_work *work, void *job);
 
+/* Mean over n samples of the chunks' sums, in their order. Parameters and features are finite, so
+ * that NaN comes from logits that overflow (infinity - infinity): the mean is infinity then. */
+double gm_chunks_mean(const double *sum, size_t chunks, size_t n);
+
 /* Bytes of a worker's arrays for one sample (with tangents of one direction). */
 size_t gm_problem_sample_bytes(const gm_problem *problem);
 /* Allocates the workers' tangents. */

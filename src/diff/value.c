@@ -1,4 +1,5 @@
 /* Loss and gradient: one sweep over the chunks; and the gradient of a mini-batch for training. */
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -39,13 +40,13 @@ static void value_work(void *job, gm_worker *w, size_t index)
     if (sum) gm_sums_added(j->sums, w->thread, w->chunk.n);
 }
 
-static double ordered_mean(const double *sum, size_t chunks, size_t n)
+double gm_chunks_mean(const double *sum, size_t chunks, size_t n)
 {
     double total = 0.0;
     for (size_t i = 0; i < chunks; i++) {
         total += sum[i];
     }
-    return total / (double)n;
+    return isnan(total) ? (double)INFINITY : total / (double)n;
 }
 
 static gm_status value_and_gradient(gm_problem *problem, const double *theta, double *loss,
@@ -67,8 +68,8 @@ static gm_status value_and_gradient(gm_problem *problem, const double *theta, do
         if (gradient) gm_sums_clear(job.sums);
         gm_sweep(problem, value_work, &job);
         size_t n = problem->data->n;
-        if (loss) *loss = ordered_mean(job.loss, problem->chunks, n);
-        if (error_rate) *error_rate = ordered_mean(job.wrong, problem->chunks, n);
+        if (loss) *loss = gm_chunks_mean(job.loss, problem->chunks, n);
+        if (error_rate) *error_rate = gm_chunks_mean(job.wrong, problem->chunks, n);
         if (gradient) gm_sums_finish(job.sums, 1.0 / (double)n, 1, gradient);
     }
     gm_free(job.loss);

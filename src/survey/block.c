@@ -133,13 +133,18 @@ static gm_status measure_angles(gm_block_survey *block, gm_error *err)
                                block->angle, block->cosine, err);
 }
 
-static double norm(size_t n, const double *x)
+double gm_survey_norm(size_t n, const double *x)
 {
-    double sum = 0.0;
+    double largest = 0.0, sum = 0.0;
     for (size_t i = 0; i < n; i++) {
-        sum += x[i] * x[i];
+        if (!isfinite(x[i])) return fabs(x[i]);
+        largest = fmax(largest, fabs(x[i]));
     }
-    return sqrt(sum);
+    if (largest == 0.0) return 0.0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (x[i] / largest) * (x[i] / largest);
+    }
+    return largest * sqrt(sum);
 }
 
 /* E ||U^T g||^2 / E ||g||^2 over mini-batches: E g g^T = mu mu^T + kappa Sigma = (1 - kappa) mu
@@ -166,7 +171,7 @@ static gm_status measure_stochastic_share(const gm_block_task *task, const doubl
     double m = (double)options->batch;
     double kappa = 1.0 / m;
     if (options->without_replacement) kappa = n > 1.0 ? (n - m) / (m * (n - 1.0)) : 0.0;
-    double square = norm(size, gradient) * norm(size, gradient);
+    double square = gm_survey_norm(size, gradient) * gm_survey_norm(size, gradient);
     double mean_share = block->shares ? block->share[block->shares - 1] : 0.0;
     double total = (1.0 - kappa) * square + kappa * block->op[GM_MOMENT].summary.trace;
     block->stochastic_share = ((1.0 - kappa) * square * mean_share + kappa * inside) / total;
@@ -194,6 +199,25 @@ static gm_status measure_shares(const gm_block_task *task, gm_block_survey *bloc
 
 /* --- operators --- */
 
+/* ||a + b|| / ||b||, NaN for b = 0: undefined. Each norm relative to its largest number, for the
+ * reason of gm_survey_norm. */
+static double ratio_of_sum(size_t n, const double *a, const double *b)
+{
+    double top = 0.0, base = 0.0, sum = 0.0, square = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        top = fmax(top, fabs(a[i] + b[i]));
+        base = fmax(base, fabs(b[i]));
+    }
+    if (base == 0.0) return (double)NAN;
+    if (top == 0.0) return 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double both = (a[i] + b[i]) / top, one = b[i] / base;
+        sum += both * both;
+        square += one * one;
+    }
+    return top / base * sqrt(sum / square);
+}
+
 /* Dense H and H_p side by side, the one place where two matrices of size^2 are needed. */
 static gm_status survey_hessian_and_residual(gm_block_task *task, gm_block_survey *block,
                                              gm_low_end *low, gm_error *err)
@@ -205,14 +229,7 @@ static gm_status survey_hessian_and_residual(gm_block_task *task, gm_block_surve
     }
     if (status != GM_OK) return status;
 
-    double sum = 0.0, square = 0.0;
-    for (size_t i = 0; i < task->size * task->size; i++) {
-        double both = residual[i] + hessian[i];
-        sum += both * both;
-        square += hessian[i] * hessian[i];
-    }
-    block->residual_plus_hessian = sqrt(sum) / sqrt(square); /* NaN for H = 0: undefined */
-
+    block->residual_plus_hessian = ratio_of_sum(task->size * task->size, residual, hessian);
     status = gm_survey_operator(task, GM_RESIDUAL, residual, &block->op[GM_RESIDUAL], low, err);
     if (status != GM_OK) return status;
     return gm_survey_operator(task, GM_HESSIAN, hessian, &block->op[GM_HESSIAN], NULL, err);
@@ -241,11 +258,13 @@ static gm_status measure_decomposition_error(const gm_block_task *task, gm_block
                                              gm_error *err)
 {
     static const gm_curvature kinds[] = {GM_HESSIAN, GM_MOMENT, GM_RESIDUAL};
-    size_t size = task->size, count = task->options->probes, block_size = count * size;
+    size_t size = task->size, count = task->options->probes, block_size, numbers;
+    if (!gm_mul_size(count, size, &block_size)) block_size = SIZE_MAX;
+    if (!gm_mul_size(3, block_size, &numbers)) numbers = SIZE_MAX;
     gm_operator op = {0};
     gm_status status = GM_ERR_MEMORY;
     double *v = gm_alloc(block_size, sizeof *v, "random vectors", err);
-    double *product = gm_alloc(3 * block_size, sizeof *product, "products", err);
+    double *product = gm_alloc(numbers, sizeof *product, "products", err);
     if (!v || !product) goto done;
     gm_normal_fill(gm_stream_of(task->options->seed, GM_PURPOSE_PROBE, 0), 0, block_size, v);
     for (size_t i = 0; i < 3; i++) {
@@ -259,13 +278,11 @@ static gm_status measure_decomposition_error(const gm_block_task *task, gm_block
     double worst = 0.0;
     for (size_t j = 0; j < count; j++) {
         const double *h = product + j * size, *m = h + block_size, *r = m + block_size;
-        double sum = 0.0;
         for (size_t i = 0; i < size; i++) {
-            double left = h[i] - m[i] + r[i];
-            sum += left * left;
+            v[i] = h[i] - m[i] + r[i]; /* the probes have served */
         }
-        double total = norm(size, h) + norm(size, m) + norm(size, r);
-        if (total > 0.0) worst = fmax(worst, sqrt(sum) / total);
+        double total = gm_survey_norm(size, h) + gm_survey_norm(size, m) + gm_survey_norm(size, r);
+        if (total > 0.0) worst = fmax(worst, gm_survey_norm(size, v) / total);
     }
     block->decomposition_error = worst; /* 0 where all three are the zero operator */
 done:

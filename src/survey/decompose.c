@@ -93,15 +93,6 @@ gm_status gm_decompose_check(const gm_problem *problem, const gm_decompose_optio
 
 /* --- one point --- */
 
-static double norm(size_t n, const double *x)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        sum += x[i] * x[i];
-    }
-    return sqrt(sum);
-}
-
 gm_status gm_decompose(gm_linearization *lin, const gm_decompose_options *options,
                        gm_decomposition *result, gm_error *err)
 {
@@ -113,7 +104,8 @@ gm_status gm_decompose(gm_linearization *lin, const gm_decompose_options *option
     result->step = -1;
     result->loss = gm_linearization_loss(lin);
     result->error_rate = gm_linearization_error_rate(lin);
-    result->gradient_norm = norm(gm_problem_parameters(problem), gm_linearization_gradient(lin));
+    result->gradient_norm =
+        gm_survey_norm(gm_problem_parameters(problem), gm_linearization_gradient(lin));
     status = gm_survey_block(lin, options, options->layer, &result->block, err);
     if (status == GM_OK && options->each_layer) {
         size_t layers = gm_net_layers(gm_problem_net(problem));

@@ -15,6 +15,11 @@ typedef struct gm_block_task {
     double *matrix[2];    /* [size, size] */
 } gm_block_task;
 
+/* Euclidean norm of x [n] without overflow or underflow of the squares: where a net fits all its
+ * labels, H may be as small as 1e-200 and is still no zero. NaN and infinity
+ * propagate. */
+double gm_survey_norm(size_t n, const double *x);
+
 /* Leading eigenpairs at the lower end of a spectrum: those of -A, largest first. */
 typedef struct gm_low_end {
     size_t count;
