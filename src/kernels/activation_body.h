@@ -84,6 +84,22 @@ static void FN(smooth_value)(gm_activation act, size_t n, const REAL *restrict z
     }
 }
 
+static void FN(relu)(size_t n, const REAL *z, REAL *a)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        a[i] = z[i] < 0 ? 0 : z[i]; /* NaN stays NaN */
+    }
+}
+
+static void FN(leaky_relu)(size_t n, const REAL *z, REAL *a)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        a[i] = z[i] > 0 ? z[i] : FN(leak) * z[i];
+    }
+}
+
 static void FN(act_value)(gm_activation act, size_t n, const void *z, void *a)
 {
     const REAL *from = z;
@@ -100,16 +116,10 @@ static void FN(act_value)(gm_activation act, size_t n, const void *z, void *a)
         if (to != from) memcpy(to, from, n * sizeof(REAL));
         break;
     case GM_ACT_RELU:
-#pragma omp simd
-        for (size_t i = 0; i < n; i++) {
-            to[i] = from[i] < 0 ? 0 : from[i]; /* NaN stays NaN */
-        }
+        FN(relu)(n, from, to);
         break;
     case GM_ACT_LEAKY_RELU:
-#pragma omp simd
-        for (size_t i = 0; i < n; i++) {
-            to[i] = from[i] > 0 ? from[i] : FN(leak) * from[i];
-        }
+        FN(leaky_relu)(n, from, to);
         break;
     case GM_ACT_TANH:
     case GM_ACT_SIGMOID:
@@ -195,21 +205,32 @@ static void FN(second_derivative)(gm_activation act, size_t n, const REAL *restr
     }
 }
 
-/* relu without a buffer: it is the common one, and bound by memory. */
-static void FN(relu_slope)(size_t n, const REAL *a, const REAL *u, bool accumulate, REAL *out)
+/* relu without a buffer: it is the common one, and bound by memory. u is read in any case, so that
+ * no branch guards the read. */
+static void FN(relu_slope)(size_t n, const REAL *a, const REAL *u, REAL *out)
 {
-    if (accumulate) {
 #pragma omp simd
-        for (size_t i = 0; i < n; i++) {
-            REAL direction = u[i]; /* read in any case, so that no branch guards the read */
-            out[i] += a[i] > 0 ? direction : 0;
-        }
-    } else {
+    for (size_t i = 0; i < n; i++) {
+        REAL direction = u[i];
+        out[i] = a[i] > 0 ? direction : 0;
+    }
+}
+
+static void FN(add_relu_slope)(size_t n, const REAL *a, const REAL *u, REAL *out)
+{
 #pragma omp simd
-        for (size_t i = 0; i < n; i++) {
-            REAL direction = u[i];
-            out[i] = a[i] > 0 ? direction : 0;
-        }
+    for (size_t i = 0; i < n; i++) {
+        REAL direction = u[i];
+        out[i] += a[i] > 0 ? direction : 0;
+    }
+}
+
+/* out += x * y; out may be y. */
+static void FN(multiply_add)(size_t n, const REAL *x, const REAL *y, REAL *out)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        out[i] += x[i] * y[i];
     }
 }
 
@@ -228,7 +249,7 @@ static void FN(act_slope)(gm_activation act, size_t n, const void *z, const void
         return;
     }
     if (act == GM_ACT_RELU) {
-        FN(relu_slope)(n, aa, uu, accumulate, to);
+        (accumulate ? FN(add_relu_slope) : FN(relu_slope))(n, aa, uu, to);
         return;
     }
     if (act == GM_ACT_IDENTITY) {
@@ -246,15 +267,9 @@ static void FN(act_slope)(gm_activation act, size_t n, const void *z, const void
         size_t whole = smooth ? FN(fill_up)(m, zz + i, in) : m;
         FN(first_derivative)(act, whole, in, smooth ? NULL : aa + i, first);
         if (accumulate) {
-#pragma omp simd
-            for (size_t j = 0; j < m; j++) {
-                to[i + j] += first[j] * uu[i + j];
-            }
+            FN(multiply_add)(m, first, uu + i, to + i);
         } else {
-#pragma omp simd
-            for (size_t j = 0; j < m; j++) {
-                to[i + j] = first[j] * uu[i + j];
-            }
+            FN(multiply)(m, first, uu + i, to + i);
         }
     }
 }
