@@ -9,7 +9,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0
 
-sources() { find include src tests bench fuzz examples -name '*.[ch]' 2>/dev/null | sort; }
+sources() { find . -path './build*' -prune -o -name '*.[ch]' -print | sort; }
 
 # refuse MESSAGE REGEX FILE...: fails where a line of the files matches.
 refuse() {
