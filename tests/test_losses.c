@@ -222,6 +222,10 @@ static void check_factor(const gm_kernels *k)
     for (size_t i = 0; i < N; i++) {
         long double *p = softmax(k, CLASSES, z, i);
         for (size_t d = 0; d < CLASSES; d++) {
+            /* the entry on the diagonal alone: in S S^T a lost 1 - p_d could hide */
+            double own = (double)(sqrtl(p[d]) * sum_but(CLASSES, p, d));
+            check_near(k, "softmax_factor diagonal", i, get(k, column[d], i * CLASSES + d), own,
+                       10 * eps * own);
             for (size_t e = 0; e < CLASSES; e++) { /* (S S^T)_de = p_d [d = e] - p_d p_e */
                 double sum = 0;
                 for (size_t c = 0; c < CLASSES; c++) {
@@ -273,6 +277,22 @@ static void check_differences(const gm_kernels *k)
         check_near(k, "signal difference", c, (signal_up[c] - signal_down[c]) / (2 * h), metric[c],
                    1e-9);
     }
+}
+
+/* Among equal logits the first one is the prediction, in both losses. */
+static void check_ties(const gm_kernels *k)
+{
+    void *z = new_array(k, 8, 1);
+    double target[8] = {0, 1, 1, 0, 1, 0, 0, 0}; /* arg-max 1 and 0 */
+    int32_t y[2] = {0, 3};
+    uint8_t wrong[2] = {7, 7};
+    k->softmax_loss(2, 4, z, y, NULL, wrong, NULL, NULL);
+    assert_int_equal(wrong[0], 0);
+    assert_int_equal(wrong[1], 1);
+    k->squared_loss(2, 4, z, target, NULL, wrong, NULL);
+    assert_int_equal(wrong[0], 1);
+    assert_int_equal(wrong[1], 0);
+    free(z);
 }
 
 static void check_squared(const gm_kernels *k)
@@ -338,6 +358,7 @@ static void test_squared(void **state)
 {
     (void)state;
     for_each_table(check_squared);
+    for_each_table(check_ties);
 }
 
 int main(int argc, char **argv)

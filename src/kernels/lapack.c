@@ -63,36 +63,13 @@ static gm_status work_of(double query, double **work, size_t *lwork, gm_error *e
 
 /* ---- symmetric eigenproblem ---------------------------------------------------------------- */
 
-/* Largest |entry| of the lower triangle, which must be finite. */
-static gm_status triangle_norm(size_t n, const double *a, double *norm, gm_error *err)
+static gm_status check_triangle(size_t n, const double *a, gm_error *err)
 {
-    *norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        gm_status status = check_finite("symmetric matrix", i + 1, a + i * n, err);
-        if (status != GM_OK) return status;
-        for (size_t j = 0; j <= i; j++) {
-            *norm = fmax(*norm, fabs(a[i * n + j]));
-        }
+    gm_status status = GM_OK;
+    for (size_t i = 0; i < n && status == GM_OK; i++) {
+        status = check_finite("symmetric matrix", i + 1, a + i * n, err);
     }
-    return GM_OK;
-}
-
-/* Power of two that brings entries whose squares would over- or underflow near 1; 1 for others. */
-static double safe_scale(double norm)
-{
-    if (norm == 0 || (norm > 1e-120 && norm < 1e120)) return 1;
-    int exponent;
-    frexp(norm, &exponent);
-    return ldexp(1, exponent > -1000 ? -exponent : 1000);
-}
-
-static void scale_triangle(size_t n, double scale, double *a)
-{
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j <= i; j++) {
-            a[i * n + j] *= scale;
-        }
-    }
+    return status;
 }
 
 static void swap_rows(size_t n, double *a, double *b)
@@ -247,14 +224,11 @@ gm_status gm_symmetric_eigen(size_t n, double *a, size_t top, size_t bottom, dou
                        top, bottom, n);
     }
     eigen_work w = {0};
-    double norm;
     lapack_int ln = (lapack_int)n, info;
     gm_status status = check_size("symmetric matrix", n, err);
-    if (status == GM_OK) status = triangle_norm(n, a, &norm, err);
+    if (status == GM_OK) status = check_triangle(n, a, err);
     if (status == GM_OK) status = make_work(n, &w, err);
     if (status != GM_OK) goto done;
-    double scale = safe_scale(norm);
-    if (scale != 1) scale_triangle(n, scale, a);
 
     /* A = Q T Q^T */
     info = LAPACKE_dsytrd_work(LAPACK_COL_MAJOR, 'U', ln, a, ln, w.d, w.e, w.tau, w.work,
@@ -269,9 +243,6 @@ gm_status gm_symmetric_eigen(size_t n, double *a, size_t top, size_t bottom, dou
         goto done;
     }
     reverse_rows(n, 1, value);
-    for (size_t i = 0; i < n; i++) {
-        value[i] /= scale;
-    }
     if (top + bottom == 0) goto done;
 
     /* eigenvectors of T, then times Q */
@@ -282,6 +253,35 @@ gm_status gm_symmetric_eigen(size_t n, double *a, size_t top, size_t bottom, dou
     if (info != 0) status = lapack_failed("dormtr", info, err);
 done:
     free_work(&w);
+    return status;
+}
+
+gm_status gm_tridiagonal_eigen(size_t n, const double *d, const double *e, double *value,
+                               double *first, gm_error *err)
+{
+    if (n == 0) return GM_OK;
+    gm_status status = check_size("tridiagonal matrix", n, err);
+    if (status == GM_OK) status = check_finite("diagonal", n, d, err);
+    if (status == GM_OK) status = check_finite("off-diagonal", n - 1, e, err);
+    if (status != GM_OK) return status;
+    size_t squared = 0;
+    if (!gm_mul_size(n, n, &squared)) squared = SIZE_MAX;
+    double *z = gm_alloc(squared, sizeof *z, "eigenvectors", err);
+    double *off = gm_alloc(n, 3 * sizeof *off, "off-diagonal and LAPACK workspace", err);
+    status = z && off ? GM_OK : GM_ERR_MEMORY;
+    if (status != GM_OK) goto done;
+    memcpy(value, d, n * sizeof *d);
+    if (n > 1) memcpy(off, e, (n - 1) * sizeof *e);
+    lapack_int ln = (lapack_int)n;
+    lapack_int info = LAPACKE_dsteqr_work(LAPACK_COL_MAJOR, 'I', ln, value, off, z, ln, off + n);
+    if (info != 0) status = lapack_failed("dsteqr", info, err);
+    for (size_t i = 0; i < n; i++) {
+        first[i] = z[(n - 1 - i) * n];
+    }
+    reverse_rows(n, 1, value);
+done:
+    gm_free(z);
+    gm_free(off);
     return status;
 }
 
