@@ -245,7 +245,7 @@ static void test_refusals(void **state)
     gm_error err = {0};
     double a[9] = {1, 0, 0, 0, (double)NAN, 0, 0, 0, 1}, value[3], vector[9];
     assert_int_equal(gm_symmetric_eigen(3, a, 1, 0, value, vector, &err), GM_ERR_NUMERIC);
-    a[4] = INFINITY;
+    a[4] = (double)INFINITY;
     assert_int_equal(gm_symmetric_eigen(3, a, 0, 0, value, NULL, &err), GM_ERR_NUMERIC);
     assert_int_equal(gm_svd(3, 3, a, value, NULL, NULL, &err), GM_ERR_NUMERIC);
     assert_int_equal(gm_orthonormalize(3, 3, a, NULL, &err), GM_ERR_NUMERIC);

@@ -25,7 +25,7 @@ static int32_t *new_labels(size_t n, size_t classes)
 /* Softmax of row i in long double: p [classes], log of the sum of exponentials past the peak. */
 static long double *softmax(const gm_kernels *k, size_t classes, const void *z, size_t i)
 {
-    long double *p = calloc(classes, sizeof *p), peak = -INFINITY, sum = 0;
+    long double *p = calloc(classes, sizeof *p), peak = -(long double)INFINITY, sum = 0;
     assert_non_null(p);
     for (size_t c = 0; c < classes; c++) {
         peak = fmaxl(peak, (long double)get(k, z, i * classes + c));
