@@ -50,7 +50,8 @@ bench-peers: build   ## the same work in PyTorch beside ours
 	@bench/peers.sh
 test-peers: build    ## our numbers against PyTorch's
 	@scripts/deps.sh peers
-	@tests/peers.sh
+	@cmake --build --preset release -j $(JOBS) --target benches
+	@bench/peers.sh --agree
 
 install: build       ## to PREFIX (/usr/local), below DESTDIR
 	@cmake --install build --prefix $(PREFIX)
