@@ -7,19 +7,28 @@ build=$1 cc=$2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
-cmake --install "$build" --prefix "$dir/usr" >"$dir/log"
-version=$("$dir/usr/bin/gradiometer" --version)
-echo "installed program: $version"
+# built NAME PROGRAM: it runs, knows its version, and loads one OpenBLAS.
+built() {
+    local printed
+    printed=$("$2")
+    echo "$1: $printed"
+    [[ $printed == "gradiometer $version "* ]]
+    "$here/../one_openblas.sh" "$2"
+}
 
-export PKG_CONFIG_PATH=$dir/usr/lib/pkgconfig
-multiarch=$("$cc" -print-multiarch)
-[[ -d $dir/usr/lib/$multiarch/pkgconfig ]] && PKG_CONFIG_PATH=$dir/usr/lib/$multiarch/pkgconfig
-"$cc" -std=c17 -Wall -Wextra -Werror "$here/outside.c" -o "$dir/outside" $(pkg-config --cflags --libs gradiometer)
-echo "pkg-config: $("$dir/outside")"
-"$here/../one_openblas.sh" "$dir/outside"
-[[ $(pkg-config --modversion gradiometer) == "$("$dir/outside" | awk '{ print $2 }')" ]]
+cmake --install "$build" --prefix "$dir/usr" >"$dir/log"
+version=$("$dir/usr/bin/gradiometer" --version | awk '{ print $2 }')
+echo "installed: gradiometer $version"
+if command -v help2man >/dev/null; then
+    grep -q '^\.SH OPTIONS' "$dir/usr/share/man/man1/gradiometer-train.1"
+fi
+
+pc=$(find "$dir/usr" -name gradiometer.pc)
+export PKG_CONFIG_PATH=${pc%/*}
+[[ $(pkg-config --modversion gradiometer) == "$version" ]]
+"$cc" -std=c17 -Wall -Wextra -Werror "$here/outside.c" -o "$dir/outside" $(pkg-config --cflags --libs gradiometer) -lm
+built pkg-config "$dir/outside"
 
 cmake -G Ninja -S "$here" -B "$dir/cmake" -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$dir/usr" >>"$dir/log"
 cmake --build "$dir/cmake" >>"$dir/log" || { cat "$dir/log"; exit 1; }
-echo "find_package: $("$dir/cmake/outside")"
-"$here/../one_openblas.sh" "$dir/cmake/outside"
+built find_package "$dir/cmake/outside"
