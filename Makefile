@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 .PHONY: help build demo test check bench bench-peers test-peers install clean format tidy coverage asan tsan
-.PHONY: deps deps-test
+.PHONY: deps deps-test deps-peers benches
 
 build: deps          ## build/gradiometer (the default)
 	@cmake --preset release
@@ -41,16 +41,15 @@ tidy: deps-test      ## static analysis of src/
 format: deps-test    ## lay out the sources
 	@tests/sources.sh list | xargs clang-format -i
 
-bench: build         ## time the products and solvers on this machine
+benches: build
 	@cmake --build --preset release -j $(JOBS) --target benches
+deps-peers:
+	@scripts/deps.sh peers
+bench: benches       ## time the products and solvers on this machine
 	@scripts/bench.sh
-bench-peers: build   ## the same work in PyTorch beside ours
-	@scripts/deps.sh peers
-	@cmake --build --preset release -j $(JOBS) --target benches
+bench-peers: deps-peers benches ## the same work in PyTorch beside ours
 	@bench/peers.sh
-test-peers: build    ## our numbers against PyTorch's
-	@scripts/deps.sh peers
-	@cmake --build --preset release -j $(JOBS) --target benches
+test-peers: deps-peers benches  ## our numbers against PyTorch's
 	@bench/peers.sh --agree
 
 install: build       ## to PREFIX (/usr/local), below DESTDIR
