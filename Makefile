@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 SHELL := /bin/bash
-.DELETE_ON_ERROR:
+.NOTPARALLEL:
 .DEFAULT_GOAL := build
 
 .PHONY: help build demo test check bench bench-peers test-peers install clean format tidy coverage asan tsan
