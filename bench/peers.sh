@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# peers.sh [BUILD] [OPTION...]: the same work in Gradiometer and in Debian's PyTorch, in one run: agreement, then speed
-# and memory. BUILD (default: build) is where CMake built the targets gradiometer and peers_gradiometer. Options go on to
+# peers.sh [BUILD] [OPTION...]: the same work in Gradiometer and in Debian's PyTorch, in one run: agreement, speed and
+# memory. BUILD (default: build) is where CMake built gradiometer and peers_gradiometer. Options go on to
 # bench/peers/compare.py. Status 2 where something is missing, 1 where results disagree.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
