@@ -21,7 +21,7 @@ done
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 
 install="apt-get install -y --no-install-recommends ${missing[*]}"
-echo "Installing what is missing: ${missing[*]}" >&2
+echo "Missing packages: ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
 if [[ $(id -u) == 0 ]]; then
     apt-get update -q && $install && exit 0
