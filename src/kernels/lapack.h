@@ -17,6 +17,13 @@
 gm_status gm_symmetric_eigen(size_t n, double *a, size_t top, size_t bottom, double *value,
                              double *vector, gm_error *err);
 
+/* Eigenvalues of the symmetric tridiagonal matrix with diagonal d [n] and off-diagonal e [n - 1] (e
+ * may be NULL for n = 1): value [n] descending, first [n] the first components of the normalized
+ * eigenvectors in the same order, their signs free. d and e are left alone. Implicit QL, O(n^3)
+ * with the vectors. GM_ERR_NUMERIC where LAPACK does not converge or an entry is not finite. */
+gm_status gm_tridiagonal_eigen(size_t n, const double *d, const double *e, double *value,
+                               double *first, gm_error *err);
+
 /* Singular values of a [m, n] (row-major, destroyed), s [min(m, n)] descending; u [m, r] and vt [r,
  * n] with r = min(m, n), or NULL. */
 gm_status gm_svd(size_t m, size_t n, double *a, double *s, double *u, double *vt, gm_error *err);
