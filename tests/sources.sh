@@ -27,6 +27,7 @@ room_of() {
         gradiometer/operator.h | gradiometer/random.h | gradiometer/status.h | gradiometer/types.h | \
             gradiometer/version.h | gradiometer/progress.h) echo base ;;
         gradiometer/selftest.h) echo kernels ;;
+        gradiometer/estimate.h) echo spectrum ;;
         gradiometer/*) basename "$1" .h ;;
         *) dirname "$1" ;;
     esac
