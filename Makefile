@@ -49,8 +49,8 @@ bench: benches       ## time the products and solvers on this machine
 	@scripts/bench.sh
 bench-peers: deps-peers benches ## the same work in PyTorch beside ours
 	@bench/peers.sh
-test-peers: deps-peers benches  ## our numbers against PyTorch's
-	@bench/peers.sh --agree
+test-peers: deps-peers build ## our numbers against PyTorch's
+	@tests/peers.sh
 
 install: build       ## to PREFIX (/usr/local), below DESTDIR
 	@cmake --install build --prefix $(PREFIX)
