@@ -374,6 +374,14 @@ static void error_bars_cover_the_truth(void **state)
         }
         assert_true(c.low <= own + 1e-9 && own <= c.high + 1e-9);
         assert_true(c.low <= c.count.value && c.count.value <= c.high);
+        /* nothing lies above 10: there the upper bound is as tight as it can be */
+        assert_int_equal(gm_quadrature_count(&q, 0.6, 10, &c, NULL), GM_OK);
+        own = 0;
+        for (size_t i = 0; i < PROBES; i++) {
+            start_vector(seed, i, N, v);
+            own += N * measure(N, lambda, u, v, 0.6 - 1e-9, 10, NULL) / PROBES;
+        }
+        assert_true(c.low <= own + 1e-9 && own <= c.high + 1e-9);
         gm_quadrature_free(&q);
     }
     for (int i = 0; i < 4; i++) {
