@@ -459,6 +459,55 @@ static void random_matrix_laws(void **state)
     gm_free(z);
 }
 
+/* Largest difference between the distribution of the nodes and that of the eigenvalues value [n],
+ * looked at halfway between neighbouring eigenvalues. */
+static double kolmogorov(const gm_quadrature *q, size_t n, const double *value)
+{
+    double worst = 0;
+    for (size_t k = 0; k + 1 < n; k++) {
+        double cut = 0.5 * (value[k] + value[k + 1]), above = 0;
+        for (size_t i = 0; i < q->probes * q->steps; i++) {
+            if (q->node[i] > cut) above += q->weight[i] / (double)q->probes;
+        }
+        worst = fmax(worst, fabs(above - (double)(k + 1) / (double)n));
+    }
+    return worst;
+}
+
+/* Outliers 5, 4, 3 on a Wishart bulk; and a Wishart matrix of Pareto numbers, whose eigenvalues
+ * range over many decades. */
+static void nodes_are_distributed_as_eigenvalues(void **state)
+{
+    (void)state;
+    enum { N = 300, M = 600 };
+    double *a = new_numbers(N * N), *z = new_numbers(N * M), value[N];
+    for (int pareto = 0; pareto < 2; pareto++) {
+        size_t columns = pareto ? M : N;
+        gm_stream stream = gm_stream_of(6, GM_PURPOSE_TEST, (uint32_t)pareto);
+        for (size_t i = 0; i < N * columns; i++) {
+            z[i] = pareto ? 1 / gm_uniform(stream, i) : gm_normal(stream, i);
+        }
+        gm_kernels_get(GM_F64)->gemm(false, true, N, N, columns, 1 / (double)columns, z, columns, z,
+                                     columns, 0, a, N);
+        for (size_t i = 0; !pareto && i < 3; i++) {
+            a[i * N + i] += 5 - (double)i;
+        }
+        gm_quadrature q = quadrature_of_matrix(N, a, 10, 128, 1);
+        assert_int_equal(gm_symmetric_eigen(N, a, 0, 0, value, NULL, NULL), GM_OK);
+        near(q.max, value[0], 1e-11 * value[0]);
+        for (size_t j = 0; !pareto && j < 3; j++) {
+            near(q.node[j], value[j], 1e-11 * value[0]);
+        }
+        /* three standard errors of a share, sqrt(2 F (1 - F) / (10 n)) <= 0.013, and the weight of
+         * one node, about 1/128 */
+        double distance = kolmogorov(&q, N, value);
+        if (distance > 0.047) fail_msg("pareto %d: distance %g", pareto, distance);
+        gm_quadrature_free(&q);
+    }
+    gm_free(a);
+    gm_free(z);
+}
+
 /* Masses of the density against the probes' own measures: 30 eigenvalues 1 and 30 eigenvalues 5. */
 static void two_peaks(void **state)
 {
@@ -661,6 +710,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(log_determinant_of_two_scales),
         cmocka_unit_test(error_bars_cover_the_truth),
         cmocka_unit_test(random_matrix_laws),
+        cmocka_unit_test(nodes_are_distributed_as_eigenvalues),
         cmocka_unit_test(two_peaks),
         cmocka_unit_test(flat_spectrum_is_flat),
         cmocka_unit_test(densities_scale_with_the_operator),
