@@ -17,7 +17,7 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gradiometer-config.cmake
 
 # A static library carries its needs into the caller's link; a shared one knows them itself.
 string(REPLACE ";" " " GM_PC_OPENBLAS "${GM_OPENBLAS_LINK}")
-set(GM_PC_LIBS "-L${OPENBLAS_DIR} ${GM_PC_OPENBLAS} -ldnnl -llapacke -lopenblas ${OpenMP_C_FLAGS} -lm")
+set(GM_PC_LIBS "-L${OPENBLAS_DIR} ${GM_PC_OPENBLAS} -ldnnl -larpack -llapacke -lopenblas ${OpenMP_C_FLAGS} -lm")
 if(BUILD_SHARED_LIBS)
   set(GM_PC_NEEDS "Requires.private: sqlite3 jansson zlib\nLibs.private: ${GM_PC_LIBS}\nLibs:")
 else()

@@ -28,6 +28,7 @@ room_of() {
             gradiometer/version.h | gradiometer/progress.h) echo base ;;
         gradiometer/selftest.h) echo kernels ;;
         gradiometer/estimate.h) echo spectrum ;;
+        gradiometer/eigen.h) echo spectrum ;;
         gradiometer/*) basename "$1" .h ;;
         *) dirname "$1" ;;
     esac

@@ -1,0 +1,111 @@
+/* Extreme eigenpairs of symmetric operators too large to form, by products only (theory section 5).
+ *
+ * Two solvers. gm_eigenpairs starts from nothing, takes single products and needs the fewest of
+ * them. gm_eigen_track takes blocks of products, starts from a subspace that is nearly right, and
+ * finds every copy of a repeated eigenvalue, of which the first may miss some at loose tolerances.
+ *
+ * Vectors are rows: vector [count, size]. Residuals are ||A v - value v|| by true products;
+ * converged means residual <= tol |lambda|_max (scale below). A result that did not converge is no
+ * error. */
+#ifndef GRADIOMETER_EIGEN_H
+#define GRADIOMETER_EIGEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gradiometer/operator.h"
+#include "gradiometer/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum gm_which {
+    GM_WHICH_LA, /* the k largest */
+    GM_WHICH_SA, /* the k smallest */
+    GM_WHICH_BE, /* k / 2 of either end, the odd one from the top */
+    GM_WHICH_LM  /* the k largest in magnitude */
+} gm_which;
+
+typedef struct gm_eigen_options {
+    gm_which which;
+    size_t k;            /* pairs asked for, 1 ... size */
+    double tol;          /* of the residual, relative to |lambda|_max; gm_eigen_floor ... 1 */
+    size_t basis;        /* vectors held at once; 0 = chosen from k */
+    size_t max_products; /* 0 = no limit */
+    uint64_t seed;       /* of the start vectors */
+    /* For gm_eigen_track alone: pairs beyond the k-th are added while they lie above the threshold
+     * (LA: value > threshold, SA: value < -threshold, BE and LM: |value| > threshold), up to
+     * max_pairs in all. */
+    double threshold; /* infinity = none are added */
+    size_t max_pairs; /* 0 = 2 k */
+} gm_eigen_options;
+
+/* LA, k = 10, tol = 1e-4, seed 0, no limit, no threshold. */
+void gm_eigen_options_default(gm_eigen_options *options);
+
+/* The smallest tolerance that makes sense with products of this precision: 8 eps in f32 (9.5e-7),
+ * 16 eps in f64 (3.6e-15). */
+double gm_eigen_floor(gm_dtype precision);
+
+typedef enum gm_eigen_stop {
+    GM_EIGEN_CONVERGED, /* every pair asked for */
+    GM_EIGEN_PRODUCTS,  /* max_products was reached first */
+    GM_EIGEN_STALLED    /* the solver cannot get on, or its products are too noisy for tol */
+} gm_eigen_stop;
+
+typedef struct gm_eigen {
+    size_t size, count; /* count <= k where stopped early; more than k where pairs were added */
+    double *value;      /* [count], descending */
+    double *vector;     /* [count, size], orthonormal rows */
+    double *residual;   /* [count] */
+    bool *converged;    /* [count] */
+    size_t converged_count;
+    double scale;    /* |lambda|_max as far as the products showed it, at most the true one */
+    double floor;    /* gm_eigen_floor of the operator */
+    size_t products; /* all of them: solver, symmetry check, residuals */
+    size_t blocks;   /* calls of the operator that they took */
+    gm_eigen_stop stop;
+    bool dense; /* the operator was formed: every eigenvalue is exact to rounding */
+} gm_eigen;
+
+void gm_eigen_free(gm_eigen *result);
+
+/* k extreme eigenpairs by implicitly restarted Lanczos (ARPACK) with a basis of max(2 k + 1, 20)
+ * vectors by default, or by forming the operator where that takes no more products: size <= 2
+ * basis, or k >= size - 1, or size <= a basis that was given. Of a repeated eigenvalue some copies
+ * may be missed, at loose tolerances above all; gm_eigen_track finds them. With max_products the
+ * pairs converged by then are returned, maybe none.
+ *
+ * ARPACK is not re-entrant: callers in several threads take turns, and an operator that calls this
+ * function from within a product, in the same thread, is refused. (From a thread that it starts
+ * itself and waits for, it would wait for ever.)
+ *
+ * Cost: the solver's products, one for the symmetry check, count for the residuals; (basis +
+ * count + 8) size doubles. Errors: GM_ERR_USAGE for k outside 1 ... size, tol outside floor ... 1,
+ * basis <= k, sizes beyond ARPACK's 32-bit integers, an operator that starts another eigenproblem;
+ * GM_ERR_INPUT where u.Av = v.Au fails for two vectors; GM_ERR_MEMORY; those of
+ * gm_operator_apply. */
+gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eigen *result,
+                        gm_error *err);
+
+/* The same pairs by a block method that starts from start [start_count, size], rows that need not
+ * be orthonormal (the pairs of a neighbouring operator), or from random vectors where start_count =
+ * 0. Two blocks of products suffice where start already spans the pairs and these stand
+ * out of the rest. New pairs are noticed
+ * through random vectors that accompany the start; one that hardly differs from the bulk, or
+ * from the last pair asked for, can take a later call to be seen.
+ *
+ * Method: Rayleigh-Ritz on a basis Q and A Q, expanded by the residuals of the pairs that have not
+ * converged, orthogonalized twice, thick restart when the basis is full (default max_pairs + guards
+ * + max(2 max_pairs, 20) vectors). Cost: its products, nothing beside; (2 basis + 2 max_pairs)
+ * size doubles.
+ * Errors: as above; start_count > 0 with entries that are not finite is GM_ERR_INPUT. */
+gm_status gm_eigen_track(gm_operator *op, const gm_eigen_options *options, size_t start_count,
+                         const double *start, gm_eigen *result, gm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,409 @@
+/* Extreme eigenpairs by a block method that takes any subspace to start from.
+ *
+ *   Q [rows, p], W = Q A [rows, p]   orthonormal basis and its true products
+ *   T = Q W^T = Y diag(theta) Y^T    Rayleigh-Ritz: pairs theta_j, y_j Q
+ *   r_j = y_j W - theta_j y_j Q      residual, a true one since W is
+ *
+ *   1. Q = start and some random guards, W = its products
+ *   2. Rayleigh-Ritz; residuals of the wanted pairs; stop where all have converged
+ *   3. basis full: Q, W = the best Ritz vectors and their products (thick restart, no products)
+ *   4. expand Q by the residuals that have not converged, orthogonalized twice; go to 2
+ *
+ * On a Krylov space all residuals lie in one block and this is thick-restart block Lanczos (Wu and
+ * Simon 2000, doi:10.1137/S0895479898334605); started elsewhere it is Davidson's method without a
+ * preconditioner. Keeping W costs memory and makes residuals and restarts exact whatever the start.
+ * A block holds several vectors of the eigenspace of a repeated value, hence finds its copies. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "gradiometer/random.h"
+#include "kernels/kernels.h"
+#include "kernels/lapack.h"
+#include "spectrum/eigen.h"
+
+enum {
+    GUARDS = 3,        /* random vectors beside the start, which notice new pairs */
+    LEAST_SPARE = 20,  /* rows of the basis beyond the block */
+    MOST_ROUNDS = 1000 /* expansions before giving up */
+};
+static const double EMERGING = 0.3; /* residual of a guard that is becoming a pair, relative */
+
+typedef struct tracker {
+    gm_operator *op;
+    const gm_eigen_options *options;
+    size_t p, most;       /* size, rows that fit */
+    size_t rows, applied; /* of q; those with products in w */
+    size_t guards, limit; /* limit: pairs at most */
+    size_t wanted;        /* pairs that must converge now */
+    size_t candidates;    /* rows of r: residuals computed */
+    double *q, *w;        /* [most, p] */
+    double *r;            /* [limit + guards, p] */
+    double *t, *y;        /* [most, most]; y's rows are Ritz vectors, theta descending */
+    double *work;         /* [most, most] */
+    double *theta;        /* [most] */
+    double *residual;     /* [limit + guards], of order's first pairs */
+    size_t *order;        /* [most] */
+    double scale;
+    size_t products, blocks;
+    uint64_t drawn; /* random numbers */
+    bool limited;   /* by max_products */
+} tracker;
+
+static void tracker_free(tracker *s)
+{
+    gm_free(s->q);
+    gm_free(s->w);
+    gm_free(s->r);
+    gm_free(s->t);
+    gm_free(s->y);
+    gm_free(s->work);
+    gm_free(s->theta);
+    gm_free(s->residual);
+    gm_free(s->order);
+}
+
+static gm_status tracker_make(tracker *s, gm_error *err)
+{
+    size_t entries, square, block = s->limit + s->guards;
+    if (!gm_mul_size(s->most, s->p, &entries) || !gm_mul_size(s->most, s->most, &square)) {
+        return gm_fail(err, GM_ERR_MEMORY, "a basis of %zu vectors of %zu numbers does not fit",
+                       s->most, s->p);
+    }
+    s->q = gm_alloc(entries, sizeof *s->q, "basis", err);
+    s->w = gm_alloc(entries, sizeof *s->w, "products of the basis", err);
+    s->r = gm_alloc(block * s->p, sizeof *s->r, "residuals", err);
+    s->t = gm_alloc(square, sizeof *s->t, "projected operator", err);
+    s->y = gm_alloc(square, sizeof *s->y, "Ritz vectors", err);
+    s->work = gm_alloc(square, sizeof *s->work, "projected operator", err);
+    s->theta = gm_alloc(s->most, sizeof *s->theta, "Ritz values", err);
+    s->residual = gm_alloc(block, sizeof *s->residual, "residuals", err);
+    s->order = gm_alloc(s->most, sizeof *s->order, "order of the Ritz values", err);
+    if (!s->q || !s->w || !s->r || !s->t || !s->y || !s->work || !s->theta || !s->residual ||
+        !s->order)
+        return GM_ERR_MEMORY;
+    return GM_OK;
+}
+
+static double norm(size_t n, const double *x)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i] * x[i];
+    }
+    return sqrt(sum);
+}
+
+/* Makes x the next row of q, orthogonal to the others; false where nothing new is left of it. Each
+ * pass loses the digits that cancel in it: another one follows until hardly any do. */
+static bool append(tracker *s, const double *x)
+{
+    const gm_kernels *kernels = gm_kernels_get(GM_F64);
+    if (s->rows == s->most) return false;
+    double *row = s->q + s->rows * s->p, length = norm(s->p, x);
+    if (!(length > 0.0)) return false;
+    for (size_t i = 0; i < s->p; i++) {
+        row[i] = x[i] / length;
+    }
+    for (int pass = 0; pass < 4; pass++) {
+        kernels->gemm(false, true, 1, s->rows, s->p, 1.0, row, s->p, s->q, s->p, 0.0, s->work,
+                      s->most);
+        kernels->gemm(false, false, 1, s->p, s->rows, -1.0, s->work, s->most, s->q, s->p, 1.0, row,
+                      s->p);
+        length = norm(s->p, row);
+        if (length < 1e-10) return false;
+        for (size_t i = 0; i < s->p; i++) {
+            row[i] /= length;
+        }
+        if (pass > 0 && length > 0.99) {
+            s->rows++;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void append_random(tracker *s, size_t count)
+{
+    gm_stream stream = gm_stream_of(s->options->seed, GM_PURPOSE_KRYLOV, 2);
+    for (size_t j = 0; j < count; j++) {
+        gm_normal_fill(stream, s->drawn, s->p, s->r);
+        s->drawn += s->p;
+        append(s, s->r);
+    }
+}
+
+/* Products of the rows of q that have none, and their part of t. Where max_products does not allow
+ * all of them, the rows beyond are dropped. */
+static gm_status apply(tracker *s, gm_error *err)
+{
+    size_t limit = s->options->max_products, first = s->applied, p = s->p;
+    size_t left = limit == 0 ? s->rows : limit > s->products ? limit - s->products : 0;
+    if (s->rows - first > left) {
+        s->rows = first + left;
+        s->limited = true;
+    }
+    size_t count = s->rows - first;
+    if (count == 0) return GM_OK;
+    gm_status status = gm_operator_apply(s->op, count, s->q + first * p, s->w + first * p, err);
+    if (status != GM_OK) return status;
+    s->products += count;
+    s->blocks++;
+    if (first == 0 && count > 1) {
+        status = gm_eigen_symmetric(s->op, s->q, s->w, s->q + (count - 1) * p,
+                                    s->w + (count - 1) * p, err);
+        if (status != GM_OK) return status;
+    }
+    /* gm_symmetric_eigen reads the lower triangle: the new rows suffice. */
+    gm_kernels_get(GM_F64)->gemm(false, true, count, s->rows, p, 1.0, s->w + first * p, p, s->q, p,
+                                 0.0, s->t + first * s->most, s->most);
+    s->applied = s->rows;
+    return GM_OK;
+}
+
+static gm_status rayleigh_ritz(tracker *s, gm_error *err)
+{
+    size_t m = s->rows;
+    for (size_t i = 0; i < m; i++) {
+        memcpy(s->work + i * m, s->t + i * s->most, m * sizeof *s->t);
+    }
+    gm_status status = gm_symmetric_eigen(m, s->work, m, 0, s->theta, s->y, err);
+    if (status != GM_OK) return status;
+    gm_eigen_order(s->options->which, m, s->theta, s->order);
+    s->scale = fmax(s->scale, fmax(fabs(s->theta[0]), fabs(s->theta[m - 1])));
+    return GM_OK;
+}
+
+/* How far a value stands out in the direction that is asked for. */
+static double height(gm_which which, double value)
+{
+    return which == GM_WHICH_LA ? value : which == GM_WHICH_SA ? -value : fabs(value);
+}
+
+/* k pairs, and those after them above the threshold. */
+static void choose_wanted(tracker *s)
+{
+    const gm_eigen_options *options = s->options;
+    s->wanted = options->k < s->rows ? options->k : s->rows;
+    while (s->wanted < s->limit && s->wanted < s->rows &&
+           height(options->which, s->theta[s->order[s->wanted]]) > options->threshold) {
+        s->wanted++;
+    }
+    s->candidates = s->wanted + s->guards;
+    if (s->candidates > s->rows) s->candidates = s->rows;
+}
+
+/* r and residual of the candidates, in the order of preference. */
+static void find_residuals(tracker *s)
+{
+    const gm_kernels *kernels = gm_kernels_get(GM_F64);
+    size_t m = s->rows, p = s->p;
+    for (size_t j = 0; j < s->candidates; j++) {
+        memcpy(s->work + j * m, s->y + s->order[j] * m, m * sizeof *s->y);
+    }
+    kernels->gemm(false, false, s->candidates, p, m, 1.0, s->work, m, s->w, p, 0.0, s->r, p);
+    for (size_t j = 0; j < s->candidates; j++) {
+        for (size_t i = 0; i < m; i++) {
+            s->work[j * m + i] *= s->theta[s->order[j]];
+        }
+    }
+    kernels->gemm(false, false, s->candidates, p, m, -1.0, s->work, m, s->q, p, 1.0, s->r, p);
+    for (size_t j = 0; j < s->candidates; j++) {
+        s->residual[j] = norm(p, s->r + j * p);
+    }
+}
+
+/* Whether the candidate has to converge: the wanted ones, and an emerging pair beside them whose
+ * eigenvalue could yet turn out to be among them (it lies within the residual of the Ritz value). A
+ * guard that is still a mixture of the bulk does not count as a pair. */
+static bool matters(const tracker *s, size_t j)
+{
+    if (j < s->wanted) return true;
+    gm_which which = s->options->which;
+    double here = height(which, s->theta[s->order[j]]);
+    double last = height(which, s->theta[s->order[s->wanted - 1]]);
+    return s->residual[j] < EMERGING * fabs(here) && here + s->residual[j] > last;
+}
+
+static bool is_open(const tracker *s, size_t j)
+{
+    return !(s->residual[j] <= s->options->tol * s->scale);
+}
+
+/* Candidates that are to be expanded; on the first look the guards too, since random vectors alone
+ * hardly show a new pair. */
+static size_t count_open(const tracker *s, bool look)
+{
+    size_t open = 0;
+    for (size_t j = 0; j < s->candidates; j++) {
+        open += (look || matters(s, j)) && is_open(s, j);
+    }
+    return open;
+}
+
+/* rows [m, p] become coefficient [keep, m] times rows, panel by panel to spare memory. panel [m,
+ * width] is scratch. */
+static void combine(size_t keep, size_t m, size_t p, const double *coefficient, double *rows,
+                    double *panel, size_t width)
+{
+    const gm_kernels *kernels = gm_kernels_get(GM_F64);
+    for (size_t first = 0; first < p; first += width) {
+        size_t columns = p - first < width ? p - first : width;
+        for (size_t i = 0; i < m; i++) {
+            memcpy(panel + i * columns, rows + i * p + first, columns * sizeof *rows);
+        }
+        kernels->gemm(false, false, keep, columns, m, 1.0, coefficient, m, panel, columns, 0.0,
+                      rows + first, p);
+    }
+}
+
+/* Keeps the best `keep` Ritz vectors as the basis. */
+static gm_status restart(tracker *s, size_t keep, gm_error *err)
+{
+    enum { WIDTH = 2048 };
+    size_t m = s->rows;
+    double *panel = gm_alloc(m * WIDTH, sizeof *panel, "panel of the basis", err);
+    if (!panel) return GM_ERR_MEMORY;
+    for (size_t j = 0; j < keep; j++) {
+        memcpy(s->work + j * m, s->y + s->order[j] * m, m * sizeof *s->y);
+    }
+    combine(keep, m, s->p, s->work, s->q, panel, WIDTH);
+    combine(keep, m, s->p, s->work, s->w, panel, WIDTH);
+    gm_free(panel);
+    memset(s->t, 0, s->most * s->most * sizeof *s->t);
+    for (size_t j = 0; j < keep; j++) {
+        s->t[j * s->most + j] = s->theta[s->order[j]];
+    }
+    s->rows = s->applied = keep;
+    return GM_OK;
+}
+
+/* Appends the residuals that are open; false where none of them holds a new direction. */
+static gm_status expand(tracker *s, bool look, bool *grown, gm_error *err)
+{
+    size_t open = count_open(s, look);
+    if (s->rows + open > s->most && s->most < s->p) {
+        size_t keep = s->candidates + (s->most - s->candidates) / 3;
+        if (keep > s->most - open) keep = s->most - open;
+        gm_status status = restart(s, keep < s->rows ? keep : s->rows, err);
+        if (status != GM_OK) return status;
+    }
+    size_t before = s->rows;
+    for (size_t j = 0; j < s->candidates; j++) {
+        if ((look || matters(s, j)) && is_open(s, j)) append(s, s->r + j * s->p);
+    }
+    *grown = s->rows > before;
+    return GM_OK;
+}
+
+static gm_status iterate(tracker *s, gm_error *err)
+{
+    for (size_t round = 0; round < MOST_ROUNDS; round++) {
+        gm_status status = apply(s, err);
+        if (status != GM_OK || s->rows == 0) return status;
+        status = rayleigh_ritz(s, err);
+        if (status != GM_OK) return status;
+        choose_wanted(s);
+        find_residuals(s);
+        bool look = round == 0;
+        if (s->limited || (!look && s->wanted >= s->options->k && count_open(s, false) == 0))
+            return GM_OK;
+        bool grown;
+        status = expand(s, look, &grown, err);
+        if (status != GM_OK || !grown) return status;
+    }
+    return GM_OK;
+}
+
+static int compare_sizes(const void *a, const void *b)
+{
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The wanted pairs, descending by value. */
+static gm_status collect(tracker *s, gm_eigen *result, gm_error *err)
+{
+    size_t m = s->rows, p = s->p, count = m == 0 ? 0 : s->wanted;
+    gm_status status = gm_eigen_alloc(s->op, count, result, err);
+    if (status != GM_OK) return status;
+    result->products = s->products;
+    result->blocks = s->blocks;
+    result->scale = s->scale;
+    if (count > 0) {
+        size_t *place = gm_alloc(m, sizeof *place, "order of the pairs", err);
+        if (!place) return GM_ERR_MEMORY;
+        for (size_t j = 0; j < count; j++) {
+            place[s->order[j]] = j; /* of its residual */
+        }
+        qsort(s->order, count, sizeof *s->order, compare_sizes);
+        for (size_t j = 0; j < count; j++) {
+            result->value[j] = s->theta[s->order[j]];
+            result->residual[j] = s->residual[place[s->order[j]]];
+            memcpy(s->work + j * m, s->y + s->order[j] * m, m * sizeof *s->y);
+        }
+        gm_free(place);
+        gm_kernels_get(GM_F64)->gemm(false, false, count, p, m, 1.0, s->work, m, s->q, p, 0.0,
+                                     result->vector, p);
+    }
+    gm_eigen_judge(result, s->options->k > count ? s->options->k : count, s->options->tol, false);
+    if (s->limited && result->stop != GM_EIGEN_CONVERGED) result->stop = GM_EIGEN_PRODUCTS;
+    return GM_OK;
+}
+
+/* Sizes of the basis from the options; the limit never exceeds the operator's size. */
+static gm_status plan(tracker *s, size_t start_count, gm_error *err)
+{
+    const gm_eigen_options *options = s->options;
+    size_t p = s->p, k = options->k;
+    bool adds = isfinite(options->threshold);
+    if (isnan(options->threshold) || (options->max_pairs && options->max_pairs < k)) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "threshold %g with max_pairs %zu: expected a number and at least k = %zu",
+                       options->threshold, options->max_pairs, k);
+    }
+    s->limit = !adds ? k : options->max_pairs ? options->max_pairs : 2 * k;
+    if (s->limit > p) s->limit = p;
+    s->guards = GUARDS;
+    size_t block = s->limit > start_count ? s->limit : start_count;
+    size_t spare = 2 * s->limit > LEAST_SPARE ? 2 * s->limit : LEAST_SPARE;
+    s->most = options->basis ? options->basis : block + s->guards + spare;
+    if (s->most < block + 2 * s->guards + s->limit) s->most = block + 2 * s->guards + s->limit;
+    if (s->most > p) s->most = p;
+    return GM_OK;
+}
+
+gm_status gm_eigen_track(gm_operator *op, const gm_eigen_options *options, size_t start_count,
+                         const double *start, gm_eigen *result, gm_error *err)
+{
+    memset(result, 0, sizeof *result);
+    gm_status status = gm_eigen_check(op, options, err);
+    if (status != GM_OK) return status;
+    if (start_count > op->size) {
+        return gm_fail(err, GM_ERR_USAGE, "start: found %zu vectors, expected at most %zu",
+                       start_count, op->size);
+    }
+    for (size_t i = 0; i < start_count * op->size; i++) {
+        if (!isfinite(start[i])) {
+            return gm_fail(err, GM_ERR_INPUT, "start: vector %zu holds %g", i / op->size, start[i]);
+        }
+    }
+    tracker s = {.op = op, .options = options, .p = op->size};
+    status = plan(&s, start_count, err);
+    if (status != GM_OK) return status;
+    if (options->k + 1 >= op->size) return gm_eigen_dense(op, options, result, err);
+
+    status = tracker_make(&s, err);
+    if (status != GM_OK) goto done;
+    for (size_t j = 0; j < start_count; j++) {
+        append(&s, start + j * s.p);
+    }
+    append_random(&s, (options->k > s.rows ? options->k - s.rows : 0) + s.guards);
+    status = iterate(&s, err);
+    if (status == GM_OK) status = collect(&s, result, err);
+done:
+    tracker_free(&s);
+    if (status != GM_OK) gm_eigen_free(result);
+    return status;
+}
