@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "bench.h"
 #include "cli/startup.h"
 #include "gradiometer/curvature.h"
 #include "kernels/kernels.h"
@@ -19,30 +20,14 @@
 
 enum { ROUNDS = 5 };
 
-static void check(gm_status status, const gm_error *err)
-{
-    if (status == GM_OK) return;
-    fprintf(stderr, "bench_dense: %s\n", err->message);
-    exit(gm_status_exit(status));
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x)
-{
-    qsort(x, ROUNDS, sizeof *x, by_value);
-    return x[ROUNDS / 2];
-}
-
 /* Speed of the bare double product at a size where it is at its best, flops a second. */
 static double bare_speed(void)
 {
     const size_t n = 1536;
     double *a = gm_alloc(3 * n * n, sizeof *a, "bench", NULL), best = 0.0;
+    for (size_t i = 0; i < 2 * n * n; i++) {
+        a[i] = 1e-3 * (double)(i % 1021) - 0.5;
+    }
     for (int r = 0; r < 3; r++) {
         double start = omp_get_wtime();
         gm_kernels_get(GM_F64)->gemm(false, false, n, n, n, 1.0, a, n, a + n * n, n, 0.0,
@@ -58,7 +43,7 @@ int main(int argc, char **argv)
 {
     gm_error err = {0};
     const char *note;
-    check(gm_cli_startup(argv, &note, &err), &err);
+    bench_check(gm_cli_startup(argv, &note, &err), &err);
     const char *model = argc > 1 ? argv[1] : "mlp:50-30-30-10";
     const char *spec = argc > 2 ? argv[2] : "gauss:k=10,d=50,n=1000";
     gm_net *net;
@@ -67,14 +52,14 @@ int main(int argc, char **argv)
     gm_problem_options options;
     gm_data_options_default(&data_options);
     gm_problem_options_default(&options);
-    check(gm_net_from_spec(model, NULL, 0, &net, &err), &err);
+    bench_check(gm_net_from_spec(model, NULL, 0, &net, &err), &err);
     data_options.classes = gm_net_outputs(net);
-    check(gm_data_load(spec, &data_options, &data, &err), &err);
+    bench_check(gm_data_load(spec, &data_options, &data, &err), &err);
     size_t p = gm_net_parameters(net), n = data->n;
     double *theta = gm_alloc(p, sizeof *theta, "bench", &err),
            *value = gm_alloc(p, sizeof *value, "bench", &err);
     double *h = gm_alloc(p * p, sizeof *h, "bench", &err);
-    if (!theta || !value || !h) check(GM_ERR_MEMORY, &err);
+    if (!theta || !value || !h) bench_check(GM_ERR_MEMORY, &err);
     gm_net_init(net, GM_INIT_HE, 1, 0, theta);
     double plain = 0.0;
     for (int l = 0; l < net->layers; l++) {
@@ -92,17 +77,18 @@ int main(int argc, char **argv)
             gm_linearization *lin;
             bare[r] = bare_speed();
             double start = omp_get_wtime();
-            check(gm_problem_create(net, data, &options, &problem, &err), &err);
-            check(gm_linearize(problem, theta, &lin, &err), &err);
-            check(gm_curvature_dense(lin, GM_HESSIAN, GM_ALL_LAYERS, h, &err), &err);
+            bench_check(gm_problem_create(net, data, &options, &problem, &err), &err);
+            bench_check(gm_linearize(problem, theta, &lin, &err), &err);
+            bench_check(gm_curvature_dense(lin, GM_HESSIAN, GM_ALL_LAYERS, h, &err), &err);
             matrix[r] = omp_get_wtime() - start;
             start = omp_get_wtime();
-            check(gm_symmetric_eigen(p, h, 0, 0, value, NULL, &err), &err);
+            bench_check(gm_symmetric_eigen(p, h, 0, 0, value, NULL, &err), &err);
             eigen[r] = omp_get_wtime() - start;
             gm_linearization_free(lin);
             gm_problem_free(problem);
         }
-        double speed = median(bare), seconds = median(matrix), lapack = median(eigen);
+        double speed = bench_median(ROUNDS, bare), seconds = bench_median(ROUNDS, matrix),
+               lapack = bench_median(ROUNDS, eigen);
         printf("%s, n = %zu, p = %zu, f64, %d thread%s\n", model, n, p, threads,
                threads > 1 ? "s" : "");
         printf("  bare product           %8.1f GFLOP/s\n", speed / 1e9);

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 
 #include "base/memory.h"
+#include "bench.h"
 #include "cli/startup.h"
 #include "gradiometer/curvature.h"
 #include "gradiometer/random.h"
@@ -29,25 +30,6 @@ typedef struct setting {
     gm_linearization *lin;
     double *v, *av;
 } setting;
-
-static void check(gm_status status, const gm_error *err)
-{
-    if (status == GM_OK) return;
-    fprintf(stderr, "bench_products: %s\n", err->message);
-    exit(gm_status_exit(status));
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x)
-{
-    qsort(x, ROUNDS, sizeof *x, by_value);
-    return x[ROUNDS / 2];
-}
 
 /* Flops of the products: `first` for the first layer, `later` for each later one, on n samples. */
 static double flops(const gm_net *net, size_t n, double first, double later)
@@ -126,10 +108,10 @@ static double time_product(setting *s, gm_curvature kind)
 {
     gm_error err = {0};
     gm_operator op;
-    check(gm_curvature_operator(s->lin, kind, GM_ALL_LAYERS, &op, &err), &err);
-    check(gm_operator_apply(&op, 1, s->v, s->av, &err), &err);
+    bench_check(gm_curvature_operator(s->lin, kind, GM_ALL_LAYERS, &op, &err), &err);
+    bench_check(gm_operator_apply(&op, 1, s->v, s->av, &err), &err);
     double start = omp_get_wtime();
-    check(gm_operator_apply(&op, 1, s->v, s->av, &err), &err);
+    bench_check(gm_operator_apply(&op, 1, s->v, s->av, &err), &err);
     double seconds = omp_get_wtime() - start;
     gm_operator_destroy(&op);
     return seconds;
@@ -139,8 +121,9 @@ static double time_gradient(setting *s)
 {
     gm_error err = {0};
     double start = omp_get_wtime();
-    check(gm_problem_gradient(s->problem, gm_linearization_theta(s->lin), NULL, NULL, s->av, &err),
-          &err);
+    bench_check(
+        gm_problem_gradient(s->problem, gm_linearization_theta(s->lin), NULL, NULL, s->av, &err),
+        &err);
     return omp_get_wtime() - start;
 }
 
@@ -154,18 +137,18 @@ static void open_setting(setting *s, const char *model, const char *spec, size_t
     gm_problem_options_default(&problem);
     options.subset = subset;
     options.dtype = dtype;
-    check(gm_net_from_spec(model, NULL, 0, &s->net, &err), &err);
+    bench_check(gm_net_from_spec(model, NULL, 0, &s->net, &err), &err);
     options.classes = gm_net_outputs(s->net);
-    check(gm_data_load(spec, &options, &s->data, &err), &err);
-    check(gm_problem_create(s->net, s->data, &problem, &s->problem, &err), &err);
+    bench_check(gm_data_load(spec, &options, &s->data, &err), &err);
+    bench_check(gm_problem_create(s->net, s->data, &problem, &s->problem, &err), &err);
     size_t p = gm_net_parameters(s->net);
     double *theta = gm_alloc(p, sizeof *theta, "bench", &err);
     s->v = gm_alloc(p, sizeof *s->v, "bench", &err);
     s->av = gm_alloc(p, sizeof *s->av, "bench", &err);
-    if (!theta || !s->v || !s->av) check(GM_ERR_MEMORY, &err);
+    if (!theta || !s->v || !s->av) bench_check(GM_ERR_MEMORY, &err);
     gm_net_init(s->net, GM_INIT_HE, 1, 0, theta);
     gm_rademacher_fill(gm_stream_of(1, GM_PURPOSE_TEST, 0), 0, p, s->v);
-    check(gm_linearize(s->problem, theta, &s->lin, &err), &err);
+    bench_check(gm_linearize(s->problem, theta, &s->lin, &err), &err);
     gm_free(theta);
 }
 
@@ -183,7 +166,7 @@ int main(int argc, char **argv)
 {
     gm_error err = {0};
     const char *note;
-    check(gm_cli_startup(argv, &note, &err), &err);
+    bench_check(gm_cli_startup(argv, &note, &err), &err);
     const char *model = argc > 1 ? argv[1] : "mlp:784-512-512-10";
     const char *spec = argc > 2 ? argv[2] : "gauss:k=10,d=784,n=10000";
     size_t subset = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
@@ -205,14 +188,14 @@ int main(int argc, char **argv)
         double work[5] = {flops(s.net, n, 2, 6), flops(s.net, n, 2, 6), flops(s.net, n, 2, 4),
                           flops(s.net, n, 2, 2), flops(s.net, n, 2, 3)};
         const char *names[5] = {"bare products", "H v", "G v", "M v", "gradient"};
-        double bare_speed = work[0] / median(t[0]);
+        double bare_speed = work[0] / bench_median(ROUNDS, t[0]);
         printf("%s, n = %zu, f32, %d thread%s, chunk %zu\n", model, n, threads,
                threads > 1 ? "s" : "", gm_problem_chunk(s.problem));
         printf("  %-14s %10s %9s %9s %8s %12s\n", "", "ms", "GFLOP", "GFLOP/s", "share",
                "x gradient");
-        double gradient = median(t[4]);
+        double gradient = bench_median(ROUNDS, t[4]);
         for (int i = 0; i < 5; i++) {
-            double seconds = median(t[i]);
+            double seconds = bench_median(ROUNDS, t[i]);
             printf("  %-14s %10.2f %9.2f %9.1f %7.1f%% %12.2f\n", names[i], 1e3 * seconds,
                    work[i] / 1e9, work[i] / seconds / 1e9, 100 * work[i] / seconds / bare_speed,
                    seconds / gradient);

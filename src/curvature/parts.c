@@ -39,6 +39,12 @@ gm_status gm_part_of(const gm_linearization *lin, int layer, gm_part *part, gm_e
     return GM_OK;
 }
 
+gm_root gm_root_of(gm_curvature kind)
+{
+    if (kind == GM_RESIDUAL) return GM_ROOT_RESIDUAL;
+    return kind == GM_GN_RESIDUAL ? GM_ROOT_ZERO : GM_ROOT_METRIC;
+}
+
 bool gm_part_outer(const gm_linearization *lin, const gm_part *part)
 {
     const gm_net *net = gm_engine_of(lin)->net;

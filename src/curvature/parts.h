@@ -18,6 +18,10 @@ static inline const gm_engine *gm_engine_of(const gm_linearization *lin)
     return &lin->problem->engine;
 }
 
+/* What the loss does to a tangent of the logits in a pass for H, G, R or H_p (minus H_p, that is).
+ */
+gm_root gm_root_of(gm_curvature kind);
+
 /* True where the per-sample gradient of every layer in the part is an outer product signal (x)
  * (input, 1). */
 bool gm_part_outer(const gm_linearization *lin, const gm_part *part);

@@ -40,12 +40,9 @@ static void second_order_work(void *job, gm_worker *w, size_t index)
     const gm_engine *e = gm_engine_of(p->lin);
     const gm_chunk *c = gm_linearization_chunk(p->lin, w, index);
     int last = e->net->nodes - 1;
-    gm_root root = p->kind == GM_RESIDUAL      ? GM_ROOT_RESIDUAL
-                   : p->kind == GM_GN_RESIDUAL ? GM_ROOT_ZERO
-                                               : GM_ROOT_METRIC;
     gm_directions d = directions_of(p, w);
     gm_pass_tangent(e, c, p->active, 0, d.count, &d, w->tangent.node);
-    gm_pass_root(e, c, root, d.count, w->tangent.node[last], w->tsignal.node[last]);
+    gm_pass_root(e, c, gm_root_of(p->kind), d.count, w->tangent.node[last], w->tsignal.node[last]);
     if (p->kind == GM_GGN) {
         gm_pass_backward(e, c, p->active, d.count, w->tsignal.node, &d);
     } else {

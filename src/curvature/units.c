@@ -48,11 +48,8 @@ void gm_unit_pass_run(gm_unit_pass *u, const gm_chunk *c, int node, size_t o)
     for (size_t i = 0; i < c->n; i++) {
         e->k->fill(1, 1.0, seed + (i * width + o) * e->k->size);
     }
-    gm_root root = u->kind == GM_RESIDUAL      ? GM_ROOT_RESIDUAL
-                   : u->kind == GM_GN_RESIDUAL ? GM_ROOT_ZERO
-                                               : GM_ROOT_METRIC;
     gm_pass_tangent(e, c, u->moves, node, 1, NULL, u->tangent.node);
-    gm_pass_root(e, c, root, 1, u->tangent.node[last], u->tsignal.node[last]);
+    gm_pass_root(e, c, gm_root_of(u->kind), 1, u->tangent.node[last], u->tsignal.node[last]);
     if (u->kind == GM_GGN) {
         gm_pass_backward(e, c, u->wanted, 1, u->tsignal.node, NULL);
     } else {
