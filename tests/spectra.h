@@ -182,4 +182,37 @@ static inline void check_pairs(known *k, gm_which which, const gm_eigen *r, size
     gm_free(av);
 }
 
+/* The two solvers from nothing: 0 single vectors, 1 blocks. */
+enum { SOLVERS = 2 };
+
+static inline gm_status solve_with(size_t solver, gm_operator *op, const gm_eigen_options *options,
+                                   gm_eigen *result, gm_error *err)
+{
+    return solver == 0 ? gm_eigenpairs(op, options, result, err)
+                       : gm_eigen_track(op, options, 0, NULL, result, err);
+}
+
+static inline gm_eigen_options asked(gm_which which, size_t k, double tol)
+{
+    gm_eigen_options options;
+    gm_eigen_options_default(&options);
+    options.which = which;
+    options.k = k;
+    options.tol = tol;
+    return options;
+}
+
+static inline void succeed(gm_status status, const gm_error *err)
+{
+    if (status != GM_OK) fail_msg("%s", err->message);
+}
+
+/* Three values near 10, 5 three times, a bulk in 0 ... 1. */
+static inline void clustered(size_t p, double *value)
+{
+    for (size_t i = 0; i < p; i++) {
+        value[i] = i < 3 ? 10.0 + 0.01 * (double)i : i < 6 ? 5.0 : (double)i / (double)p;
+    }
+}
+
 #endif

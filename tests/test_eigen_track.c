@@ -1,16 +1,6 @@
 /* Following eigenpairs from a known subspace: repeated values, warm starts, newcomers. */
 #include "spectra.h"
 
-static gm_eigen_options asked(gm_which which, size_t k, double tol)
-{
-    gm_eigen_options options;
-    gm_eigen_options_default(&options);
-    options.which = which;
-    options.k = k;
-    options.tol = tol;
-    return options;
-}
-
 static void track(gm_operator *op, const gm_eigen_options *options, size_t start_count,
                   const double *start, gm_eigen *result)
 {
