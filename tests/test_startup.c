@@ -56,6 +56,7 @@ static int run_child(char **argv)
     }
     core = getenv("OPENBLAS_CORETYPE");
     const char *wait = getenv("OMP_WAIT_POLICY");
+    if (!wait) wait = getenv("GOMP_SPINCOUNT");
     printf("status %d|note %s|error %s|core %s|guard %s|argument %s|wait %s\n", (int)status, note,
            err.message, core ? core : "unset", getenv("GRADIOMETER_REEXEC") ? "set" : "unset",
            argv[3], wait ? wait : "unset");
@@ -164,18 +165,19 @@ static void test_other_failures(void **state)
     check_line(line, "|error no memory|core unset|");
 }
 
-/* Where nothing was said about waiting, threads sleep, and wrong kernels are switched as well. */
+/* Where nothing was said about waiting, threads soon sleep, and wrong kernels are switched as well.
+ */
 static void test_waiting(void **state)
 {
     (void)state;
     char line[1024];
     assert_int_equal(start_waiting("right", NULL, NULL, NULL, line), 0);
     check_line(line, "status 0|note idle threads sleep");
-    check_line(line, "|core unset|guard unset|argument a word|wait passive\n");
+    check_line(line, "|core unset|guard unset|argument a word|wait 1000\n");
     assert_int_equal(start_waiting("haswell", NULL, NULL, NULL, line), 0);
     check_line(line, "status 0|note OpenBLAS computed wrong results");
     check_line(line, "idle threads sleep");
-    check_line(line, "|core Haswell|guard unset|argument a word|wait passive\n");
+    check_line(line, "|core Haswell|guard unset|argument a word|wait 1000\n");
     assert_int_equal(start_waiting("wrong", NULL, NULL, NULL, line), gm_status_exit(GM_ERR_KERNEL));
     check_line(line, "|error wrong; try OPENBLAS_CORETYPE=Haswell|core Haswell|guard unset|");
     assert_int_equal(start_waiting("wrong", NULL, "Zen", NULL, line),

@@ -16,15 +16,16 @@ static const char kernels[] = "kernels", waiting[] = "waiting", both[] = "kernel
     "OpenBLAS computed wrong results on this processor with its own choice of kernels; the "       \
     "program switched to OPENBLAS_CORETYPE=Haswell"
 #define SLEEPS                                                                                     \
-    "idle threads sleep instead of spinning, so that other programs do not stall this one; "       \
-    "OMP_WAIT_POLICY=active would spin"
+    "idle threads sleep after a few microseconds (GOMP_SPINCOUNT=1000), so that other programs "   \
+    "do "                                                                                          \
+    "not stall this one; OMP_WAIT_POLICY or GOMP_SPINCOUNT choose otherwise"
 
 /* Returns only where the program could not be started again. */
 static void execute_again(const char *reason, char **argv)
 {
     bool ready = setenv(guard, reason, 1) == 0;
     if (reason != waiting) ready = ready && setenv("OPENBLAS_CORETYPE", "Haswell", 1) == 0;
-    if (reason != kernels) ready = ready && setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
+    if (reason != kernels) ready = ready && setenv("GOMP_SPINCOUNT", "1000", 1) == 0;
     if (ready) execv("/proc/self/exe", argv);
 }
 
