@@ -1,6 +1,6 @@
 """Gradiometer and PyTorch side by side: agreement, one Hessian product, a dense Hessian.
 
-    compare.py BUILD [--mnist DIR] [--rounds N] [--wait SECONDS] [--agree] [--small]
+    compare.py BUILD [--mnist DIR] [--rounds N] [--wait SECONDS] [--only products|dense] [--agree] [--small]
 
 Every setting runs in a process of its own, so that its peak memory is its own. First each setting of
 PyTorch runs once; then, for each number of threads and each choice of OpenBLAS kernels, the fastest
@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -328,9 +329,11 @@ def main():
     parser.add_argument("--mnist", help="folder of the MNIST files; without it Gaussian data of that shape")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--wait", type=float, default=300, help="seconds in all to wait for a quiet machine")
+    parser.add_argument("--only", choices=["products", "dense"], help="one of the two timings")
     parser.add_argument("--agree", action="store_true", help="agreement only, on a small net")
     parser.add_argument("--small", action="store_true", help="a small size of everything, to try the bench")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder below is removed
     PATIENCE.seconds = 0 if options.agree or options.small else options.wait
     with tempfile.TemporaryDirectory() as folder:
         if options.agree or options.small:
@@ -345,16 +348,18 @@ def main():
         print(f"{processor()}; {model} on {name}\n")
         work = Work(options.build, f"{folder}/products", model, data, "f32")
         agree = agreement(work, ["f64", "f32"])
-        if not options.agree:
+        if not options.agree and options.only != "dense":
             print(f"One Hessian product, {model}, float32, {name}")
             agree &= Comparison(work, "products", "torch_products.py", PRODUCTS, ["hv", "gradient"], "hv").compare(
                 options.rounds, options.small)
+        if not options.agree and options.only != "products":
             model = "mlp:50-12-12-10" if options.small else "mlp:50-30-30-10"
             work = Work(options.build, f"{folder}/dense", model, ["gauss:k=10,d=50,n=1000"], "f64")
             print(f"Dense Hessian and all eigenvalues, {model} ({work.parameters} parameters), float64, "
                   "gauss:k=10,d=50,n=1000")
-            agree &= Comparison(work, "dense", "torch_dense.py", DENSE, ["hessian", "eigenvalues"], "hessian").compare(
-                options.rounds, options.small)
+            agree &= Comparison(work, "dense", "torch_dense.py", DENSE, ["hessian", "eigenvalues"],
+                                "hessian").compare(options.rounds, options.small)
+        if not options.agree:
             print(f"at the end: {processor()}")
     return 0 if agree else 1
 
