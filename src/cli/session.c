@@ -124,6 +124,7 @@ static bool has_recorded(const gm_session *session, const char *name)
 
 static void choose_precision(gm_cli *cli, gm_session *session)
 {
+    if (session->precision_fixed) return;
     if (gm_cli_given(cli, "precision") || has_recorded(session, "precision")) {
         session->precision = session->shared.precision;
     } else {
@@ -259,6 +260,15 @@ static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_
 gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err)
 {
     *session = (gm_session){.shared = cli->shared, .step = GM_RUN_NO_STEP};
+    return open_session(cli, session, false, err);
+}
+
+gm_status gm_session_open_in(gm_cli *cli, gm_dtype precision, gm_session *session, gm_error *err)
+{
+    *session = (gm_session){.shared = cli->shared,
+                            .step = GM_RUN_NO_STEP,
+                            .precision = precision,
+                            .precision_fixed = true};
     return open_session(cli, session, false, err);
 }
 

@@ -28,6 +28,7 @@ typedef struct gm_session {
     gm_problem *test_problem; /* NULL without test data */
     gm_loss loss_kind;
     gm_dtype precision;
+    bool precision_fixed; /* by the caller, whatever the options say */
     uint64_t seed;
     int threads;
     int layer;       /* --layer resolved: index, or GM_ALL_LAYERS */
@@ -41,6 +42,8 @@ typedef struct gm_session {
  * test data, problem, parameters. Notices of defaults are noted in cli, nothing is printed.
  * gm_session_close accepts what a failure left. */
 gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err);
+/* The same in this precision, whatever --precision says. */
+gm_status gm_session_open_in(gm_cli *cli, gm_dtype precision, gm_session *session, gm_error *err);
 /* The same for the run file at path, whose threads and memory are taken over too where not given:
  * rounding depends on them, and the training is to go on as it was. */
 gm_status gm_session_reopen(gm_cli *cli, const char *path, gm_session *session, gm_error *err);
