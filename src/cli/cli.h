@@ -157,5 +157,6 @@ extern const gm_command gm_command_spectrum;
 extern const gm_command gm_command_decompose;
 extern const gm_command gm_command_report;
 extern const gm_command gm_command_export;
+extern const gm_command gm_command_bench;
 
 #endif
