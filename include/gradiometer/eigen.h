@@ -105,6 +105,12 @@ gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eig
 gm_status gm_eigen_track(gm_operator *op, const gm_eigen_options *options, size_t start_count,
                          const double *start, gm_eigen *result, gm_error *err);
 
+/* The memory that gm_eigenpairs, or gm_eigen_track from start_count vectors, takes at its peak for
+ * an operator of this size, in bytes, the result included; beside the caller's start and what the
+ * operator takes for itself. The options must be valid; SIZE_MAX where the sum overflows. */
+size_t gm_eigen_bytes(size_t size, const gm_eigen_options *options);
+size_t gm_eigen_track_bytes(size_t size, const gm_eigen_options *options, size_t start_count);
+
 #ifdef __cplusplus
 }
 #endif

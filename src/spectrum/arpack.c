@@ -235,6 +235,35 @@ static void zero_pairs(gm_eigen *result)
     }
 }
 
+/* Krylov vectors of a problem of size n; *dense where it is cheaper to form the operator. */
+static size_t choose_basis(size_t n, const gm_eigen_options *options, bool *dense)
+{
+    size_t k = options->k, basis = options->basis;
+    if (basis == 0) {
+        basis = 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
+        /* A first basis and a restart or two would cost as much. */
+        *dense = n <= 2 * basis;
+    } else {
+        *dense = false;
+    }
+    if (k + 1 >= n || basis >= n) *dense = true;
+    return basis;
+}
+
+size_t gm_eigen_bytes(size_t size, const gm_eigen_options *options)
+{
+    bool dense;
+    size_t basis = choose_basis(size, options, &dense);
+    if (dense) return gm_eigen_dense_bytes(size, options->k);
+    /* The vectors of the start, the symmetry check and ARPACK's workspace, then the result. */
+    size_t vectors = basis + 8 + options->k, workspace = (basis + 8) * basis + 4 * basis, numbers;
+    if (basis > UINT32_MAX || !gm_mul_size(vectors, size, &numbers) ||
+        !gm_add_size(numbers, workspace, &numbers) ||
+        !gm_mul_size(numbers, sizeof(double), &numbers))
+        return SIZE_MAX;
+    return numbers;
+}
+
 gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eigen *result,
                         gm_error *err)
 {
@@ -242,13 +271,9 @@ gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eig
     gm_status status = gm_eigen_check(op, options, err);
     if (status != GM_OK) return status;
     size_t k = options->k, n = op->size, restarts, count = 0;
-    size_t basis = options->basis;
-    if (!basis) {
-        basis = 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
-        /* A first basis and a restart or two would cost as much. */
-        if (n <= 2 * basis) return gm_eigen_dense(op, options, result, err);
-    }
-    if (k + 1 >= n || basis >= n) return gm_eigen_dense(op, options, result, err);
+    bool dense;
+    size_t basis = choose_basis(n, options, &dense);
+    if (dense) return gm_eigen_dense(op, options, result, err);
     if (!fit(options, &basis, &restarts)) {
         status = gm_eigen_alloc(op, 0, result, err);
         if (status == GM_OK) gm_eigen_judge(result, k, options->tol, true);

@@ -201,6 +201,16 @@ static int compare_sizes(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+size_t gm_eigen_dense_bytes(size_t size, size_t k)
+{
+    /* The matrix, its copy and its eigenvectors, and two rows of them for each pair. */
+    size_t rows, numbers;
+    if (!gm_mul_size(3, size, &rows) || !gm_add_size(rows, 2 * k + 3, &rows) ||
+        !gm_mul_size(rows, size, &numbers) || !gm_mul_size(numbers, sizeof(double), &numbers))
+        return SIZE_MAX;
+    return numbers;
+}
+
 gm_status gm_eigen_dense(gm_operator *op, const gm_eigen_options *options, gm_eigen *result,
                          gm_error *err)
 {

@@ -26,4 +26,7 @@ void gm_eigen_judge(gm_eigen *result, size_t wanted, double tol, bool limited);
 gm_status gm_eigen_dense(gm_operator *op, const gm_eigen_options *options, gm_eigen *result,
                          gm_error *err);
 
+/* Memory that gm_eigen_dense takes for k pairs, in bytes; SIZE_MAX where it does not fit. */
+size_t gm_eigen_dense_bytes(size_t size, size_t k);
+
 #endif

@@ -353,16 +353,11 @@ static gm_status collect(tracker *s, gm_eigen *result, gm_error *err)
 }
 
 /* Sizes of the basis from the options; the limit never exceeds the operator's size. */
-static gm_status plan(tracker *s, size_t start_count, gm_error *err)
+static void plan(tracker *s, size_t start_count)
 {
     const gm_eigen_options *options = s->options;
     size_t p = s->p, k = options->k;
     bool adds = isfinite(options->threshold);
-    if (isnan(options->threshold) || (options->max_pairs && options->max_pairs < k)) {
-        return gm_fail(err, GM_ERR_USAGE,
-                       "threshold %g with max_pairs %zu: expected a number and at least k = %zu",
-                       options->threshold, options->max_pairs, k);
-    }
     s->limit = !adds ? k : options->max_pairs ? options->max_pairs : 2 * k;
     if (s->limit > p) s->limit = p;
     s->guards = GUARDS;
@@ -371,7 +366,20 @@ static gm_status plan(tracker *s, size_t start_count, gm_error *err)
     s->most = options->basis ? options->basis : block + s->guards + spare;
     if (s->most < block + 2 * s->guards + s->limit) s->most = block + 2 * s->guards + s->limit;
     if (s->most > p) s->most = p;
-    return GM_OK;
+}
+
+size_t gm_eigen_track_bytes(size_t size, const gm_eigen_options *options, size_t start_count)
+{
+    if (options->k + 1 >= size) return gm_eigen_dense_bytes(size, options->k);
+    tracker s = {.options = options, .p = size};
+    plan(&s, start_count);
+    /* The basis and its products, the residuals, the result; then what is small. */
+    size_t vectors = 2 * s.most + s.limit + s.guards + s.limit, squares = 3 * s.most + 8, numbers;
+    if (s.most > UINT32_MAX || !gm_mul_size(vectors, size, &numbers) ||
+        !gm_mul_size(squares, s.most, &squares) || !gm_add_size(numbers, squares, &numbers) ||
+        !gm_mul_size(numbers, sizeof(double), &numbers))
+        return SIZE_MAX;
+    return numbers;
 }
 
 gm_status gm_eigen_track(gm_operator *op, const gm_eigen_options *options, size_t start_count,
@@ -389,9 +397,13 @@ gm_status gm_eigen_track(gm_operator *op, const gm_eigen_options *options, size_
             return gm_fail(err, GM_ERR_INPUT, "start: vector %zu holds %g", i / op->size, start[i]);
         }
     }
+    if (isnan(options->threshold) || (options->max_pairs && options->max_pairs < options->k)) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "threshold %g with max_pairs %zu: expected a number and at least k = %zu",
+                       options->threshold, options->max_pairs, options->k);
+    }
     tracker s = {.op = op, .options = options, .p = op->size};
-    status = plan(&s, start_count, err);
-    if (status != GM_OK) return status;
+    plan(&s, start_count);
     if (options->k + 1 >= op->size) return gm_eigen_dense(op, options, result, err);
 
     status = tracker_make(&s, err);
