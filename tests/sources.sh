@@ -45,9 +45,10 @@ allowed() {
         curvature) echo base kernels layers net data diff ;;
         spectrum) echo base kernels ;;
         sgd) echo base kernels layers net data diff run ;;
+        dynamics) echo base kernels layers net data diff curvature spectrum run sgd ;;
         survey) echo base kernels layers net data diff curvature spectrum run ;;
         report) echo base run survey ;;
-        cli) echo base kernels layers net data diff curvature spectrum sgd survey run report ;;
+        cli) echo base kernels layers net data diff curvature spectrum sgd dynamics survey run report ;;
         *) echo "(unknown room $1)" ;;
     esac
 }

@@ -61,6 +61,19 @@ gm_status gm_gram_vectors(gm_linearization *lin, gm_curvature kind, int layer, s
 gm_status gm_curvature_diagonal(gm_linearization *lin, gm_curvature kind, int layer,
                                 double *diagonal, gm_error *err);
 
+/* --- per-sample gradients g_i, never formed --- */
+
+/* Workspace for the two functions below on the whole net or one layer; lin must outlive it.
+ * gm_samples_free accepts NULL. */
+typedef struct gm_samples gm_samples;
+gm_status gm_samples_create(gm_linearization *lin, int layer, gm_samples **samples, gm_error *err);
+void gm_samples_free(gm_samples *samples);
+/* dot [count, n] = g_i . v_j for v [count, size]. Cost for each vector: one matrix product per
+ * layer. */
+void gm_samples_dot(gm_samples *samples, size_t count, const double *v, double *dot);
+/* sum [count, size] = sum_i weight[j, i] g_i for weight [count, n]. The same cost. */
+void gm_samples_sum(gm_samples *samples, size_t count, const double *weight, double *sum);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,6 +5,7 @@
 #include "gradiometer/curvature.h"
 #include "gradiometer/data.h"
 #include "gradiometer/diff.h"
+#include "gradiometer/dynamics.h"
 #include "gradiometer/eigen.h"
 #include "gradiometer/estimate.h"
 #include "gradiometer/net.h"

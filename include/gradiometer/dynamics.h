@@ -1,0 +1,124 @@
+/* The dynamics of SGD (theory section 3): what one step theta' = theta - eta g, g the gradient of a
+ * mini-batch, does to the loss, as the second-order model predicts it and as draws of mini-batches
+ * show it.
+ *
+ * Notation: mu the full gradient, H the Hessian, g_i the samples' gradients, x_i = g_i - mu; a
+ * mini-batch of m samples has gradient mu + xi with covariance Sigma_m = kappa Sigma, kappa = 1/m
+ * with replacement and (n - m) / (m (n - 1)) without. Delta = f(theta') - f(theta); its model is
+ * Q(g) = -eta mu.g + eta^2/2 g.Hg. */
+#ifndef GRADIOMETER_DYNAMICS_H
+#define GRADIOMETER_DYNAMICS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gradiometer/curvature.h"
+#include "gradiometer/estimate.h"
+#include "gradiometer/operator.h"
+#include "gradiometer/sgd.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- the noise seen by the Hessian --- */
+
+/* op = C [n, n], C_ij = x_i . H x_j / n (theory section 3.2): tr C = tr(H Sigma), ||C||_F^2 = tr(H
+ * Sigma H Sigma), and its eigenvalues other than 0 are those of H Sigma. lin must outlive it. Cost
+ * of a product: a weighted backward pass (1 matrix product per layer), one with H, and a
+ * per-sample tangent pass (1). Destroyed by gm_operator_destroy. */
+gm_status gm_noise_operator(gm_linearization *lin, gm_operator *op, gm_error *err);
+
+/* --- one step predicted --- */
+
+typedef struct gm_step_options {
+    size_t exact_samples; /* 2000: C is formed (n products) for n up to this */
+    size_t probes;        /* 64 >= 2: else, samples and random vectors of each estimate */
+    uint64_t seed;        /* 0 */
+} gm_step_options;
+void gm_step_options_default(gm_step_options *options);
+
+/* All that the prediction needs of theta, whatever eta and m. With w0 = mu, w1 = H mu, and d_i =
+ * x_i . H x_i: */
+typedef struct gm_step_model {
+    size_t n;
+    bool exact; /* C was formed; else the estimates below have errors > 0 */
+    double loss;
+    double gradient_square;        /* ||mu||^2 */
+    double gradient_curvature;     /* mu . H mu */
+    gm_estimate trace;             /* tr C */
+    gm_estimate frobenius_square;  /* ||C||_F^2 */
+    double lambda_max, lambda_min; /* of C */
+    double lambda_error;           /* their residual */
+    double noise[3];               /* w0 . Sigma w0, w0 . Sigma w1, w1 . Sigma w1 */
+    /* Heavy-tailed sums: where few samples stand for many, their intervals are too short. */
+    gm_estimate third[2]; /* (1/n) sum_i (w_j . x_i) d_i, j = 0, 1 */
+    gm_estimate fourth;   /* (1/n) sum_i d_i^2 */
+    size_t products;      /* with H */
+    /* Eigenvalues of C and the components of noise: xi = sqrt(kappa) sum_j z_j e_j with z standard
+     * normal has w . xi = sqrt(kappa) sum_j z_j along[.][j] and xi . H xi = kappa sum_j value[j]
+     * z_j^2. [n] each; NULL unless exact. */
+    double *value, *along[2];
+} gm_step_model;
+
+/* From a linearization. Cost: exact, n + 1 products with H and as many per-sample passes, 4/3 n^3
+ * flops and 2 n^2 doubles; else 2 probes + 1 products and an eigenproblem of C by Lanczos.
+ * GM_ERR_USAGE for probes < 2; errors of the products; GM_ERR_MEMORY. gm_step_model_free accepts
+ * what a failure left. */
+gm_status gm_step_model_make(gm_linearization *lin, const gm_step_options *options,
+                             gm_step_model *model, gm_error *err);
+void gm_step_model_free(gm_step_model *model);
+
+/* Q for one step size and one way to draw batches. */
+typedef struct gm_step_prediction {
+    double mean, mean_error; /* E Q, exact for any noise; its standard error (0 where exact) */
+    double v;                /* variance of Q for Gaussian noise, the variance factor of the band */
+    double variance;         /* of Q for mini-batches drawn with replacement; NaN without */
+    double lambda_plus, lambda_minus; /* >= 0, of eta^2/2 Sigma_m^(1/2) H Sigma_m^(1/2) */
+} gm_step_prediction;
+
+/* batch 1 ... n without replacement, >= 1 with; eta > 0 finite: else GM_ERR_USAGE. */
+gm_status gm_step_predict(const gm_step_model *model, size_t batch, bool without_replacement,
+                          double eta, gm_step_prediction *prediction, gm_error *err);
+
+/* The band that Gaussian noise leaves on either side with probability at most exp(-s): *lower =
+ * mean - sqrt(2 v s) - 2 lambda_minus s, *upper = mean + sqrt(2 v s) + 2 lambda_plus s. s >= 0. */
+void gm_step_band(const gm_step_prediction *prediction, double s, double *lower, double *upper);
+
+/* Quantiles of Q under Gaussian noise: value [count] at level [count] in (0, 1), from `draws`
+ * seeded draws of the exact law. GM_ERR_USAGE for a model that is not exact. Cost: draws n normal
+ * numbers. */
+gm_status gm_step_quantiles(const gm_step_model *model, size_t batch, bool without_replacement,
+                            double eta, size_t draws, uint64_t seed, size_t count,
+                            const double *level, double *value, gm_error *err);
+
+/* --- one step observed --- */
+
+typedef struct gm_draw_options {
+    size_t batch; /* 1: m */
+    double step;  /* 0.1: eta */
+    gm_replacement
+        replacement; /* yes; GM_REPLACEMENT_EPOCH is refused: its batches are not fresh */
+    size_t draws;    /* 1000 */
+    uint64_t seed;   /* 0 */
+    uint32_t run;    /* 0 */
+} gm_draw_options;
+void gm_draw_options_default(gm_draw_options *options);
+
+/* delta [draws] = f(theta - eta g) - f(theta) on the whole set, for fresh mini-batches: draw j is
+ * batch j of stream (seed, run). Infinite where the loss overflows. Cost: draws batch gradients and
+ * forward passes. */
+gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_options *options,
+                       double *delta, gm_error *err);
+
+/* --- frequencies --- */
+
+/* Clopper-Pearson interval of a probability, `count` successes in `trials` >= 1, at confidence
+ * level in (0, 1): *low, *high in [0, 1]. */
+void gm_clopper_pearson(size_t count, size_t trials, double level, double *low, double *high);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

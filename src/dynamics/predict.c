@@ -1,0 +1,116 @@
+/* One step of SGD predicted by the second-order model (theory section 3.2).
+ *
+ *   E Q  = -eta |mu|^2 + eta^2/2 mu.H mu + eta^2/2 kappa tr C
+ *   V    = kappa (1/n) sum (x_i.a)^2 + eta^4/2 kappa^2 |C|_F^2,   a = -eta mu + eta^2 H mu
+ *   Var Q = V + eta^2 k_3 + eta^4/4 k_4      (batches with replacement)
+ *     k_3 = (1/m^2) (1/n) sum (a.x_i) d_i
+ *     k_4 = (1/m^3) [(1/n) sum d_i^2 - (tr C)^2 - 2 |C|_F^2],     d_i = x_i.H x_i
+ *   lambda_+- = eta^2/2 kappa max(0, +-lambda(C))
+ *
+ * Everything about theta is in the model; eta and m enter as powers. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "gradiometer/dynamics.h"
+#include "gradiometer/random.h"
+
+static double kappa_of(size_t n, size_t m, bool without_replacement)
+{
+    double count = (double)n, batch = (double)m;
+    if (!without_replacement) return 1.0 / batch;
+    return n > 1 ? (count - batch) / (batch * (count - 1.0)) : 0.0;
+}
+
+static gm_status check(const gm_step_model *model, size_t batch, bool without_replacement,
+                       double eta, gm_error *err)
+{
+    if (batch < 1 || (without_replacement && batch > model->n)) {
+        return gm_fail(err, GM_ERR_USAGE, "--batch: %zu of %zu samples, expected at least 1%s",
+                       batch, model->n, without_replacement ? " and no more than there are" : "");
+    }
+    if (!(eta > 0.0 && isfinite(eta))) {
+        return gm_fail(err, GM_ERR_USAGE, "--step: found %g, expected a finite number > 0", eta);
+    }
+    return GM_OK;
+}
+
+gm_status gm_step_predict(const gm_step_model *model, size_t batch, bool without_replacement,
+                          double eta, gm_step_prediction *prediction, gm_error *err)
+{
+    gm_status status = check(model, batch, without_replacement, eta, err);
+    if (status != GM_OK) return status;
+    double kappa = kappa_of(model->n, batch, without_replacement), half = 0.5 * eta * eta;
+    double m = (double)batch, trace = model->trace.value, square = model->frobenius_square.value;
+    const double *s = model->noise;
+    gm_step_prediction *q = prediction;
+    q->mean = -eta * model->gradient_square + half * (model->gradient_curvature + kappa * trace);
+    q->mean_error = half * kappa * model->trace.std_error;
+    double along = eta * eta * (s[0] - 2.0 * eta * s[1] + eta * eta * s[2]); /* a . Sigma a */
+    q->v = kappa * along + 2.0 * half * half * kappa * kappa * square;
+    double third = eta * eta * model->third[1].value - eta * model->third[0].value;
+    double fourth = model->fourth.value - trace * trace - 2.0 * square;
+    q->variance = without_replacement
+                      ? (double)NAN
+                      : q->v + eta * eta * third / (m * m) + half * half * fourth / (m * m * m);
+    q->lambda_plus = half * kappa * fmax(0.0, model->lambda_max);
+    q->lambda_minus = half * kappa * fmax(0.0, -model->lambda_min);
+    return GM_OK;
+}
+
+void gm_step_band(const gm_step_prediction *prediction, double s, double *lower, double *upper)
+{
+    double root = sqrt(2.0 * prediction->v * s);
+    *lower = prediction->mean - root - 2.0 * prediction->lambda_minus * s;
+    *upper = prediction->mean + root + 2.0 * prediction->lambda_plus * s;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+gm_status gm_step_quantiles(const gm_step_model *model, size_t batch, bool without_replacement,
+                            double eta, size_t draws, uint64_t seed, size_t count,
+                            const double *level, double *value, gm_error *err)
+{
+    gm_status status = check(model, batch, without_replacement, eta, err);
+    if (status != GM_OK) return status;
+    if (!model->exact || draws < 1) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "quantiles need the whole spectrum of C and at least 1 draw");
+    }
+    size_t n = model->n;
+    double kappa = kappa_of(n, batch, without_replacement);
+    double *z = gm_alloc(n, sizeof *z, "normal numbers", err);
+    double *a = gm_alloc(n, sizeof *a, "noise along the step", err);
+    double *q = gm_alloc(draws, sizeof *q, "draws", err);
+    gm_step_prediction mean;
+    status = z && a && q ? gm_step_predict(model, batch, without_replacement, eta, &mean, err)
+                         : GM_ERR_MEMORY;
+    if (status != GM_OK) goto done;
+    for (size_t j = 0; j < n; j++) {
+        a[j] = sqrt(kappa) * (eta * eta * model->along[1][j] - eta * model->along[0][j]);
+    }
+    double half = 0.5 * eta * eta * kappa;
+    for (size_t d = 0; d < draws; d++) {
+        gm_normal_fill(gm_stream_of(seed, GM_PURPOSE_PROBE, 2), d * n, n, z);
+        q[d] = mean.mean;
+        for (size_t j = 0; j < n; j++) {
+            q[d] += a[j] * z[j] + half * model->value[j] * (z[j] * z[j] - 1.0);
+        }
+    }
+    qsort(q, draws, sizeof *q, ascending);
+    for (size_t i = 0; i < count; i++) {
+        double place = level[i] * (double)(draws - 1);
+        size_t low = (size_t)place, next = low + 1 < draws ? low + 1 : low;
+        value[i] = q[low] + (place - (double)low) * (q[next] - q[low]);
+    }
+done:
+    gm_free(z);
+    gm_free(a);
+    gm_free(q);
+    return status;
+}
