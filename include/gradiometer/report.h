@@ -25,6 +25,17 @@ extern "C" {
 gm_status gm_report_write(size_t count, const char *const *run_path, const char *page_path,
                           gm_error *err);
 
+typedef enum gm_report_format { GM_REPORT_PDF, GM_REPORT_PNG, GM_REPORT_SVG } gm_report_format;
+
+/* Writes the figures of the page as files of their own, on white, into folder, which is made where
+ * it is missing (the folder above it must exist): FIGURE.pdf (.png, .svg) with the figure's name in
+ * the page ("loss", "density", "density2"); with several runs runN-FIGURE.pdf, N from 1 in the
+ * order given. Figures that the run files have no numbers for are left out; *written (or NULL) is
+ * how many there are. PNG has twice the pixels of the page, PDF is 7.6 inches wide. Errors as
+ * above. */
+gm_status gm_report_figures(size_t count, const char *const *run_path, gm_report_format format,
+                            const char *folder, size_t *written, gm_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -69,7 +69,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
               drawing->missing);
         return GM_OK;
     }
-    gm_layout layout = {1, false, 380, GM_TITLE_ROW};
+    gm_layout layout = {1, false, 380, GM_TITLE_ROW, 0};
     fputs("set multiplot\nunset grid\nset border 0\n"
           "set xlabel \"eigenvector of {/:Italic M}\"\n",
           script);
@@ -92,4 +92,5 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     return GM_OK;
 }
 
-const gm_figure gm_figure_alignment = {"alignment", "Eigenvectors of H against those of M", draw};
+const gm_figure gm_figure_alignment = {"alignment", "Eigenvectors of H against those of M", draw,
+                                       gm_figure_of_decomposition};

@@ -55,7 +55,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
               drawing->missing);
         return GM_OK;
     }
-    gm_layout layout = {1, false, 380, GM_TITLE_ROW};
+    gm_layout layout = {1, false, 380, GM_TITLE_ROW, 0};
     fputs("set multiplot\nunset grid\nset border 0\n", script);
     gm_panel(&layout, 0, "principal angle", script);
     fputs("set rmargin at screen 0.87\n", script);
@@ -80,5 +80,6 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     return GM_OK;
 }
 
-const gm_figure gm_figure_angles = {
-    "angles", "Principal angles between the leading subspaces of H and M", draw};
+const gm_figure gm_figure_angles = {"angles",
+                                    "Principal angles between the leading subspaces of H and M",
+                                    draw, gm_figure_of_decomposition};

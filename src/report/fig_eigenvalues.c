@@ -111,7 +111,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
         goto done;
     }
     FILE *script = drawing->script;
-    gm_layout layout = {GM_SHOWN_OPERATORS, true, 380, GM_TITLE_ROW};
+    gm_layout layout = {GM_SHOWN_OPERATORS, true, 380, GM_TITLE_ROW, 0};
     fputs("set multiplot\nset xlabel \"training step\"\n", script);
     for (int o = 0; o < GM_SHOWN_OPERATORS; o++) {
         const gm_shown_operator *op = &gm_shown_operators[o];
@@ -130,4 +130,5 @@ done:
     return status;
 }
 
-const gm_figure gm_figure_eigenvalues = {"eigenvalues", "Largest and smallest eigenvalues", draw};
+const gm_figure gm_figure_eigenvalues = {"eigenvalues", "Largest and smallest eigenvalues", draw,
+                                         gm_figure_of_decomposition};

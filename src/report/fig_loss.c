@@ -156,7 +156,7 @@ static gm_status write_script(const gm_subject *subject, const bool loss_shown[C
     }
     bool dots = batch->count <= MOST_DOTS;
     if (dots && loss_shown[BATCH]) used[0].point = 7;
-    gm_layout layout = {(left ? 1 : 0) + (right ? 1 : 0), false, 320, GM_LEGEND_ROW + 8};
+    gm_layout layout = {(left ? 1 : 0) + (right ? 1 : 0), false, 320, GM_LEGEND_ROW + 8, 0};
     FILE *script = drawing->script;
     if (dots) {
         write_series(subject, batch, 1.0, &loss_axis, "range", script);
@@ -209,4 +209,5 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     return write_script(subject, loss_shown, error_shown, drawing, err);
 }
 
-const gm_figure gm_figure_loss = {"loss", "Loss and error over training", draw};
+const gm_figure gm_figure_loss = {"loss", "Loss and error over training", draw,
+                                  gm_figure_of_training};

@@ -149,7 +149,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     gm_status status = fill_moments(subject, &panels[0], &longest, script, err);
     if (status == GM_OK) status = fill_pairs(subject, &panels[1], &longest, script, err);
     if (status != GM_OK) return status;
-    gm_layout layout = {(panels[0].count ? 1 : 0) + (panels[1].count ? 1 : 0), false, 0, 0};
+    gm_layout layout = {(panels[0].count ? 1 : 0) + (panels[1].count ? 1 : 0), false, 0, 0, 0};
     if (!layout.columns) {
         fputs("The run file holds no overlaps of leading subspaces.", drawing->missing);
         return GM_OK;
@@ -189,4 +189,5 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     return GM_OK;
 }
 
-const gm_figure gm_figure_overlap = {"overlap", "Overlap of leading subspaces", draw};
+const gm_figure gm_figure_overlap = {"overlap", "Overlap of leading subspaces", draw,
+                                     gm_figure_of_decomposition};

@@ -63,7 +63,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
               drawing->missing);
         return GM_OK;
     }
-    gm_layout layout = {panels, false, 300, GM_TITLE_ROW};
+    gm_layout layout = {panels, false, 300, GM_TITLE_ROW, 0};
     fputs("set multiplot\nset xlabel \"training step\"\n", script);
     gm_axis_script(&subject->step_axis, "x", GM_LABELS_SHOWN, script);
     for (int i = 0; i < QUOTIENTS; i++) {
@@ -84,4 +84,5 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     return GM_OK;
 }
 
-const gm_figure gm_figure_residual = {"residual", "Is H_p close to −H?", draw};
+const gm_figure gm_figure_residual = {"residual", "Is H_p close to −H?", draw,
+                                      gm_figure_of_decomposition};

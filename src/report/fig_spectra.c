@@ -134,7 +134,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     double lowest = fmax(seen.smallest, seen.largest * pow(10.0, -DECADES));
     gm_axis values = {GM_SCALE_LOG, 1.0, lowest, seen.largest};
     gm_axis ranks = {GM_SCALE_LOG, 1.0, 1.0, (double)(seen.size > 1 ? seen.size : 2)};
-    gm_layout layout = {GM_SHOWN_OPERATORS, true, 400, GM_LEGEND_ROW + GM_TITLE_ROW};
+    gm_layout layout = {GM_SHOWN_OPERATORS, true, 400, GM_LEGEND_ROW + GM_TITLE_ROW, 0};
     gm_legend_entry entry[MOMENTS + 2];
     size_t entries = fill_legend(subject, index, moments, entry);
     fputs("set multiplot\nset xlabel \"rank\"\n", script);
@@ -152,4 +152,4 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     return GM_OK;
 }
 
-const gm_figure gm_figure_spectra = {"spectra", "Whole spectra", draw};
+const gm_figure gm_figure_spectra = {"spectra", "Whole spectra", draw, gm_figure_of_decomposition};

@@ -100,7 +100,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     gm_legend_entry left_entry[CURVES + 1], right_entry[CURVES + 1];
     size_t left_count = fill_legend(share_curves, share, random > 0.0, left_entry);
     size_t right_count = fill_legend(past_curves, past, random > 0.0, right_entry);
-    gm_layout layout = {panels, false, 0, 0};
+    gm_layout layout = {panels, false, 0, 0, 0};
     int left_rows = left ? gm_legend_rows(&layout, 0, left_entry, left_count) : 0;
     int right_rows = right ? gm_legend_rows(&layout, panels - 1, right_entry, right_count) : 0;
     layout.top = GM_LEGEND_ROW * (left_rows > right_rows ? left_rows : right_rows) + GM_TITLE_ROW;
@@ -137,4 +137,5 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     return GM_OK;
 }
 
-const gm_figure gm_figure_subspace = {"subspace", "The leading subspace of H over training", draw};
+const gm_figure gm_figure_subspace = {"subspace", "The leading subspace of H over training", draw,
+                                      gm_figure_of_decomposition};

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "report/gnuplot.h"
 #include "report/html.h"
@@ -10,21 +11,59 @@
 #include "report/svg.h"
 
 const gm_figure *const gm_figures[] = {
-    &gm_figure_loss,      &gm_figure_eigenvalues, &gm_figure_spectra,
-    &gm_figure_angles,    &gm_figure_overlap,     &gm_figure_residual,
-    &gm_figure_alignment, &gm_figure_subspace,    NULL,
+    &gm_figure_loss,     &gm_figure_tracked,  &gm_figure_eigenvalues, &gm_figure_spectra,
+    &gm_figure_angles,   &gm_figure_overlap,  &gm_figure_residual,    &gm_figure_alignment,
+    &gm_figure_subspace, &gm_figure_extremes, &gm_figure_density,     NULL,
 };
+
+size_t gm_figure_of_training(const gm_subject *subject)
+{
+    return gm_subject_trained(subject) || !subject->spectra ? 1 : 0;
+}
+
+size_t gm_figure_of_decomposition(const gm_subject *subject)
+{
+    return subject->points || !(subject->spectra || subject->tracks) ? 1 : 0;
+}
+
+/* Where a picture goes: into the page, or into a file of its own. */
+typedef enum picture_form { FORM_PAGE, FORM_PDF, FORM_PNG, FORM_SVG } picture_form;
+
+static void write_terminal(picture_form form, const char *id, int height, FILE *script)
+{
+    enum { UNITS_PER_INCH = 100, PNG_SCALE = 2 };
+    switch (form) {
+    case FORM_PAGE:
+    case FORM_SVG:
+        fprintf(script,
+                "set terminal svg size %d,%d dynamic enhanced name \"%s\" font \"sans-serif,14\" "
+                "linewidth 1.25 rounded%s\n",
+                GM_FIGURE_WIDTH, height, id, form == FORM_SVG ? " background \"#FFFFFF\"" : "");
+        break;
+    case FORM_PDF: /* 72 points to the inch */
+        fprintf(script,
+                "set terminal pdfcairo enhanced color size %.2fin,%.2fin font \"sans,%.2f\" "
+                "fontscale 1 linewidth 1 dashlength 3 rounded background \"#FFFFFF\"\n",
+                (double)GM_FIGURE_WIDTH / UNITS_PER_INCH, (double)height / UNITS_PER_INCH,
+                14.0 * 72.0 / UNITS_PER_INCH);
+        break;
+    case FORM_PNG:
+        fprintf(
+            script,
+            "set terminal pngcairo enhanced truecolor size %d,%d font \"sans,%.2f\" fontscale %d "
+            "linewidth %.2f pointscale %d dashlength 3 rounded background \"#FFFFFF\"\n",
+            PNG_SCALE * GM_FIGURE_WIDTH, PNG_SCALE * height, 14.0 * 0.75, PNG_SCALE,
+            1.25 * PNG_SCALE, PNG_SCALE);
+        break;
+    }
+}
 
 /* Settings that all figures share: axes left and below only, ticks outside, a faint grid, and the
  * key above the plot where it covers no data. */
-static void write_prelude(const gm_figure *figure, const gm_subject *subject, int height,
-                          FILE *script)
+static void write_prelude(picture_form form, const char *id, int height, FILE *script)
 {
-    fprintf(script,
-            "set terminal svg size %d,%d dynamic enhanced name \"r%zu%s\" font \"sans-serif,14\" "
-            "linewidth 1.25 rounded\n"
-            "set encoding utf8\nset minussign\n",
-            GM_FIGURE_WIDTH, height, subject->number, figure->id);
+    write_terminal(form, id, height, script);
+    fputs("set encoding utf8\nset minussign\n", script);
     for (const gm_colour *colour = gm_colours; colour->name; colour++) {
         fprintf(script, "%s = \"%s\"\n", colour->name, colour->light);
     }
@@ -65,24 +104,6 @@ static void buffer_free(buffer *b)
     free(b->bytes);
 }
 
-/* Script of the whole picture: prelude (which needs the height that draw sets) and body. */
-static gm_status picture(const gm_figure *figure, const gm_subject *subject, int height,
-                         const buffer *body, char **svg, gm_error *err)
-{
-    buffer whole = {0};
-    size_t size;
-    gm_status status = buffer_open(&whole, err);
-    if (status == GM_OK) {
-        write_prelude(figure, subject, height, whole.stream);
-        fwrite(body->bytes, 1, body->length, whole.stream);
-        status = buffer_finish(&whole, err);
-    }
-    if (status == GM_OK)
-        status = gm_gnuplot_run(figure->id, whole.bytes, whole.length, svg, &size, err);
-    buffer_free(&whole);
-    return status;
-}
-
 bool gm_drawing_has_course(const gm_subject *subject, gm_drawing *drawing)
 {
     if (subject->points >= 2) return true;
@@ -93,39 +114,108 @@ bool gm_drawing_has_course(const gm_subject *subject, gm_drawing *drawing)
     return false;
 }
 
-gm_status gm_figure_write(const gm_figure *figure, const gm_subject *subject, FILE *page,
-                          gm_error *err)
+/* "r1density" for the first of its kind, "r1density2" for the second. */
+static void picture_id(const gm_figure *figure, const gm_subject *subject, size_t number, char *id,
+                       size_t size)
 {
-    buffer script = {0}, caption = {0}, missing = {0};
-    char *svg = NULL, id[64];
-    snprintf(id, sizeof id, "r%zu%s", subject->number, figure->id);
+    int length = snprintf(id, size, "r%zu%s", subject->number, figure->id);
+    if (number) snprintf(id + length, size - (size_t)length, "%zu", number + 1);
+}
 
-    gm_status status = buffer_open(&script, err);
-    if (status == GM_OK) status = buffer_open(&caption, err);
-    if (status == GM_OK) status = buffer_open(&missing, err);
-    gm_drawing drawing = {script.stream, caption.stream, missing.stream, 320};
-    if (status == GM_OK) status = figure->draw(subject, &drawing, err);
-    if (status == GM_OK) status = buffer_finish(&script, err);
-    if (status == GM_OK) status = buffer_finish(&caption, err);
-    if (status == GM_OK) status = buffer_finish(&missing, err);
-    if (status == GM_OK && !missing.length)
-        status = picture(figure, subject, drawing.height, &script, &svg, err);
+/* A drawing and what gnuplot made of it. */
+typedef struct rendering {
+    char id[64];
+    buffer script, caption, missing, title;
+    char *picture; /* NULL where missing says why */
+    size_t size;
+} rendering;
+
+static void rendering_free(rendering *r)
+{
+    buffer_free(&r->script);
+    buffer_free(&r->caption);
+    buffer_free(&r->missing);
+    buffer_free(&r->title);
+    gm_free(r->picture);
+}
+
+/* Runs the script of the whole picture: prelude (which needs the height that draw sets) and body.
+ */
+static gm_status run_script(rendering *r, picture_form form, int height, gm_error *err)
+{
+    buffer whole = {0};
+    gm_status status = buffer_open(&whole, err);
     if (status == GM_OK) {
-        fprintf(page, "<figure id=\"%s-figure\">\n<h4>", id);
-        gm_html_formula(page, figure->title);
+        write_prelude(form, r->id, height, whole.stream);
+        fwrite(r->script.bytes, 1, r->script.length, whole.stream);
+        status = buffer_finish(&whole, err);
+    }
+    if (status == GM_OK)
+        status = gm_gnuplot_run(r->id, whole.bytes, whole.length, &r->picture, &r->size, err);
+    buffer_free(&whole);
+    return status;
+}
+
+/* r is for rendering_free in any case. */
+static gm_status render(const gm_figure *figure, const gm_subject *subject, size_t number,
+                        picture_form form, rendering *r, gm_error *err)
+{
+    *r = (rendering){0};
+    picture_id(figure, subject, number, r->id, sizeof r->id);
+    gm_status status = buffer_open(&r->script, err);
+    if (status == GM_OK) status = buffer_open(&r->caption, err);
+    if (status == GM_OK) status = buffer_open(&r->missing, err);
+    if (status == GM_OK) status = buffer_open(&r->title, err);
+    if (status != GM_OK) return status;
+    fputs(figure->title, r->title.stream);
+    gm_drawing drawing = {
+        number, r->script.stream, r->caption.stream, r->missing.stream, r->title.stream, 320};
+    status = figure->draw(subject, &drawing, err);
+    if (status == GM_OK) status = buffer_finish(&r->script, err);
+    if (status == GM_OK) status = buffer_finish(&r->caption, err);
+    if (status == GM_OK) status = buffer_finish(&r->missing, err);
+    if (status == GM_OK) status = buffer_finish(&r->title, err);
+    if (status == GM_OK && !r->missing.length) status = run_script(r, form, drawing.height, err);
+    return status;
+}
+
+gm_status gm_figure_write(const gm_figure *figure, const gm_subject *subject, size_t number,
+                          FILE *page, gm_error *err)
+{
+    rendering r;
+    gm_status status = render(figure, subject, number, FORM_PAGE, &r, err);
+    if (status == GM_OK) {
+        fprintf(page, "<figure id=\"%s-figure\">\n<h4>", r.id);
+        gm_html_formula(page, r.title.bytes);
         fputs("</h4>\n", page);
-        if (svg) status = gm_svg_inline(page, svg, id, figure->title, err);
-        if (svg) {
-            fprintf(page, "<figcaption>%s</figcaption>\n", caption.bytes);
+        if (r.picture) status = gm_svg_inline(page, r.picture, r.id, r.title.bytes, err);
+        if (r.picture) {
+            fprintf(page, "<figcaption>%s</figcaption>\n", r.caption.bytes);
         } else {
-            fprintf(page, "<p class=\"missing\">%s</p>\n", missing.bytes);
+            fprintf(page, "<p class=\"missing\">%s</p>\n", r.missing.bytes);
         }
         fputs("</figure>\n", page);
     }
+    rendering_free(&r);
+    return status;
+}
 
-    buffer_free(&script);
-    buffer_free(&caption);
-    buffer_free(&missing);
-    gm_free(svg);
+gm_status gm_figure_write_file(const gm_figure *figure, const gm_subject *subject, size_t number,
+                               gm_report_format format, const char *path, bool *drawn,
+                               gm_error *err)
+{
+    static const picture_form form[] = {
+        [GM_REPORT_PDF] = FORM_PDF, [GM_REPORT_PNG] = FORM_PNG, [GM_REPORT_SVG] = FORM_SVG};
+    rendering r;
+    gm_file *file = NULL;
+    gm_status status = render(figure, subject, number, form[format], &r, err);
+    *drawn = status == GM_OK && r.picture;
+    if (*drawn) {
+        status = gm_file_create(path, &file, err);
+        if (status == GM_OK) fwrite(r.picture, 1, r.size, gm_file_stream(file));
+        if (status == GM_OK) status = gm_file_commit(&file, err);
+        gm_file_discard(&file);
+    }
+    rendering_free(&r);
     return status;
 }

@@ -7,13 +7,16 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "gradiometer/report.h"
 #include "gradiometer/status.h"
 #include "report/subject.h"
 
 typedef struct gm_drawing {
+    size_t number; /* which one of the kind, 0 ... count - 1 */
     FILE *script;  /* gnuplot commands; terminal, fonts, colours and line styles are set already */
     FILE *caption; /* HTML: what is shown and how to read it */
     FILE *missing; /* HTML: why there is no picture; whatever is written here replaces it */
+    FILE *title;   /* plain text that goes behind the figure's title */
     int height;    /* of the picture, set by draw */
 } gm_drawing;
 
@@ -21,6 +24,7 @@ typedef struct gm_figure {
     const char *id;    /* letters and digits; becomes part of every id in the picture */
     const char *title; /* plain text */
     gm_status (*draw)(const gm_subject *subject, gm_drawing *drawing, gm_error *err);
+    size_t (*count)(const gm_subject *subject); /* how many pictures of the kind a run has */
 } gm_figure;
 
 extern const gm_figure gm_figure_loss;
@@ -31,6 +35,14 @@ extern const gm_figure gm_figure_overlap;
 extern const gm_figure gm_figure_residual;
 extern const gm_figure gm_figure_alignment;
 extern const gm_figure gm_figure_subspace;
+extern const gm_figure gm_figure_tracked;
+extern const gm_figure gm_figure_extremes;
+extern const gm_figure gm_figure_density;
+
+/* Counts of the figures that tell of the training, and of the decomposition: one, or a sentence in
+ * its place, unless the run file was made for something else. */
+size_t gm_figure_of_training(const gm_subject *subject);
+size_t gm_figure_of_decomposition(const gm_subject *subject);
 
 /* For figures that follow the decomposition over training: true where it has two steps or more,
  * else says in drawing->missing what there is. */
@@ -39,8 +51,15 @@ bool gm_drawing_has_course(const gm_subject *subject, gm_drawing *drawing);
 /* All figures in the order of the page, ended by NULL. */
 extern const gm_figure *const gm_figures[];
 
-/* Writes the <figure> element of one figure of one run. Errors: those of draw and of gnuplot. */
-gm_status gm_figure_write(const gm_figure *figure, const gm_subject *subject, FILE *page,
-                          gm_error *err);
+/* Writes the <figure> element of picture `number` of one figure of one run. Errors: those of draw
+ * and of gnuplot. */
+gm_status gm_figure_write(const gm_figure *figure, const gm_subject *subject, size_t number,
+                          FILE *page, gm_error *err);
+
+/* Writes the same picture to the file at path, on white; *drawn is false, and there is no file,
+ * where there is nothing to draw. */
+gm_status gm_figure_write_file(const gm_figure *figure, const gm_subject *subject, size_t number,
+                               gm_report_format format, const char *path, bool *drawn,
+                               gm_error *err);
 
 #endif

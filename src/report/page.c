@@ -6,6 +6,16 @@
 
 static const char title_of_many[] = "Curvature of training runs";
 
+/* Whether any of the runs was taken apart into second moment and residual; else the page is about
+ * spectra alone, if about anything. */
+static bool any_decomposition(const gm_subject *subject, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (subject[i].decomposition || !(subject[i].spectra || subject[i].tracks)) return true;
+    }
+    return false;
+}
+
 static void write_head(const gm_subject *subject, size_t count, FILE *page)
 {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -14,7 +24,9 @@ static void write_head(const gm_subject *subject, size_t count, FILE *page)
           page);
     if (count == 1) {
         gm_html_text(page, subject->name);
-        fputs(": curvature of a training run", page);
+        fputs(gm_subject_trained(subject) || !subject->spectra ? ": curvature of a training run"
+                                                               : ": spectra",
+              page);
     } else {
         fputs(title_of_many, page);
     }
@@ -45,14 +57,20 @@ static void write_intro(const gm_subject *subject, size_t count, FILE *page)
 {
     fputs("<header>\n<h1>", page);
     if (count == 1) {
-        fputs("Curvature of a training run", page);
+        fputs(gm_subject_trained(subject) || !subject->spectra ? "Curvature of a training run"
+                                                               : "Spectra",
+              page);
     } else {
         fputs(title_of_many, page);
     }
-    fputs("</h1>\n<p class=\"lead\">The Hessian <i>H</i> of the loss against the second moment "
-          "<i>M</i> of its stochastic gradients; "
-          "<i>H</i>&nbsp;=&nbsp;<i>M</i>&nbsp;&minus;&nbsp;<i>H</i><sub>p</sub>.</p>\n",
+    fputs("</h1>\n<p class=\"lead\">", page);
+    fputs(any_decomposition(subject, count)
+              ? "The Hessian <i>H</i> of the loss against the second moment "
+                "<i>M</i> of its stochastic gradients; "
+                "<i>H</i>&nbsp;=&nbsp;<i>M</i>&nbsp;&minus;&nbsp;<i>H</i><sub>p</sub>."
+              : "Spectra measured by products alone, each number with its error.",
           page);
+    fputs("</p>\n", page);
     write_navigation(subject, count, page);
     if (count > 1) gm_summary_compare(subject, count, page);
     fputs("</header>\n", page);
@@ -68,7 +86,10 @@ static gm_status write_run(const gm_subject *subject, FILE *page, gm_error *err)
     fprintf(page, "<h3 id=\"r%zu-figures\">Figures</h3>\n", number);
     gm_status status = GM_OK;
     for (size_t i = 0; gm_figures[i] && status == GM_OK; i++) {
-        status = gm_figure_write(gm_figures[i], subject, page, err);
+        size_t pictures = gm_figures[i]->count(subject);
+        for (size_t j = 0; j < pictures && status == GM_OK; j++) {
+            status = gm_figure_write(gm_figures[i], subject, j, page, err);
+        }
     }
     if (status != GM_OK) return status;
     fprintf(page, "<h3 id=\"r%zu-numbers\">Numbers</h3>\n", number);

@@ -42,14 +42,15 @@ static double panel_left(const gm_layout *layout, int column)
 void gm_panel(const gm_layout *layout, int column, const char *label, FILE *script)
 {
     double left = panel_left(layout, column), height = layout->height;
+    double bottom = (layout->bottom ? layout->bottom : BOTTOM) / height;
     fprintf(script,
             "set lmargin at screen %.5f\nset rmargin at screen %.5f\n"
             "set tmargin at screen %.5f\nset bmargin at screen %.5f\n",
             left / GM_FIGURE_WIDTH, (left + panel_width(layout)) / GM_FIGURE_WIDTH,
-            1.0 - layout->top / height, BOTTOM / height);
+            1.0 - layout->top / height, bottom);
     /* gnuplot would place the label by a guess at the width of the tick labels. */
     if (*label) {
-        double middle = 0.5 * (1.0 - layout->top / height + BOTTOM / height);
+        double middle = 0.5 * (1.0 - layout->top / height + bottom);
         fprintf(script, "set label \"%s\" at screen %.5f,%.5f rotate by 90 center\n", label,
                 (left - LEFT + LABEL) / GM_FIGURE_WIDTH, middle);
     }

@@ -25,6 +25,7 @@ typedef struct gm_layout {
     bool shared_y; /* only the first panel has room for labels of the vertical axis */
     int height;    /* of the whole picture */
     int top;       /* room above the panels, for legends (GM_LEGEND_ROW each) and titles */
+    int bottom;    /* room below the panels; 0 for what tick labels and axis label need */
 } gm_layout;
 enum { GM_LEGEND_ROW = 21, GM_TITLE_ROW = 30 };
 

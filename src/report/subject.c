@@ -94,6 +94,90 @@ static gm_status collect_points(gm_subject *subject, gm_error *err)
     return GM_OK;
 }
 
+/* The operators that `spectrum` documents tell of. */
+static gm_status collect_spectra(gm_subject *subject, gm_error *err)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < subject->results; i++) {
+        most += 1 + json_array_size(gm_result_find(subject->result[i].document, "blocks"));
+    }
+    subject->spectrum = gm_alloc(most, sizeof *subject->spectrum, "spectra", err);
+    if (!subject->spectrum) return GM_ERR_MEMORY;
+    for (size_t i = 0; i < subject->results; i++) {
+        const gm_run_result *result = subject->result[i].stored;
+        const json_t *document = subject->result[i].document;
+        if (strcmp(result->command, "spectrum") != 0) continue;
+        const json_t *blocks = gm_result_find(document, "blocks");
+        int64_t step = step_of(document, result->step);
+        for (size_t j = 0; j < json_array_size(blocks); j++) {
+            subject->spectrum[subject->spectra++] =
+                (gm_subject_spectrum){step, document, json_array_get(blocks, j)};
+        }
+        if (!blocks)
+            subject->spectrum[subject->spectra++] = (gm_subject_spectrum){step, document, document};
+    }
+    return GM_OK;
+}
+
+/* The operator's name and the number j of a metric OPERATOR/eigenvalue/j; 0 for any other. */
+static size_t tracked_number(const char *name, char operator[GM_SUBJECT_OPERATOR])
+{
+    static const char middle[] = "/eigenvalue/";
+    enum { MOST = 10000 };
+    const char *found = strstr(name, middle);
+    if (!found || found == name || found - name >= GM_SUBJECT_OPERATOR) return 0;
+    char *end;
+    unsigned long number = strtoul(found + sizeof middle - 1, &end, 10);
+    if (*end || number < 1 || number > MOST) return 0;
+    snprintf(operator, GM_SUBJECT_OPERATOR, "%.*s", (int)(found - name), name);
+    return number;
+}
+
+static gm_subject_track *track_of(gm_subject *subject, const char *operator)
+{
+    for (size_t i = 0; i < subject->tracks; i++) {
+        if (strcmp(subject->track[i].operator, operator) == 0) return &subject->track[i];
+    }
+    gm_subject_track *track = &subject->track[subject->tracks++];
+    snprintf(track->operator, sizeof track->operator, "%s", operator);
+    return track;
+}
+
+static gm_status load_track(gm_run *run, gm_subject_track *track, gm_error *err)
+{
+    track->eigenvalue = gm_alloc(track->count, sizeof *track->eigenvalue, "eigenvalues", err);
+    gm_status status = track->eigenvalue ? GM_OK : GM_ERR_MEMORY;
+    for (size_t j = 0; j < track->count && status == GM_OK; j++) {
+        char name[GM_SUBJECT_OPERATOR + 32];
+        snprintf(name, sizeof name, "%s/eigenvalue/%zu", track->operator, j + 1);
+        gm_subject_metric *metric = &track->eigenvalue[j];
+        status = gm_run_metric(run, name, &metric->step, &metric->value, &metric->count, err);
+    }
+    return status;
+}
+
+static gm_status load_tracks(gm_run *run, gm_subject *subject, gm_error *err)
+{
+    const char **name = NULL;
+    size_t names = 0;
+    gm_status status = gm_run_metric_names(run, &name, &names, err);
+    if (status != GM_OK) return status;
+    subject->track = gm_alloc(names, sizeof *subject->track, "tracked eigenvalues", err);
+    if (!subject->track) status = GM_ERR_MEMORY;
+    for (size_t i = 0; i < names && status == GM_OK; i++) {
+        char operator[GM_SUBJECT_OPERATOR];
+        size_t number = tracked_number(name[i], operator);
+        if (!number) continue;
+        gm_subject_track *track = track_of(subject, operator);
+        if (number > track->count) track->count = number;
+    }
+    gm_run_free(name);
+    for (size_t i = 0; i < subject->tracks && status == GM_OK; i++) {
+        status = load_track(run, &subject->track[i], err);
+    }
+    return status;
+}
+
 /* Steps are shown on a logarithmic axis where the steps looked at are crowded at the start, as
  * kept checkpoints are. */
 static gm_status choose_step_axis(gm_subject *subject, gm_error *err)
@@ -137,9 +221,11 @@ gm_status gm_subject_load(const char *path, gm_subject *subject, gm_error *err)
     gm_status status = gm_run_open(path, GM_RUN_READ, &run, err);
     if (status == GM_OK) status = gm_run_settings(run, &subject->setting, &subject->settings, err);
     if (status == GM_OK) status = load_metrics(run, subject, err);
+    if (status == GM_OK) status = load_tracks(run, subject, err);
     if (status == GM_OK) status = gm_run_load_state(run, &subject->state, err);
     if (status == GM_OK) status = load_documents(run, subject, err);
     if (status == GM_OK) status = collect_points(subject, err);
+    if (status == GM_OK) status = collect_spectra(subject, err);
     if (status == GM_OK) status = choose_step_axis(subject, err);
     gm_run_close(run);
     if (status != GM_OK) gm_subject_free(subject);
@@ -155,6 +241,16 @@ void gm_subject_free(gm_subject *subject)
         gm_run_free(subject->metric[m].step);
         gm_run_free(subject->metric[m].value);
     }
+    for (size_t i = 0; i < subject->tracks; i++) {
+        gm_subject_track *track = &subject->track[i];
+        for (size_t j = 0; track->eigenvalue && j < track->count; j++) {
+            gm_run_free(track->eigenvalue[j].step);
+            gm_run_free(track->eigenvalue[j].value);
+        }
+        gm_free(track->eigenvalue);
+    }
+    gm_free(subject->track);
+    gm_free(subject->spectrum);
     gm_free(subject->point);
     gm_free(subject->result);
     gm_run_free(subject->stored);
@@ -188,4 +284,16 @@ double gm_subject_last(const gm_subject *subject, int metric)
         if (isfinite(m->value[i])) return m->value[i];
     }
     return (double)NAN;
+}
+
+const json_t *gm_subject_document(const gm_subject *subject)
+{
+    if (subject->decomposition || !subject->spectra) return subject->decomposition;
+    return subject->spectrum[subject->spectra - 1].document;
+}
+
+bool gm_subject_trained(const gm_subject *subject)
+{
+    return subject->state || isfinite(gm_subject_last(subject, GM_SUBJECT_LOSS)) ||
+           isfinite(gm_subject_last(subject, GM_SUBJECT_BATCH_LOSS));
 }

@@ -4,6 +4,7 @@
 #define GM_REPORT_SUBJECT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "gradiometer/run.h"
@@ -34,6 +35,21 @@ typedef struct gm_subject_point {
     const json_t *document; /* keys operators, overlap, ... */
 } gm_subject_point;
 
+/* What one `spectrum` document says of one operator: the whole net, or one layer's block. */
+typedef struct gm_subject_spectrum {
+    int64_t step;           /* GM_RUN_NO_STEP where the document names none */
+    const json_t *document; /* keys operator, method, data, precision, ... */
+    const json_t *block;    /* keys eigenvalues, density, ...: the document or one of its blocks */
+} gm_subject_spectrum;
+
+/* Eigenvalues of one operator that a training followed: metrics OPERATOR/eigenvalue/1, 2, ... */
+enum { GM_SUBJECT_OPERATOR = 32 };
+typedef struct gm_subject_track {
+    char operator[GM_SUBJECT_OPERATOR]; /* "hessian" */
+    size_t count;
+    gm_subject_metric *eigenvalue; /* [count] */
+} gm_subject_track;
+
 /* A result and its document. */
 typedef struct gm_subject_result {
     const gm_run_result *stored;
@@ -54,6 +70,10 @@ typedef struct gm_subject {
     const json_t *decomposition; /* the latest whole document of `decompose`; NULL without */
     gm_subject_point *point;     /* [points] by ascending step, one per step */
     size_t points;
+    gm_subject_spectrum *spectrum; /* [spectra] by ascending step, then in the order of storing */
+    size_t spectra;
+    gm_subject_track *track; /* [tracks] */
+    size_t tracks;
     gm_axis step_axis; /* one scale of training steps for all figures of the run */
 } gm_subject;
 
@@ -67,5 +87,10 @@ const char *gm_subject_setting(const gm_subject *subject, const char *key);
 /* First and last finite value of a metric; NaN where there is none. */
 double gm_subject_first(const gm_subject *subject, int metric);
 double gm_subject_last(const gm_subject *subject, int metric);
+/* The document that says what was run: of the decomposition, else of the latest spectrum; NULL
+ * without. */
+const json_t *gm_subject_document(const gm_subject *subject);
+/* Whether the run file holds a training. */
+bool gm_subject_trained(const gm_subject *subject);
 
 #endif

@@ -6,6 +6,7 @@
 #include "report/html.h"
 #include "report/page.h"
 #include "report/result.h"
+#include "report/spectra.h"
 
 /* ---- what was trained ---- */
 
@@ -27,34 +28,34 @@ static double train_number(const gm_subject *subject, const char *name)
 static const char *model_of(const gm_subject *subject)
 {
     const char *name = gm_subject_setting(subject, "model");
-    return name ? name : gm_result_text(subject->decomposition, "model/name");
+    return name ? name : gm_result_text(gm_subject_document(subject), "model/name");
 }
 
 static const char *data_of(const gm_subject *subject)
 {
     const char *name = gm_subject_setting(subject, "data");
-    return name ? name : gm_result_text(subject->decomposition, "data/name");
+    return name ? name : gm_result_text(gm_subject_document(subject), "data/name");
 }
 
 static double random_labels_of(const gm_subject *subject)
 {
     const char *setting = gm_subject_setting(subject, "random_labels");
     if (setting) return strtod(setting, NULL);
-    double share = gm_result_number(subject->decomposition, "data/random_labels");
+    double share = gm_result_number(gm_subject_document(subject), "data/random_labels");
     return isfinite(share) ? share : 0.0;
 }
 
 static double parameters_of(const gm_subject *subject)
 {
     if (subject->state && subject->state->parameters) return (double)subject->state->parameters;
-    return gm_result_number(subject->decomposition, "model/parameters");
+    return gm_result_number(gm_subject_document(subject), "model/parameters");
 }
 
 static void write_data(const gm_subject *subject, FILE *page)
 {
-    double n = gm_result_number(subject->decomposition, "data/n");
+    double n = gm_result_number(gm_subject_document(subject), "data/n");
     if (!isfinite(n)) n = train_number(subject, "samples");
-    double classes = gm_result_number(subject->decomposition, "data/classes");
+    double classes = gm_result_number(gm_subject_document(subject), "data/classes");
     double random = random_labels_of(subject);
     fputs(" on <code>", page);
     gm_html_text(page, data_of(subject));
@@ -90,7 +91,7 @@ static void write_training(const gm_subject *subject, FILE *page)
 {
     const char *drawn = train_setting(subject, "replacement");
     const char *loss = gm_subject_setting(subject, "loss");
-    if (!loss) loss = gm_result_text(subject->decomposition, "loss_name");
+    if (!loss) loss = gm_result_text(gm_subject_document(subject), "loss_name");
     if (!isfinite(train_number(subject, "steps"))) return;
     fputs(" SGD", page);
     write_option(subject, "step", "step size", page);
@@ -113,6 +114,14 @@ static void write_subject(const gm_subject *subject, FILE *page)
 {
     double parameters = parameters_of(subject);
     fputs("<p><strong>What was run.</strong> ", page);
+    const char *matrix = gm_result_text(gm_subject_document(subject), "matrix");
+    if (!matrix) matrix = gm_subject_setting(subject, "matrix");
+    if (matrix) {
+        fputs("The matrix <code>", page);
+        gm_html_text(page, matrix);
+        fputs("</code>.</p>\n", page);
+        return;
+    }
     if (!model_of(subject) && !data_of(subject)) {
         fputs("The run file does not say.</p>\n", page);
         return;
@@ -172,7 +181,7 @@ static void write_convergence(const gm_subject *subject, FILE *page)
     double error = gm_subject_last(subject, GM_SUBJECT_ERROR);
     double test = gm_subject_last(subject, GM_SUBJECT_TEST_ERROR);
     fputs("<p><strong>Did it converge?</strong>", page);
-    if (!subject->state && !isfinite(gm_subject_last(subject, GM_SUBJECT_LOSS))) {
+    if (!gm_subject_trained(subject)) {
         fputs(" The run file holds no training.</p>\n", page);
         return;
     }
@@ -283,10 +292,50 @@ static void write_curvature(const gm_subject *subject, FILE *page)
     fputs(".</p>\n", page);
 }
 
+/* "At step 1000, hessian by lanczos: the largest eigenvalue is 12.3." for each that has one. */
+static void write_spectra(const gm_subject *subject, FILE *page)
+{
+    if (!subject->spectra) return;
+    fputs("<p><strong>Spectra.</strong>", page);
+    for (size_t i = 0; i < subject->spectra; i++) {
+        const gm_subject_spectrum *spectrum = &subject->spectrum[i];
+        double largest = gm_result_number(spectrum->block, "eigenvalues/0");
+        double trace = gm_result_number(spectrum->block, "trace/value");
+        double error = gm_result_number(spectrum->block, "trace/stderr");
+        if (!isfinite(largest) && !isfinite(trace)) continue;
+        if (spectrum->step >= 0)
+            fprintf(page, " At step %" PRId64 " the", spectrum->step);
+        else
+            fputs(" The", page);
+        if (isfinite(largest)) {
+            fputs(" largest eigenvalue ", page);
+            gm_spectrum_caption(spectrum, page);
+            fputs(" is ", page);
+            gm_html_number(page, largest);
+        }
+        if (isfinite(trace)) {
+            fputs(isfinite(largest) ? ", the trace " : " trace ", page);
+            if (!isfinite(largest)) {
+                gm_spectrum_caption(spectrum, page);
+                fputs(" is ", page);
+            }
+            gm_html_number(page, trace);
+            if (error > 0.0) {
+                fputs(" with a standard error of ", page);
+                gm_html_number(page, error);
+            }
+        }
+        fputs(".", page);
+    }
+    fputs(" All measurements are in the first table below.</p>\n", page);
+}
+
 void gm_summary_write(const gm_subject *subject, FILE *page)
 {
     write_subject(subject, page);
-    write_convergence(subject, page);
+    if (gm_subject_trained(subject) || !subject->spectra) write_convergence(subject, page);
+    write_spectra(subject, page);
+    if (!subject->decomposition && (subject->spectra || subject->tracks)) return;
     if (!subject->decomposition) {
         fputs("<p><strong>Curvature.</strong> The run file holds no decomposition. "
               "<code>gradiometer decompose --params RUN.gmr@all -o RUN.gmr</code> adds one.</p>\n",

@@ -6,6 +6,7 @@
 #include "report/html.h"
 #include "report/page.h"
 #include "report/result.h"
+#include "report/spectra.h"
 
 /* ---- settings ---- */
 
@@ -232,10 +233,72 @@ static void write_layers(const json_t *layers, FILE *page)
     fputs("</tbody></table></div>\n", page);
 }
 
+static const column spectrum_columns[] = {
+    {"largest<br>eigenvalue", "eigenvalues/0", false},
+    {"smallest<br>shown", "eigenvalues", false},
+    {"largest<br>residual", "residuals", false},
+    {"trace", "trace/value", false},
+    {"its standard<br>error", "trace/stderr", false},
+    {"Frobenius<br>norm", "frobenius/value", false},
+    {"its standard<br>error", "frobenius/stderr", false},
+    {"products", "products", false},
+};
+enum { SPECTRUM_COLUMNS = sizeof spectrum_columns / sizeof *spectrum_columns };
+enum { SMALLEST_SHOWN = 1, LARGEST_RESIDUAL = 2 };
+
+/* A number; of the array of eigenvalues the last one, of that of residuals the largest. */
+static double spectrum_value(const json_t *block, size_t column_index)
+{
+    const char *path = spectrum_columns[column_index].path;
+    if (column_index != SMALLEST_SHOWN && column_index != LARGEST_RESIDUAL)
+        return gm_result_number(block, path);
+    const json_t *list = gm_result_find(block, path);
+    double found = (double)NAN;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        double value = json_number_value(json_array_get(list, i));
+        found = column_index == SMALLEST_SHOWN ? value : fmax(found, value);
+    }
+    return found;
+}
+
+static const char spectrum_heading[] =
+    "<th class=\"text\" scope=\"col\">operator</th><th class=\"text\" scope=\"col\">layer</th>"
+    "<th scope=\"col\">step</th><th class=\"text\" scope=\"col\">method</th>";
+
+static void write_spectra(const gm_subject *subject, FILE *page)
+{
+    if (!subject->spectra) return;
+    write_header("Spectra, one measurement a line: eigenvalues by LAPACK or by products, with the "
+                 "largest residual &#8214;<i>Av</i>&nbsp;&minus;&nbsp;&lambda;<i>v</i>&#8214; of "
+                 "those checked; trace and Frobenius norm with the standard error of the estimate "
+                 "(0 where exact); and what it cost.",
+                 spectrum_heading, spectrum_columns, SPECTRUM_COLUMNS, page);
+    for (size_t i = 0; i < subject->spectra; i++) {
+        const gm_subject_spectrum *spectrum = &subject->spectrum[i];
+        const char *layer = gm_result_text(spectrum->block, "layer");
+        fputs("<tr><th scope=\"row\">", page);
+        gm_operator_caption(gm_result_text(spectrum->document, "operator"), page);
+        fputs("</th><td class=\"text\">", page);
+        gm_html_text(page, layer ? layer : "all");
+        fputs("</td>", page);
+        write_cell(spectrum->step >= 0 ? (double)spectrum->step : (double)NAN, false, page);
+        fputs("<td class=\"text\">", page);
+        gm_html_text(page, gm_result_text(spectrum->document, "method"));
+        fputs("</td>", page);
+        for (size_t c = 0; c < SPECTRUM_COLUMNS; c++) {
+            write_cell(spectrum_value(spectrum->block, c), false, page);
+        }
+        fputs("</tr>\n", page);
+    }
+    fputs("</tbody></table></div>\n", page);
+}
+
 gm_status gm_tables_numbers(const gm_subject *subject, FILE *page, gm_error *err)
 {
+    write_spectra(subject, page);
     if (!subject->points) {
-        fputs("<p class=\"missing\">The run file holds no decomposition.</p>\n", page);
+        if (!subject->spectra)
+            fputs("<p class=\"missing\">The run file holds no decomposition.</p>\n", page);
         return GM_OK;
     }
     write_steps(subject, page);
