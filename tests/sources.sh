@@ -39,16 +39,17 @@ allowed() {
     case $1 in
         base) ;;
         kernels | data | run) echo base ;;
+        matrix) echo base kernels data ;;
         layers) echo base kernels ;;
         net) echo base kernels layers ;;
         diff) echo base kernels layers net data ;;
         curvature) echo base kernels layers net data diff ;;
         spectrum) echo base kernels ;;
-        sgd) echo base kernels layers net data diff run ;;
+        sgd) echo base kernels layers net data diff curvature run ;;
         dynamics) echo base kernels layers net data diff curvature spectrum run sgd ;;
         survey) echo base kernels layers net data diff curvature spectrum run ;;
         report) echo base run survey ;;
-        cli) echo base kernels layers net data diff curvature spectrum sgd dynamics survey run report ;;
+        cli) echo base kernels layers net data matrix diff curvature spectrum sgd dynamics survey run report ;;
         *) echo "(unknown room $1)" ;;
     esac
 }

@@ -8,6 +8,7 @@
 #include "gradiometer/dynamics.h"
 #include "gradiometer/eigen.h"
 #include "gradiometer/estimate.h"
+#include "gradiometer/matrix.h"
 #include "gradiometer/net.h"
 #include "gradiometer/operator.h"
 #include "gradiometer/random.h"

@@ -112,9 +112,8 @@ static gm_status parse_order(parser *p, gm_error *err)
 {
     if (take_word(p, "False")) return GM_OK;
     if (!take_word(p, "True")) return bad_header(p, "fortran_order as False or True", err);
-    return gm_fail(err, GM_ERR_INPUT,
-                   "%s: NPY fortran_order True: expected C order (numpy.ascontiguousarray)",
-                   p->npy->path);
+    p->npy->fortran = true;
+    return GM_OK;
 }
 
 static gm_status parse_shape(parser *p, gm_error *err)
@@ -249,6 +248,16 @@ static gm_status check_size(const gm_npy *npy, size_t offset, gm_error *err)
 }
 
 gm_status gm_npy_open(const char *path, gm_npy **npy, gm_error *err)
+{
+    gm_status status = gm_npy_open_any_order(path, npy, err);
+    if (status != GM_OK || !(*npy)->fortran) return status;
+    gm_npy_close(*npy);
+    *npy = NULL;
+    return gm_fail(err, GM_ERR_INPUT,
+                   "%s: NPY fortran_order True: expected C order (numpy.ascontiguousarray)", path);
+}
+
+gm_status gm_npy_open_any_order(const char *path, gm_npy **npy, gm_error *err)
 {
     *npy = NULL;
     char *text = NULL;

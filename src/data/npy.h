@@ -34,6 +34,7 @@ typedef struct gm_npy {
     size_t count; /* elements, product of dim */
     size_t next;  /* element that the next read delivers */
     bool swap;    /* stored big-endian */
+    bool fortran; /* column-major; only from gm_npy_open_any_order */
     FILE *file;
 } gm_npy;
 
@@ -42,13 +43,15 @@ typedef struct gm_npy {
  * cannot be opened or read, GM_ERR_INPUT where it is no such file; the message names the field.
  * *npy is the caller's. */
 gm_status gm_npy_open(const char *path, gm_npy **npy, gm_error *err);
+/* The same, accepting Fortran order too (npy->fortran): elements are then delivered as stored. */
+gm_status gm_npy_open_any_order(const char *path, gm_npy **npy, gm_error *err);
 void gm_npy_close(gm_npy *npy); /* accepts NULL */
 
 bool gm_npy_is_integer(const gm_npy *npy);
 /* "u1", ..., "f8" */
 const char *gm_npy_type_name(gm_npy_type type);
 
-/* Next count elements in C order, any type, as double (integers beyond 2^53 are rounded; NaN and
+/* Next count elements as stored, any type, as double (integers beyond 2^53 are rounded; NaN and
  * infinity pass). next + count <= npy->count is the caller's duty. */
 gm_status gm_npy_read(gm_npy *npy, size_t count, double *values, gm_error *err);
 /* Likewise as integers, of integer types only. A u8 beyond INT64_MAX becomes INT64_MAX. */
