@@ -242,6 +242,54 @@ static gm_status recording(gm_error *err)
     return status;
 }
 
+static gm_status load_and_scale(const char *path, gm_error *err)
+{
+    static const double scale[3] = {1, 2, 0.5}, v[6] = {1, 1, 1, 0, 1, 0};
+    double av[6];
+    gm_operator matrix = {0}, op = {0};
+    gm_status status = gm_operator_load(path, 0, &matrix, err);
+    if (status == GM_OK) status = gm_operator_scaled(&matrix, scale, &op, err);
+    if (status == GM_OK) status = gm_operator_apply(&op, 1, v, av, err);
+    if (status == GM_OK) status = gm_operator_apply(&op, 2, v, av, err);
+    gm_operator_destroy(&op);
+    gm_operator_destroy(&matrix);
+    return status;
+}
+
+/* Matrices from files, sparse and dense, scaled. */
+static gm_status matrices(gm_error *err)
+{
+    static const char *const text[] = {
+        "%%MatrixMarket matrix coordinate real symmetric\n3 3 2\n1 1 2\n3 1 1\n",
+        "%%MatrixMarket matrix array real symmetric\n3 3\n1\n0\n0\n1\n0\n1\n"};
+    char path[64];
+    gm_status status = GM_OK;
+    snprintf(path, sizeof path, "out_of_memory_%ld.mtx", (long)getpid());
+    for (int i = 0; i < 2 && status == GM_OK; i++) {
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fputs(text[i], file);
+        assert_int_equal(fclose(file), 0);
+        status = load_and_scale(path, err);
+    }
+    unlink(path);
+    return status;
+}
+
+static gm_status resampling(gm_error *err)
+{
+    world w = {0};
+    gm_dataset *labels = NULL, *targets = NULL;
+    gm_status status = open_world(&w, GM_F32, err);
+    if (status == GM_OK) status = gm_dataset_resample(w.data, 1, 2, &labels, err);
+    if (status == GM_OK) status = gm_dataset_one_hot(labels, err);
+    if (status == GM_OK) status = gm_dataset_resample(labels, 1, 3, &targets, err);
+    gm_dataset_free(targets);
+    gm_dataset_free(labels);
+    close_world(&w);
+    return status;
+}
+
 static void test_products(void **unused)
 {
     (void)unused;
@@ -273,12 +321,25 @@ static void test_recording(void **unused)
     fail_every_allocation(recording, 15);
 }
 
+static void test_matrices(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(matrices, 20);
+}
+
+static void test_resampling(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(resampling, 30);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),  cmocka_unit_test(test_dense),
-        cmocka_unit_test(test_survey),    cmocka_unit_test(test_training),
-        cmocka_unit_test(test_recording),
+        cmocka_unit_test(test_products),   cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_survey),     cmocka_unit_test(test_training),
+        cmocka_unit_test(test_recording),  cmocka_unit_test(test_matrices),
+        cmocka_unit_test(test_resampling),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

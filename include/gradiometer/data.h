@@ -67,6 +67,13 @@ gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape,
  * exist. */
 gm_status gm_dataset_one_hot(gm_dataset *data, gm_error *err);
 
+/* A bootstrap resample (Efron 1979): n samples drawn from data with replacement, sample i of *out
+ * being sample gm_below(gm_stream_of(seed, GM_PURPOSE_RESAMPLE, index), i, n) of data. All else is
+ * as in data (standardization, targets, classes); redrawn stays the count of data. *out is the
+ * caller's and as large as data; NULL with GM_ERR_MEMORY. */
+gm_status gm_dataset_resample(const gm_dataset *data, uint64_t seed, uint32_t index,
+                              gm_dataset **out, gm_error *err);
+
 void gm_dataset_free(gm_dataset *data);
 
 #ifdef __cplusplus

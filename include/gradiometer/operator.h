@@ -40,6 +40,19 @@ void gm_operator_destroy(gm_operator *op);
  * the caller's and must outlive the operator. Cost of a product: 2 size^2 flops. */
 gm_status gm_operator_dense(size_t size, const double *a, gm_operator *op, gm_error *err);
 
+/* op = S A S with S = diag(scale), scale [size], finite, copied: symmetric where A = *inner is. Its
+ * name is inner's after "preconditioned", its precision inner's. inner stays the caller's and must
+ * outlive op; products count in both. Cost of a product: one with inner, two passes over the
+ * vectors. GM_ERR_INPUT where scale holds NaN or infinity, naming the first index. */
+gm_status gm_operator_scaled(gm_operator *inner, const double *scale, gm_operator *op,
+                             gm_error *err);
+
+/* scale [size] = D^{-1/2} of a diagonal preconditioner D > 0, so that the operator above has the
+ * eigenvalues of D^{-1} A (theory sections 3.4 and 3.5). GM_ERR_INPUT where an entry is zero,
+ * negative, NaN or infinite, or so small or large that its inverse is not a number of this kind:
+ * the message names the first index. scale may be diagonal. */
+gm_status gm_precondition_scale(size_t size, const double *diagonal, double *scale, gm_error *err);
+
 #ifdef __cplusplus
 }
 #endif
