@@ -98,17 +98,18 @@ gm_status gm_step_quantiles(const gm_step_model *model, size_t batch, bool witho
 typedef struct gm_draw_options {
     size_t batch; /* 1: m */
     double step;  /* 0.1: eta */
-    gm_replacement
-        replacement; /* yes; GM_REPLACEMENT_EPOCH is refused: its batches are not fresh */
-    size_t draws;    /* 1000 */
-    uint64_t seed;   /* 0 */
-    uint32_t run;    /* 0 */
+    /* yes; GM_REPLACEMENT_EPOCH is refused: the batches of an epoch are not fresh */
+    gm_replacement replacement;
+    size_t draws;   /* 1000 */
+    uint64_t seed;  /* 0 */
+    uint32_t run;   /* 0 */
+    uint64_t first; /* 0: number of the first draw */
 } gm_draw_options;
 void gm_draw_options_default(gm_draw_options *options);
 
 /* delta [draws] = f(theta - eta g) - f(theta) on the whole set, for fresh mini-batches: draw j is
- * batch j of stream (seed, run). Infinite where the loss overflows. Cost: draws batch gradients and
- * forward passes. */
+ * batch first + j of stream (seed, run). Infinite where the loss overflows. Cost: draws batch
+ * gradients and forward passes. */
 gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_options *options,
                        double *delta, gm_error *err);
 

@@ -40,7 +40,7 @@ gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_o
         status = gm_problem_value(problem, theta, &before, NULL, err);
     }
     for (size_t j = 0; status == GM_OK && j < options->draws; j++) {
-        size_t m = gm_sampler_draw(sampler, j, index);
+        size_t m = gm_sampler_draw(sampler, options->first + j, index);
         status = gm_problem_batch_gradient(problem, native, m, index, NULL, gradient, err);
         if (status != GM_OK) break;
         k->to_double(p, gradient, wide);

@@ -1,0 +1,129 @@
+/* gradiometer dynamics as a user runs it: keys and shapes of the document, numbers against each
+ * other, refusals. The mathematics is tested in test_step.c. */
+#include "support.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "folder.h"
+#include "program.h"
+
+#define SMALL "--model mlp:4-5-3,act=tanh --data gauss:k=3,d=4,n=40 --threads 1 -q"
+
+static const json_t *at(const json_t *document, const char *key)
+{
+    const json_t *value = json_object_get(document, key);
+    if (!value) fail_msg("no key %s", key);
+    return value;
+}
+
+static json_t *document(const char *arguments)
+{
+    json_t *d = program_document(program("dynamics predict " SMALL " --json %s", arguments));
+    assert_non_null(d);
+    return d;
+}
+
+static void one_pair(void **state)
+{
+    (void)state;
+    json_t *d = document("--batch 4 --step 0.2 --draws 3000 --levels 0.5,3");
+    const json_t *p = at(d, "predicted"), *o = at(d, "observed"), *c = at(d, "coverage");
+    assert_true(json_is_object(p) && json_is_object(o));
+    double mean = program_number(o, "mean"), error = program_number(o, "mean_stderr");
+    /* The model's mean is of second order; at this step the rest is below a tenth of it. */
+    double predicted = program_number(p, "mean");
+    assert_true(fabs(mean - predicted) <= 5 * error + 0.1 * fabs(predicted));
+    assert_true(error > 0);
+    double variance = program_number(p, "variance");
+    assert_true(variance > 0 && program_number(p, "v") > 0);
+    /* The variance of 3,000 draws is within 30 % of its own expectation, and the model's too. */
+    assert_true(fabs(program_number(o, "variance") / variance - 1) < 0.3);
+    assert_true(program_number(p, "lambda_plus") >= 0 && program_number(p, "lambda_minus") >= 0);
+    const json_t *q = at(at(o, "quantiles"), "values"), *m = at(at(p, "quantiles"), "values");
+    assert_int_equal(json_array_size(q), 7);
+    assert_int_equal(json_array_size(m), 7);
+    for (size_t i = 1; i < 7; i++) {
+        assert_true(json_number_value(json_array_get(q, i)) >=
+                    json_number_value(json_array_get(q, i - 1)));
+    }
+    assert_int_equal(json_array_size(c), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *band = json_array_get(c, i), *upper = at(band, "upper");
+        double f = program_number(upper, "frequency");
+        double low = json_number_value(json_array_get(at(upper, "ci"), 0));
+        double high = json_number_value(json_array_get(at(upper, "ci"), 1));
+        assert_true(low <= f && f <= high && low >= 0 && high <= 1 && high > low);
+        assert_true(fabs(program_number(band, "level") - exp(-program_number(band, "s"))) < 1e-15);
+        const json_t *bound = at(band, "bound");
+        assert_true(json_number_value(json_array_get(bound, 0)) < predicted &&
+                    json_number_value(json_array_get(bound, 1)) > predicted);
+    }
+    json_t *again = document("--batch 4 --step 0.2 --draws 3000 --levels 0.5,3");
+    assert_true(json_equal(at(again, "observed"), o)); /* equal seeds, equal bits */
+    json_decref(again);
+    json_decref(d);
+}
+
+static void several_pairs(void **state)
+{
+    (void)state;
+    json_t *d = document("--batch 2,40 --step 0.1,0.3 --draws 50 --replacement no");
+    const json_t *p = at(d, "predicted"), *o = at(d, "observed");
+    assert_int_equal(json_array_size(p), 4);
+    assert_int_equal(json_array_size(o), 4);
+    const double batch[] = {2, 2, 40, 40}, step[] = {0.1, 0.3, 0.1, 0.3};
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(program_number(json_array_get(p, i), "batch") == batch[i]);
+        assert_true(program_number(json_array_get(o, i), "step") == step[i]);
+    }
+    /* All 40 of 40 samples: no noise. */
+    assert_true(program_number(json_array_get(p, 3), "v") == 0);
+    assert_true(program_number(json_array_get(o, 3), "variance") < 1e-24);
+    assert_true(json_is_null(at(json_array_get(p, 0), "variance")));
+    json_decref(d);
+
+    d = document("--batch 5 --step 0.1 --draws 20 --exact-samples 0 --probes 40");
+    const json_t *terms = at(d, "model_terms");
+    assert_true(json_is_false(at(terms, "exact")));
+    assert_true(program_number(at(terms, "trace_h_sigma_h_sigma"), "stderr") > 0);
+    assert_true(json_is_null(at(at(d, "predicted"), "quantiles")));
+    json_decref(d);
+}
+
+static void refused(const char *arguments, const char *expected)
+{
+    program_result r = program("dynamics %s", arguments);
+    if (r.exit != 2 || !program_one_line(r.err) || !strstr(r.err, expected)) {
+        fail_msg("dynamics %s: exit status %d, '%s', expected '%s'", arguments, r.exit, r.err,
+                 expected);
+    }
+    assert_true(*r.out == 0);
+    program_free(&r);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    refused("", "dynamics");
+    refused("forecast " SMALL, "expected predict");
+    refused("predict " SMALL " --batch 0", "--batch");
+    refused("predict " SMALL " --batch 3,", "--batch");
+    refused("predict " SMALL " --batch 2.5", "--batch");
+    refused("predict " SMALL " --step -1", "--step");
+    refused("predict " SMALL " --step 0", "--step");
+    refused("predict " SMALL " --step nan", "--step");
+    refused("predict " SMALL " --step 1e999", "--step");
+    refused("predict " SMALL " --levels 0", "--levels");
+    refused("predict " SMALL " --draws 0", "--draws");
+    refused("predict " SMALL " --probes 1 --exact-samples 0", "--probes");
+    refused("predict " SMALL " --batch 41 --replacement no", "--batch");
+    refused("predict " SMALL " --replacement epoch", "--replacement");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(one_pair), cmocka_unit_test(several_pairs),
+                                       cmocka_unit_test(refusals)};
+    return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "dynamics");
+}
