@@ -16,8 +16,8 @@ for program in gradiometer peers_gradiometer; do
         exit 2
     }
 done
-"$python" -c 'import numpy, torch, functorch' 2>/dev/null || {
-    echo "peers.sh: $python finds no PyTorch; expected Debian's python3-torch and python3-numpy (make bench-peers)" >&2
+"$python" -c 'import numpy, scipy, torch, functorch' 2>/dev/null || {
+    echo "peers.sh: $python finds no PyTorch, NumPy or SciPy; expected Debian's packages (make bench-peers)" >&2
     exit 2
 }
 data=${GM_TEST_DATA:-$here/../../shared/data}/mnist

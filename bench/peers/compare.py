@@ -1,46 +1,30 @@
-"""Gradiometer and PyTorch side by side: agreement, one Hessian product, a dense Hessian.
+"""Gradiometer and PyTorch side by side: agreement, one Hessian product, eigenpairs and a density, a
+dense Hessian.
 
-    compare.py BUILD [--mnist DIR] [--rounds N] [--wait SECONDS] [--only products|dense] [--agree] [--small]
+    compare.py BUILD [--mnist DIR] [--rounds N] [--wait SECONDS] [--only products|spectra|dense]
+               [--threads N] [--probes N] [--agree] [--small]
 
 Every setting runs in a process of its own, so that its peak memory is its own. First each setting of
 PyTorch runs once; then, for each number of threads and each choice of OpenBLAS kernels, the fastest
 two that compute the right result run again in turn with Gradiometer, N rounds. Ratios are those of
 medians over all rounds. A child that other programs disturbed is tried again when they are quiet,
-as long as --wait allows. Status 1 where results disagree.
+as long as --wait allows. Eigenpairs and density (spectra.py) run once for each. --threads takes one
+number of threads instead of 1 and 2. Status 1 where results disagree.
 """
 
 import argparse
-import json
-import os
-import platform
-import resource
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-THREADS = [t for t in (1, 2) if t <= (os.cpu_count() or 1)]
-DISTURBED = 0.1  # processors that other programs may use while a child measures
-ATTEMPTS = 4
+import spectra
+from children import DISTURBED, PATIENCE, PRODUCTS, THREADS, Work, core_types, processor
+
 TOLERANCE = {"f32": 1e-4, "f64": 1e-9}  # relative, in the Euclidean norm
 
-# The C library gives freed memory back to the system and pages it in again for the next tensor; told
-# to hold it ("held"), PyTorch is faster where tensors are large.
-HOLD = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000",
-        "MALLOC_TOP_PAD_": "67108864"}
-
-PRODUCTS = [  # method of torch_products.py, samples together (0 = all), freed memory held
-    ("kept", 0, False), ("kept", 1000, False), ("kept", 250, False),
-    ("kept", 0, True), ("kept", 1000, True), ("kept", 250, True),
-    ("rebuilt", 0, True), ("rebuilt", 1000, False),
-    ("functional_hvp", 0, True), ("functional_vhp", 0, True), ("functional_vhp", 1000, False),
-    ("forward_over_reverse", 0, True), ("forward_over_reverse", 1000, False),
-]
 DENSE = [  # method of torch_dense.py, columns together (0 = all), freed memory held
     ("row_by_row", 1, False), ("row_by_row", 1, True),
     ("batched_double_backward", 8, False), ("batched_double_backward", 16, False),
@@ -50,121 +34,8 @@ DENSE = [  # method of torch_dense.py, columns together (0 = all), freed memory 
 ]
 
 
-def core_types():
-    """Choices of OpenBLAS kernels: its own, and by OPENBLAS_CORETYPE."""
-    with open("/proc/cpuinfo") as info:
-        flags = info.read()
-    return ["unset", "Haswell"] + (["SkylakeX"] if "avx512dq" in flags else [])
-
-
-def processor():
-    with open("/proc/cpuinfo") as info:
-        names = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
-    name = names[0] if names else platform.machine()
-    return f"{name}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.2f}"
-
-
-def processor_seconds():
-    """Seconds that the processors of the machine have worked so far, and those of our children."""
-    with open("/proc/stat") as stat:
-        user, nice, system, _, _, irq, softirq, steal = map(int, stat.readline().split()[1:9])
-    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return busy, children.ru_utime + children.ru_stime
-
-
-class Patience:
-    """Seconds that are left to wait for other programs to be quiet: in all, not for each child."""
-
-    def __init__(self):
-        self.seconds = 0
-
-    def wait(self):
-        """Returns when others use less than a tenth of a processor, or when patience is at an end."""
-        while self.seconds > 0:
-            before = processor_seconds()[0]
-            time.sleep(1)
-            if processor_seconds()[0] - before < DISTURBED:
-                return
-            self.seconds -= 1
-
-
-PATIENCE = Patience()
-
-
-def attempt(command, environment):
-    """The JSON document that a child prints, or under "failed" its last line of complaint; under
-    "others" the processors that other programs used meanwhile, on average."""
-    start, before = time.monotonic(), processor_seconds()
-    child = subprocess.run(
-        [str(word) for word in command], env=environment, capture_output=True, text=True
-    )
-    after, seconds = processor_seconds(), time.monotonic() - start
-    lines = child.stdout.strip().splitlines()
-    if child.returncode != 0:
-        complaint = child.stderr.strip().splitlines() or [f"status {child.returncode}"]
-        return {"failed": complaint[-1][:70]}
-    result = json.loads(lines[-1]) if lines else {}
-    result["others"] = ((after[0] - before[0]) - (after[1] - before[1])) / seconds
-    return result
-
-
-def run(command, core="unset", held=False):
-    """Runs a child; where others disturbed it, waits for quiet and tries again while there is
-    patience. Returns the least disturbed attempt."""
-    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
-    environment.update(HOLD if held else {})
-    if core != "unset":
-        environment["OPENBLAS_CORETYPE"] = core
-    results = []
-    while True:
-        PATIENCE.wait()
-        results.append(attempt(command, environment))
-        last = results[-1]
-        if "failed" in last or last["others"] < DISTURBED:
-            return last
-        if PATIENCE.seconds <= 0 or len(results) == ATTEMPTS:
-            return min(results, key=lambda result: result["others"])
-
-
 def relative_error(found, expected):
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
-
-
-class Work:
-    """A net, its data, parameters and a direction in a folder that both sides read."""
-
-    def __init__(self, build, folder, model, data, precision):
-        self.build, self.folder, self.model, self.precision = build, folder, model, precision
-        os.mkdir(folder)
-        subprocess.run(
-            [f"{build}/gradiometer", "data", "--data", *data, "--seed", "1", "--quiet", "-o",
-             f"{folder}/x.npy,{folder}/y.npy"], check=True, stdout=subprocess.DEVNULL,
-        )
-        generator = np.random.default_rng(1)
-        widths = [int(width) for width in model.removeprefix("mlp:").split("-")]
-        layers = [
-            part
-            for i, o in zip(widths, widths[1:])
-            for part in (generator.normal(0, (2 / i) ** 0.5, i * o), np.zeros(o))
-        ]
-        self.parameters = sum(map(len, layers))
-        np.save(f"{folder}/theta.npy", np.concatenate(layers))
-        np.save(f"{folder}/v.npy", generator.standard_normal(self.parameters))
-
-    def load(self, name):
-        return np.load(f"{self.folder}/{name}.npy")
-
-    def ours(self, what, precision, threads, rounds):
-        result = run([f"{self.build}/peers_gradiometer", what, self.folder, self.model, precision,
-                      threads, rounds])
-        if "failed" in result:
-            sys.exit(f"compare.py: {result['failed']}")
-        return result
-
-    def torch(self, script, *words, core="unset", held=False):
-        command = [sys.executable, "-B", f"{HERE}/{script}", self.folder, self.model, *words]
-        return run(command, core, held)
 
 
 def agreement(work, precisions):
@@ -329,10 +200,14 @@ def main():
     parser.add_argument("--mnist", help="folder of the MNIST files; without it Gaussian data of that shape")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--wait", type=float, default=300, help="seconds in all to wait for a quiet machine")
-    parser.add_argument("--only", choices=["products", "dense"], help="one of the two timings")
+    parser.add_argument("--only", choices=["products", "spectra", "dense"], help="one of the timings")
+    parser.add_argument("--threads", type=int, choices=THREADS, help="this many only")
+    parser.add_argument("--probes", type=int, default=2, help="random vectors of the density")
     parser.add_argument("--agree", action="store_true", help="agreement only, on a small net")
     parser.add_argument("--small", action="store_true", help="a small size of everything, to try the bench")
     options = parser.parse_args()
+    if options.threads:
+        THREADS[:] = [options.threads]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder below is removed
     PATIENCE.seconds = 0 if options.agree or options.small else options.wait
     with tempfile.TemporaryDirectory() as folder:
@@ -348,11 +223,15 @@ def main():
         print(f"{processor()}; {model} on {name}\n")
         work = Work(options.build, f"{folder}/products", model, data, "f32")
         agree = agreement(work, ["f64", "f32"])
-        if not options.agree and options.only != "dense":
+        if not options.agree and options.only in (None, "products"):
             print(f"One Hessian product, {model}, float32, {name}")
             agree &= Comparison(work, "products", "torch_products.py", PRODUCTS, ["hv", "gradient"], "hv").compare(
                 options.rounds, options.small)
-        if not options.agree and options.only != "products":
+        if not options.agree and options.only in (None, "spectra"):
+            print(f"Eigenpairs and density of H, {model}, float32, {name}")
+            agree &= spectra.compare_spectra(work, THREADS, options.probes, options.small)
+            print()
+        if not options.agree and options.only in (None, "dense"):
             model = "mlp:50-12-12-10" if options.small else "mlp:50-30-30-10"
             work = Work(options.build, f"{folder}/dense", model, ["gauss:k=10,d=50,n=1000"], "f64")
             print(f"Dense Hessian and all eigenvalues, {model} ({work.parameters} parameters), float64, "
