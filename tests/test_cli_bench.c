@@ -105,6 +105,14 @@ static void check_time(const json_t *entry, size_t products)
     positive(entry, "gflops_of_products");
 }
 
+/* product: the entry of H in the precision of the solver. */
+static void check_times_of_products(const json_t *entry, const json_t *product)
+{
+    double alone = 1e-3 * positive(product, "milliseconds") * positive(entry, "products");
+    double times = positive(entry, "times_of_products");
+    close_to(times, positive(entry, "seconds") / alone, 1e-12 * times);
+}
+
 static void test_figures(void **state)
 {
     (void)state;
@@ -137,6 +145,9 @@ static void test_figures(void **state)
     assert_true(program_number(eigenpairs, "tol") == 1e-10);
     assert_true(program_number(eigenpairs, "worst_residual") < 1e-10);
     check_time(density, 2 * 20);
+    const json_t *product = json_array_get(at(bench, "products"), 0);
+    check_times_of_products(eigenpairs, product);
+    check_times_of_products(density, product);
     double top = json_number_value(json_array_get(value, 0));
     close_to(positive(density, "largest"), top, 1e-6 * top);
     json_t *spectrum = program_document(program("spectrum --method dense --json " SMALL));

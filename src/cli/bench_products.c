@@ -226,7 +226,7 @@ gm_status gm_bench_measure_products(const gm_bench *bench, gm_bench_products *ou
     gm_progress_start(&progress, gm_dtype_name(session->precision), "rounds", 0, rounds,
                       bench->quiet);
     for (size_t r = 0; status == GM_OK && r < rounds; r++) {
-        double round[TIMED];
+        double round[TIMED] = {0};
         status = one_round(bench, &x, v, av, round, err);
         for (size_t i = 0; status == GM_OK && i < TIMED; i++) {
             seconds[i * rounds + r] = round[i];

@@ -125,6 +125,15 @@ static void set_products(json_t *bench, const gm_bench_results *r)
     json_object_set_new(bench, "gradient", gradient);
 }
 
+/* Time of a solver over that of as many products with H by themselves, as measured in turn before
+ * it; 0 where they were not. */
+static double times_of_products(const gm_bench *bench, const gm_bench_results *r,
+                                const gm_bench_time *time)
+{
+    if (!(bench->settings->parts & GM_BENCH_PRODUCTS)) return 0.0;
+    return time->seconds / ((double)time->products * r->products[0].kind[GM_BENCH_H].seconds);
+}
+
 static void set_time(json_t *value, const gm_bench *bench, const gm_bench_time *time)
 {
     double flops = (double)time->products * gm_bench_hessian_flops(bench->session);
@@ -248,6 +257,13 @@ static json_t *series_value(const gm_bench *bench, const gm_bench_series *series
     return value;
 }
 
+static void set_times_of_products(json_t *entry, const gm_bench *bench, const gm_bench_results *r,
+                                  const gm_bench_time *time)
+{
+    double times = times_of_products(bench, r, time);
+    json_object_set_new(entry, "times_of_products", times > 0 ? json_real(times) : json_null());
+}
+
 gm_status gm_bench_print_json(gm_cli *cli, const gm_bench *bench, const gm_bench_results *results,
                               double load, gm_error *err)
 {
@@ -262,11 +278,14 @@ gm_status gm_bench_print_json(gm_cli *cli, const gm_bench *bench, const gm_bench
     json_object_set_new(value, "rounds", json_integer((json_int_t)bench->settings->rounds));
     if (parts & GM_BENCH_PRODUCTS) set_products(value, results);
     if (parts & GM_BENCH_EIGENPAIRS) {
-        json_object_set_new(value, "eigenpairs",
-                            eigenpairs_value(cli, bench, &results->eigenpairs));
+        json_t *entry = eigenpairs_value(cli, bench, &results->eigenpairs);
+        set_times_of_products(entry, bench, results, &results->eigenpairs.time);
+        json_object_set_new(value, "eigenpairs", entry);
     }
     if (parts & GM_BENCH_DENSITY) {
-        json_object_set_new(value, "density", density_value(cli, bench, &results->density));
+        json_t *entry = density_value(cli, bench, &results->density);
+        set_times_of_products(entry, bench, results, &results->density.time);
+        json_object_set_new(value, "density", entry);
     }
     if (parts & GM_BENCH_DENSE) {
         json_object_set_new(value, "dense", dense_value(bench, &results->dense));
@@ -317,10 +336,14 @@ static void print_products(const gm_bench *bench, const gm_bench_results *r)
     }
 }
 
-static void print_time(const gm_bench_time *time)
+static void print_time(const gm_bench *bench, const gm_bench_results *r, const gm_bench_time *time)
 {
+    double times = times_of_products(bench, r, time);
     printf("  %zu products, %.3f s, %.3f s of it in products; the solver's own part %.1f %%\n",
            time->products, time->seconds, time->products_seconds, 100 * gm_bench_own_share(time));
+    if (times > 0) {
+        printf("  %.2f times as long as so many products by themselves, as above\n", times);
+    }
 }
 
 static void print_series(const gm_bench *bench, const gm_bench_series *series)
@@ -374,7 +397,7 @@ void gm_bench_print_text(const gm_cli *cli, const gm_bench *bench, const gm_benc
         const gm_bench_eigenpairs *e = &r->eigenpairs;
         printf("\n%zu largest eigenpairs of H, %s, tolerance %.1e (median of %zu)%s\n", set->k,
                precision, bench->tol, set->rounds, e->dense ? ", by forming H" : "");
-        print_time(&e->time);
+        print_time(bench, r, &e->time);
         printf("  %zu of %zu converged, residuals at most %.1e of the largest |eigenvalue|; "
                "eigenvalues from %.7g to %.7g\n",
                e->converged, set->k, e->worst, e->value[0], e->value[e->count - 1]);
@@ -383,7 +406,7 @@ void gm_bench_print_text(const gm_cli *cli, const gm_bench *bench, const gm_benc
         const gm_bench_density *d = &r->density;
         printf("\ndensity of H, %s, %zu probes x %zu steps (once)\n", precision, d->probes,
                d->steps);
-        print_time(&d->time);
+        print_time(bench, r, &d->time);
         printf("  nodes from %.7g to %.7g\n", d->min, d->max);
     }
     if (set->parts & GM_BENCH_DENSE) print_dense(bench, &r->dense);
