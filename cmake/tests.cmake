@@ -53,6 +53,20 @@ foreach(source ${GM_TESTS})
   gm_add_test(${name} ${name})
 endforeach()
 
+# The examples run too, so that they cannot rot. tests/install builds them once more, against the installed library.
+if(NOT GM_SANITIZE STREQUAL "thread")
+  add_subdirectory(examples)
+  foreach(name example_callback_operator example_net_spectrum)
+    target_include_directories(${name} PRIVATE src) # for what the library asks of programs in this build
+  endforeach()
+  set(GM_EXAMPLE_SIZE 100000)
+  if(GM_SANITIZE)
+    set(GM_EXAMPLE_SIZE 5000)
+  endif()
+  gm_add_test(example_callback_operator example_callback_operator ${GM_EXAMPLE_SIZE})
+  gm_add_test(example_net_spectrum example_net_spectrum)
+endif()
+
 if(NOT GM_SANITIZE AND NOT GM_COVERAGE)
   add_test(NAME sources.format COMMAND ${tests_dir}/sources.sh format)
   add_test(NAME sources.rules COMMAND ${tests_dir}/sources.sh rules)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run.sh BUILD CC: installs BUILD below a temporary folder and builds an outside program against that tree, once with
-# pkg-config and once with CMake's find_package; runs both and the installed program.
+# pkg-config and once with CMake's find_package; runs both and the installed program. Builds and runs the examples likewise.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$1 cc=$2
@@ -32,3 +32,9 @@ built pkg-config "$dir/outside"
 cmake -G Ninja -S "$here" -B "$dir/cmake" -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$dir/usr" >>"$dir/log"
 cmake --build "$dir/cmake" >>"$dir/log" || { cat "$dir/log"; exit 1; }
 built find_package "$dir/cmake/outside"
+
+# The examples, against the same installed tree.
+cmake -G Ninja -S "$here/../../examples" -B "$dir/examples" -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$dir/usr" \
+    -DCMAKE_C_FLAGS="-Wall -Wextra -Werror" >>"$dir/log"
+cmake --build "$dir/examples" >>"$dir/log" || { cat "$dir/log"; exit 1; }
+ctest --test-dir "$dir/examples" --output-on-failure
