@@ -263,6 +263,8 @@ static void test_refusals(void **state)
         {"--tol 1e-17 " SMALL, "--tol"},
         {"--tol 2 " SMALL, "--tol"},
         {"--parts dense --memory 1M --model mlp:50-40-10 --quick", "--memory"},
+        {"--parts eigenpairs --memory 30M --quick", "eigenpairs"},
+        {"--parts density --memory 30M --quick", "density"},
         {"--quick --data gauss:k=3,d=5,n=20", "784"},
         {"--quick --layer 1", "--layer"},
         {"--quick run.gmr", "run.gmr"},

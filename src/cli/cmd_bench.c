@@ -127,6 +127,41 @@ static gm_status check_series(const gm_session *session, gm_error *err)
                    count);
 }
 
+/* GM_ERR_MEMORY where a solver's vectors of p numbers exceed the budget. */
+static gm_status check_basis(const gm_session *session, const char *what, size_t bytes,
+                             gm_error *err)
+{
+    size_t p = gm_net_parameters(session->net);
+    return gm_session_check_matrix(session, what, 1, bytes / (p * sizeof(double)) + 1, p, err);
+}
+
+static gm_status check_memory(const gm_session *session, const gm_bench_settings *set, double tol,
+                              gm_error *err)
+{
+    size_t p = gm_net_parameters(session->net);
+    gm_eigen_options options;
+    gm_eigen_options_default(&options);
+    options.k = set->k;
+    options.tol = tol;
+    gm_status status = GM_OK;
+    if (set->parts & GM_BENCH_DENSE) {
+        status = gm_session_check_matrix(session, "the matrix", 1, p, p, err);
+    }
+    if (status == GM_OK && (set->parts & (GM_BENCH_EIGENPAIRS | GM_BENCH_SERIES))) {
+        status =
+            check_basis(session, "the basis of the eigenpairs", gm_eigen_bytes(p, &options), err);
+    }
+    if (status == GM_OK && (set->parts & GM_BENCH_SERIES)) {
+        status = check_basis(session, "the basis that follows the eigenpairs",
+                             gm_eigen_track_bytes(p, &options, set->k), err);
+    }
+    if (status == GM_OK && (set->parts & GM_BENCH_DENSITY)) {
+        size_t steps = set->steps < p ? set->steps : p;
+        status = gm_session_check_matrix(session, "the basis of the density", 1, steps + 2, p, err);
+    }
+    return status;
+}
+
 static gm_status check(const gm_session *session, const gm_bench_settings *set, double tol,
                        gm_error *err)
 {
@@ -144,10 +179,7 @@ static gm_status check(const gm_session *session, const gm_bench_settings *set, 
     }
     gm_status status = GM_OK;
     if (set->parts & GM_BENCH_SERIES) status = check_series(session, err);
-    if (status == GM_OK && (set->parts & GM_BENCH_DENSE)) {
-        status = gm_session_check_matrix(session, "the matrix", 1, p, p, err);
-    }
-    return status;
+    return status == GM_OK ? check_memory(session, set, tol, err) : status;
 }
 
 /* Load average of the last minute, below 0 where the system does not tell; a busy machine is
