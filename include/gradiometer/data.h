@@ -67,6 +67,12 @@ gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape,
  * exist. */
 gm_status gm_dataset_one_hot(gm_dataset *data, gm_error *err);
 
+/* The samples index[0 ... m - 1] of data (repeats allowed) as a set of their own, named "NAME,
+ * WHAT"; all else is as in data. *out is the caller's, NULL after a failure: GM_ERR_USAGE for m = 0
+ * or an index beyond n, GM_ERR_MEMORY. */
+gm_status gm_dataset_select(const gm_dataset *data, size_t m, const size_t *index, const char *what,
+                            gm_dataset **out, gm_error *err);
+
 /* A bootstrap resample (Efron 1979): n samples drawn from data with replacement, sample i of *out
  * being sample gm_below(gm_stream_of(seed, GM_PURPOSE_RESAMPLE, index), i, n) of data. All else is
  * as in data (standardization, targets, classes); redrawn stays the count of data. *out is the

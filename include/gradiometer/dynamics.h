@@ -113,6 +113,53 @@ void gm_draw_options_default(gm_draw_options *options);
 gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_options *options,
                        double *delta, gm_error *err);
 
+/* --- stability gauges (theory section 3.5) --- */
+
+typedef struct gm_gauge_options {
+    size_t batch;               /* 1: m */
+    double step;                /* 0.1: eta, for the balance of noise and signal */
+    double momentum;            /* 0: beta of the run, 0 <= beta < 1, for the thresholds */
+    gm_replacement replacement; /* yes; of an epoch's batches the law is that of `no` */
+    size_t draws;               /* 64 >= 2: mini-batches for the Batch Sharpness */
+    double tol;                 /* 1e-4: of lambda_max, relative; at least gm_eigen_floor */
+    uint64_t seed;              /* 0 */
+} gm_gauge_options;
+void gm_gauge_options_default(gm_gauge_options *options);
+
+/* Undefined quotients (a vanishing gradient, a trace that is not positive) are NaN. */
+typedef struct gm_gauges {
+    double sharpness, sharpness_error; /* lambda_max(H) and its residual */
+    gm_estimate batch_sharpness; /* E_B [g_B . H_B g_B / ||g_B||^2], over the batches drawn with
+                                    a gradient other than 0 */
+    double interaction;          /* tr(H M_m) / ||mu||^2 */
+    double interaction_error;    /* standard error, 0 where tr(H Sigma) is exact */
+    double noise_scale;          /* tr Sigma / ||mu||^2 */
+    double curvature_noise_scale, curvature_noise_scale_error; /* tr(H Sigma) / (mu . H mu) */
+    /* 2 / eta_c, eta_c the smallest step along -mu at which the loss is back at its value, within
+     * 1 %; 0 where no step up to 1e6 / ||mu|| does so. */
+    double critical_sharpness;
+    /* Thresholds to compare them with, for the step eta and momentum beta. */
+    double limit;          /* 2/eta; heavy ball (2 + 2 beta)/eta */
+    double nesterov_limit; /* (2 + 2 beta) / ((1 + 2 beta) eta) */
+    double batch_limit[2]; /* of the Batch Sharpness: 2 (1 - beta)/eta for small batches, 2 (1 +
+                              beta)/eta for large ones */
+    /* Largest and best step of plain SGD: by the second-order model, 2 ||mu||^2 / tr(H M_m), and
+     * with lambda_max + residual in the place of L, 2 ||mu||^2 / (L tr M_m). Half of each is the
+     * best. */
+    double model_step, local_step;
+    /* Batch size, with replacement, at which the model's loss neither rises nor falls at step eta;
+     * NaN where it rises for every batch size or falls for every one. */
+    double balance_batch;
+    double gradient_square, trace_moment; /* ||mu||^2, tr M_m */
+    size_t products;                      /* with H, for lambda_max */
+} gm_gauges;
+
+/* Gauges at the point of model and lin (of the same theta). Cost: an eigenproblem of H, the traces
+ * in the model, a backward pass for tr M, draws gradients and products with H on m samples each, 25
+ * forward passes. GM_ERR_USAGE for options out of range; errors of the parts. */
+gm_status gm_gauges_measure(gm_linearization *lin, const gm_step_model *model,
+                            const gm_gauge_options *options, gm_gauges *gauges, gm_error *err);
+
 /* --- frequencies --- */
 
 /* Clopper-Pearson interval of a probability, `count` successes in `trials` >= 1, at confidence

@@ -1,0 +1,219 @@
+/* Stability gauges against per-sample Hessians and gradients of a second implementation
+ * (reference.h), against the step model whose zeros they are, and against a quadratic. */
+#include "support.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "gradiometer/dynamics.h"
+#include "kernels/lapack.h"
+#include "problems.h"
+
+static double *numbers(size_t count)
+{
+    double *x = gm_alloc(count, sizeof *x, "test array", NULL);
+    assert_non_null(x);
+    return x;
+}
+
+static double dot(size_t n, const double *x, const double *y)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i] * y[i];
+    }
+    return sum;
+}
+
+static void near(double found, double expected, double tolerance, const char *what)
+{
+    if (!(fabs(found - expected) <= tolerance)) {
+        fail_msg("%s: found %.17g, expected %.17g within %.3g", what, found, expected, tolerance);
+    }
+}
+
+static double form(size_t p, const double *matrix, const double *x)
+{
+    double sum = 0;
+    for (size_t i = 0; i < p; i++) {
+        sum += x[i] * dot(p, matrix + i * p, x);
+    }
+    return sum;
+}
+
+static void measure(test_problem *t, const gm_gauge_options *o, gm_step_model *model, gm_gauges *g)
+{
+    gm_error err = {0};
+    gm_step_options so;
+    gm_step_options_default(&so);
+    expect_ok(gm_step_model_make(t->lin, &so, model, &err), &err);
+    expect_ok(gm_gauges_measure(t->lin, model, o, g, &err), &err);
+}
+
+static void against_single_samples(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    test_case c = {"mlp:4-5-3,act=tanh", {2, {4, 5, 3}, REF_TANH, true, false}, 8, 0.8};
+    test_problem t;
+    gm_gauge_options o;
+    gm_step_model model;
+    gm_gauges g;
+    test_problem_open(&t, &c, GM_F64, 0, 0);
+    size_t p = t.p, n = c.n;
+    gm_gauge_options_default(&o);
+    o.draws = 400;
+    o.tol = 1e-9;
+    o.momentum = 0.5;
+    measure(&t, &o, &model, &g);
+
+    double *row = numbers(n * p), *mean = numbers(p), *h = numbers(p * p), *value = numbers(p);
+    double exact = 0, second = 0, sample = 0;
+    ref_gradients(&c.ref, t.theta, &t.ref, row);
+    for (size_t i = 0; i < n; i++) {
+        ref_data one = {1, t.x + i * 4, t.label + i, NULL};
+        ref_matrix(&c.ref, t.theta, &one, REF_H, h);
+        double square = dot(p, row + i * p, row + i * p), q = form(p, h, row + i * p) / square;
+        exact += q / (double)n;
+        second += q * q / (double)n;
+        sample += square / (double)n;
+        for (size_t j = 0; j < p; j++) {
+            mean[j] += row[i * p + j] / (double)n;
+        }
+    }
+    /* 400 draws of n = 8 values: five standard errors, and the error itself to a fifth. */
+    double error = sqrt((second - exact * exact) / 400);
+    near(g.batch_sharpness.value, exact, 5 * error, "Batch Sharpness");
+    near(g.batch_sharpness.std_error, error, 0.2 * error, "its error");
+
+    ref_matrix(&c.ref, t.theta, &t.ref, REF_H, h);
+    double square = dot(p, mean, mean), bend = form(p, h, mean), trace = 0;
+    for (size_t i = 0; i < n; i++) {
+        trace += form(p, h, row + i * p) / (double)n; /* tr(H M), batches of one */
+    }
+    near(g.interaction, trace / square, 1e-10 * trace / square, "interaction");
+    near(g.noise_scale, sample / square - 1, 1e-10 * sample / square, "noise scale");
+    near(g.curvature_noise_scale, (trace - bend) / bend, 1e-10 * trace / fabs(bend),
+         "critical batch");
+    near(g.trace_moment, sample, 1e-12 * sample, "tr M");
+    expect_ok(gm_symmetric_eigen(p, h, 0, 0, value, NULL, &err), &err);
+    near(g.sharpness, value[0], 1e-9 * value[0], "sharpness");
+    near(g.local_step, 2 * square / ((g.sharpness + g.sharpness_error) * sample), 1e-12, "L");
+    near(g.limit, 3 / 0.1, 1e-12, "heavy ball");
+    near(g.nesterov_limit, 1.5 / 0.1, 1e-12, "Nesterov");
+    near(g.batch_limit[0], 1 / 0.1, 1e-12, "small batches");
+    near(g.batch_limit[1], 3 / 0.1, 1e-12, "large batches");
+
+    /* The model's limits are zeros of its mean. */
+    gm_step_prediction q;
+    for (size_t m = 1; m <= 4; m += 3) {
+        gm_gauges at;
+        gm_step_model again;
+        o.batch = m;
+        measure(&t, &o, &again, &at);
+        expect_ok(gm_step_predict(&again, m, false, at.model_step, &q, &err), &err);
+        near(q.mean, 0, 1e-12 * at.model_step * square, "mean at the largest step");
+        expect_ok(gm_step_predict(&again, m, false, 0.5 * at.model_step, &q, &err), &err);
+        gm_step_prediction beside;
+        for (int side = -1; side <= 1; side += 2) {
+            double eta = at.model_step * (0.5 + 0.01 * side);
+            expect_ok(gm_step_predict(&again, m, false, eta, &beside, &err), &err);
+            assert_true(beside.mean > q.mean); /* half of it is the best */
+        }
+        gm_step_model_free(&again);
+    }
+    assert_true(g.balance_batch > 0);
+    double kappa = 1 / g.balance_batch, eta = o.step;
+    double drift = -eta * square + 0.5 * eta * eta * (bend + kappa * (trace - bend));
+    near(drift, 0, 1e-12 * eta * square, "balance");
+    gm_step_model_free(&model);
+    gm_free(row);
+    gm_free(mean);
+    gm_free(h);
+    gm_free(value);
+    test_problem_close(&t);
+}
+
+/* Linear regression is a quadratic: along mu the loss is back at its value at 2 |mu|^2 / mu.H mu,
+ * and the full batch's sharpness quotient is the gradient's own. 2 % : the search stops at 1 %. */
+static void quadratic(void **state)
+{
+    (void)state;
+    test_case c = {"mlp:4-3,act=identity", {1, {4, 3}, REF_IDENTITY, true, true}, 9, 0.8};
+    test_problem t;
+    gm_gauge_options o;
+    gm_step_model model;
+    gm_gauges g;
+    test_problem_open(&t, &c, GM_F64, 0, 0);
+    gm_gauge_options_default(&o);
+    o.batch = c.n;
+    o.replacement = GM_REPLACEMENT_NO;
+    o.draws = 2;
+    measure(&t, &o, &model, &g);
+    double along = model.gradient_curvature / model.gradient_square;
+    near(g.critical_sharpness, along, 0.02 * along, "critical sharpness");
+    near(g.batch_sharpness.value, along, 1e-10 * along, "Batch Sharpness of the whole set");
+    near(g.batch_sharpness.std_error, 0, 1e-10 * along, "its error");
+    near(g.interaction, along, 1e-10 * along, "no noise");
+    assert_true(g.sharpness >= along);
+    gm_step_model_free(&model);
+    test_problem_close(&t);
+}
+
+/* Fitted exactly: mu = 0, quotients are undefined, and nothing fails. */
+static void vanishing_gradient(void **state)
+{
+    (void)state;
+    test_case c = {"mlp:3-1,act=tanh", {1, {3, 1}, REF_TANH, true, false}, 4, 0.8}; /* one class */
+    test_problem t;
+    gm_gauge_options o;
+    gm_step_model model;
+    gm_gauges g;
+    test_problem_open(&t, &c, GM_F64, 0, 0);
+    gm_gauge_options_default(&o);
+    measure(&t, &o, &model, &g);
+    assert_true(g.sharpness == 0 && isnan(g.interaction) && isnan(g.noise_scale));
+    assert_true(isnan(g.batch_sharpness.value) && isnan(g.model_step) && isnan(g.local_step));
+    assert_true(isnan(g.critical_sharpness) && isnan(g.balance_batch));
+    gm_step_model_free(&model);
+    test_problem_close(&t);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    test_case c = {"mlp:3-2", {1, {3, 2}, REF_RELU, true, false}, 4, 0.8};
+    test_problem t;
+    gm_step_model model;
+    gm_gauges g;
+    test_problem_open(&t, &c, GM_F64, 0, 0);
+    gm_step_options so;
+    gm_step_options_default(&so);
+    expect_ok(gm_step_model_make(t.lin, &so, &model, &err), &err);
+    for (int i = 0; i < 6; i++) {
+        gm_gauge_options o;
+        gm_gauge_options_default(&o);
+        if (i == 0) o.batch = 0;
+        if (i == 1) o.step = 0;
+        if (i == 2) o.momentum = 1;
+        if (i == 3) o.draws = 1;
+        if (i == 4) o.tol = 1e-20;
+        if (i == 5) {
+            o.batch = 5;
+            o.replacement = GM_REPLACEMENT_NO;
+        }
+        assert_int_equal(gm_gauges_measure(t.lin, &model, &o, &g, &err), GM_ERR_USAGE);
+    }
+    gm_step_model_free(&model);
+    test_problem_close(&t);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(against_single_samples), cmocka_unit_test(quadratic),
+        cmocka_unit_test(vanishing_gradient), cmocka_unit_test(refusals)};
+    return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "gauges");
+}
