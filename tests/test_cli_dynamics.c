@@ -91,6 +91,30 @@ static void several_pairs(void **state)
     json_decref(d);
 }
 
+static void advice(void **state)
+{
+    (void)state;
+    json_t *d = program_document(
+        program("dynamics advise " SMALL " --batch 4 --step 0.2 --momentum 0.5 --json"));
+    assert_non_null(d);
+    const json_t *g = at(d, "gauges"), *t = at(d, "thresholds"), *a = at(d, "advice");
+    double interaction = program_number(at(g, "interaction"), "value");
+    assert_true(program_number(at(g, "sharpness"), "value") > 0);
+    assert_true(program_number(at(g, "batch_sharpness"), "stderr") > 0);
+    assert_true(program_number(g, "critical_sharpness") > 0);
+    assert_true(program_number(g, "noise_scale") > 0);
+    assert_true(fabs(program_number(t, "plain") - 10) < 1e-12);
+    assert_true(fabs(program_number(t, "heavy_ball") - 15) < 1e-12);
+    /* The largest step is the one whose 2/eta is the interaction. */
+    assert_true(fabs(program_number(a, "largest_step") * interaction - 2) < 1e-12);
+    assert_true(fabs(program_number(a, "best_step") * interaction - 1) < 1e-12);
+    json_decref(d);
+    program_result r = program("dynamics advise " SMALL);
+    assert_int_equal(r.exit, 0);
+    assert_non_null(strstr(r.out, "best step"));
+    program_free(&r);
+}
+
 static void refused(const char *arguments, const char *expected)
 {
     program_result r = program("dynamics %s", arguments);
@@ -106,7 +130,7 @@ static void refusals(void **state)
 {
     (void)state;
     refused("", "dynamics");
-    refused("forecast " SMALL, "expected predict");
+    refused("forecast " SMALL, "expected predict or advise");
     refused("predict " SMALL " --batch 0", "--batch");
     refused("predict " SMALL " --batch 3,", "--batch");
     refused("predict " SMALL " --batch 2.5", "--batch");
@@ -119,11 +143,17 @@ static void refusals(void **state)
     refused("predict " SMALL " --probes 1 --exact-samples 0", "--probes");
     refused("predict " SMALL " --batch 41 --replacement no", "--batch");
     refused("predict " SMALL " --replacement epoch", "--replacement");
+    refused("predict " SMALL " --momentum 0.5", "--momentum");
+    refused("advise " SMALL " --levels 1", "--levels");
+    refused("advise " SMALL " --momentum 1", "--momentum");
+    refused("advise " SMALL " --batch 1,2", "--batch");
+    refused("advise " SMALL " --step 0.1,0.2", "--step");
+    refused("advise " SMALL " --draws 1", "--draws");
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(one_pair), cmocka_unit_test(several_pairs),
-                                       cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(advice), cmocka_unit_test(refusals)};
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "dynamics");
 }

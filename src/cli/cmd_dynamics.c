@@ -4,38 +4,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/memory.h"
-#include "base/progress.h"
 #include "cli/dynamics.h"
-#include "cli/interrupt.h"
-#include "cli/record.h"
 
-enum { QUANTILE_DRAWS = 20000, SLICE = 16 };
+static const gm_dynamics_settings defaults = {
+    .levels = "0.5,1,2,3,5", .momentum = -1.0, .exact_samples = 2000, .probes = 64};
 
-const double gm_predict_level[GM_PREDICT_QUANTILES] = {0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99};
-
-typedef struct settings {
-    const char *batch, *step, *levels; /* comma lists */
-    size_t draws, exact_samples, probes;
-} settings;
-
-static const settings defaults = {.batch = "1",
-                                  .step = "0.1",
-                                  .levels = "0.5,1,2,3,5",
-                                  .draws = 1000,
-                                  .exact_samples = 2000,
-                                  .probes = 64};
-
-#define AT(field) offsetof(settings, field)
+#define AT(field) offsetof(gm_dynamics_settings, field)
 
 static const gm_option options[] = {
-    {"batch", 0, "M[,M]...", "Batch sizes. Default: 1.", gm_option_text, AT(batch), NULL, 0},
-    {"step", 0, "ETA[,ETA]...", "Step sizes. Default: 0.1.", gm_option_text, AT(step), NULL, 0},
-    {"draws", 0, "N", "Mini-batches drawn for each pair of batch and step size (default 1000).",
+    {"batch", 0, "M[,M]...",
+     "Batch sizes (advise: one). Default: that of the run in --params, else 1.", gm_option_text,
+     AT(batch), NULL, 0},
+    {"step", 0, "ETA[,ETA]...",
+     "Step sizes (advise: one). Default: that of the run in --params, else 0.1.", gm_option_text,
+     AT(step), NULL, 0},
+    {"momentum", 0, "B",
+     "advise: momentum of the run, which moves the thresholds. Default: that of the run in "
+     "--params, else 0.",
+     gm_option_fraction, AT(momentum), NULL, 0},
+    {"draws", 0, "N",
+     "Mini-batches drawn: predict, for each pair of batch and step size (default 1000); advise, "
+     "for the Batch Sharpness (default 64).",
      gm_option_count, AT(draws), NULL, 0},
     {"levels", 0, "S[,S]...",
-     "Levels s of the bands that Gaussian noise would leave on either side with probability at "
-     "most exp(-s). Default: 0.5,1,2,3,5.",
+     "predict: levels s of the bands that Gaussian noise would leave on either side with "
+     "probability at most exp(-s). Default: 0.5,1,2,3,5.",
      gm_option_text, AT(levels), NULL, 0},
     {"exact-samples", 0, "N",
      "Up to this many samples the noise is taken exactly, by one product with H per sample "
@@ -45,22 +38,26 @@ static const gm_option options[] = {
      gm_option_count, AT(probes), NULL, 0},
     {0}};
 
-void gm_predict_free(gm_predict *predict)
+/* ---- what the subcommands share ---- */
+
+const char *gm_dynamics_recorded(const gm_session *session, const char *key)
 {
-    for (size_t i = 0; predict->item && i < predict->cases; i++) {
-        gm_free(predict->item[i].delta);
+    for (size_t i = 0; i < session->recordings; i++) {
+        if (strcmp(session->recorded[i].key, key) == 0) return session->recorded[i].value;
     }
-    gm_free(predict->item);
-    gm_step_model_free(&predict->model);
-    memset(predict, 0, sizeof *predict);
+    return NULL;
 }
 
-/* ---- options ---- */
+gm_replacement gm_dynamics_replacement(const gm_cli *cli, const gm_session *session)
+{
+    gm_replacement replacement = cli->shared.replacement;
+    const char *drawn = gm_dynamics_recorded(session, "train.replacement");
+    if (drawn && !gm_cli_given(cli, "replacement")) gm_replacement_parse(drawn, &replacement);
+    return replacement;
+}
 
-/* Numbers of a comma list, at most `most` of them; whole: integers >= 1, else finite numbers > 0.
- */
-static gm_status parse_list(const char *name, const char *text, bool whole, size_t most,
-                            double *value, size_t *count, gm_error *err)
+gm_status gm_dynamics_list(const char *name, const char *text, bool whole, size_t most,
+                           double *value, size_t *count, gm_error *err)
 {
     const char *expected = whole ? "integers >= 1" : "numbers > 0";
     *count = 0;
@@ -82,253 +79,32 @@ static gm_status parse_list(const char *name, const char *text, bool whole, size
     }
 }
 
-enum { LIST = 64 };
-
-/* The pairs of batch and step size, batch first. */
-static gm_status make_cases(const gm_cli *cli, gm_predict *predict, gm_error *err)
-{
-    const settings *set = cli->settings;
-    double batch[LIST], step[LIST];
-    size_t batches, steps;
-    gm_status status = parse_list("batch", set->batch, true, LIST, batch, &batches, err);
-    if (status == GM_OK) status = parse_list("step", set->step, false, LIST, step, &steps, err);
-    if (status == GM_OK) {
-        status = parse_list("levels", set->levels, false, GM_PREDICT_LEVELS, predict->level,
-                            &predict->levels, err);
-    }
-    if (status == GM_OK && cli->shared.replacement == GM_REPLACEMENT_EPOCH) {
-        status = gm_fail(err, GM_ERR_USAGE,
-                         "--replacement: the batches of an epoch are no fresh draws at one point, "
-                         "expected yes or no");
-    }
-    if (status != GM_OK) return status;
-    predict->without_replacement = cli->shared.replacement == GM_REPLACEMENT_NO;
-    predict->cases = batches * steps;
-    predict->item = gm_alloc(predict->cases, sizeof *predict->item, "batch and step sizes", err);
-    if (!predict->item) return GM_ERR_MEMORY;
-    for (size_t i = 0; i < predict->cases; i++) {
-        gm_predict_case *c = &predict->item[i];
-        c->batch = (size_t)batch[i / steps];
-        c->step = step[i % steps];
-        c->draws = set->draws;
-        c->delta = gm_alloc(c->draws, sizeof *c->delta, "draws", err);
-        if (!c->delta) return GM_ERR_MEMORY;
-    }
-    return GM_OK;
-}
-
-static gm_status check_batches(const gm_session *session, const gm_predict *predict, gm_error *err)
-{
-    for (size_t i = 0; i < predict->cases; i++) {
-        if (predict->without_replacement && predict->item[i].batch > session->data->n) {
-            return gm_fail(err, GM_ERR_USAGE,
-                           "--batch: %zu samples without replacement, but the data set has %zu",
-                           predict->item[i].batch, session->data->n);
-        }
-    }
-    return GM_OK;
-}
-
-/* ---- measuring ---- */
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Statistics of the sorted draws; the losses that overflowed are the last of them. */
-static void summarize(const gm_predict *predict, gm_predict_case *c)
-{
-    while (c->infinite < c->draws && !isfinite(c->delta[c->draws - 1 - c->infinite])) {
-        c->infinite++;
-    }
-    size_t finite = c->draws - c->infinite;
-    for (size_t i = 0; i < finite; i++) {
-        c->mean += c->delta[i] / (double)finite;
-    }
-    for (size_t i = 0; i < finite; i++) {
-        c->variance += (c->delta[i] - c->mean) * (c->delta[i] - c->mean) / (double)(finite - 1);
-    }
-    if (finite < 2) c->variance = (double)NAN;
-    if (finite < 1) c->mean = (double)NAN;
-    c->mean_error = sqrt(c->variance / (double)finite);
-    for (int q = 0; q < GM_PREDICT_QUANTILES; q++) {
-        double place = gm_predict_level[q] * (double)(c->draws - 1);
-        size_t low = (size_t)place, next = low + 1 < c->draws ? low + 1 : low;
-        double share = place - (double)low;
-        c->observed[q] =
-            share > 0.0 ? c->delta[low] + share * (c->delta[next] - c->delta[low]) : c->delta[low];
-    }
-    for (size_t l = 0; l < predict->levels; l++) {
-        gm_coverage *band = &c->coverage[l];
-        band->s = predict->level[l];
-        gm_step_band(&c->predicted, band->s, &band->lower, &band->upper);
-        for (size_t i = 0; i < c->draws; i++) {
-            band->below += c->delta[i] < band->lower;
-            band->above += c->delta[i] > band->upper;
-        }
-    }
-}
-
-static gm_status draw_case(gm_session *session, const gm_predict *predict, gm_predict_case *c,
-                           size_t index, gm_progress *progress, gm_error *err)
-{
-    gm_draw_options o;
-    gm_draw_options_default(&o);
-    o.batch = c->batch;
-    o.step = c->step;
-    o.replacement = predict->without_replacement ? GM_REPLACEMENT_NO : GM_REPLACEMENT_YES;
-    o.seed = session->seed;
-    for (size_t done = 0; done < c->draws; done += o.draws) {
-        if (gm_interrupt_requested(NULL)) {
-            return gm_fail(err, GM_ERR_INTERRUPTED,
-                           "interrupted after %zu of %zu draws; nothing was recorded",
-                           index * c->draws + done, predict->cases * c->draws);
-        }
-        o.first = done;
-        o.draws = c->draws - done < SLICE ? c->draws - done : SLICE;
-        gm_status status = gm_step_draw(session->problem, session->theta, &o, c->delta + done, err);
-        if (status != GM_OK) return status;
-        gm_progress_update(progress, index * c->draws + done + o.draws, NULL);
-    }
-    qsort(c->delta, c->draws, sizeof *c->delta, ascending);
-    return GM_OK;
-}
-
-static gm_status predict_case(const gm_session *session, const gm_predict *predict,
-                              gm_predict_case *c, gm_error *err)
-{
-    gm_status status = gm_step_predict(&predict->model, c->batch, predict->without_replacement,
-                                       c->step, &c->predicted, err);
-    if (status == GM_OK && predict->model.exact) {
-        return gm_step_quantiles(&predict->model, c->batch, predict->without_replacement, c->step,
-                                 QUANTILE_DRAWS, session->seed, GM_PREDICT_QUANTILES,
-                                 gm_predict_level, c->quantile, err);
-    }
-    for (int q = 0; q < GM_PREDICT_QUANTILES; q++) {
-        c->quantile[q] = (double)NAN;
-    }
-    return status;
-}
-
-static void note_limits(gm_cli *cli, const gm_session *session, const gm_predict *predict)
-{
-    const gm_step_model *model = &predict->model;
-    if (!model->exact) {
-        gm_cli_note(cli,
-                    "n = %zu exceeds --exact-samples: the noise is estimated, and the model's "
-                    "quantiles under Gaussian noise are left out",
-                    model->n);
-    }
-    if (session->precision == GM_F32) {
-        gm_cli_note(cli,
-                    "Delta is the difference of two losses in f32, with a resolution of about %.1g",
-                    6e-8 * model->loss);
-    }
-    if (predict->without_replacement) {
-        gm_cli_note(cli, "the exact variance of the model is known for batches with replacement "
-                         "only; v is that of Gaussian noise");
-    }
-}
-
-static gm_status measure(gm_cli *cli, gm_session *session, gm_predict *predict, gm_error *err)
-{
-    const settings *set = cli->settings;
-    gm_step_options o;
-    gm_linearization *lin = NULL;
-    gm_step_options_default(&o);
-    o.exact_samples = set->exact_samples;
-    o.probes = set->probes;
-    o.seed = session->seed;
-    gm_status status = gm_linearize(session->problem, session->theta, &lin, err);
-    if (status == GM_OK) {
-        gm_session_measure(session, lin);
-        status = gm_step_model_make(lin, &o, &predict->model, err);
-    }
-    gm_linearization_free(lin);
-    if (status != GM_OK) return status;
-    note_limits(cli, session, predict);
-
-    gm_progress progress;
-    gm_interrupt_install();
-    gm_progress_start(&progress, "dynamics predict", "draws", 0, predict->cases * set->draws,
-                      cli->shared.quiet);
-    for (size_t i = 0; status == GM_OK && i < predict->cases; i++) {
-        status = predict_case(session, predict, &predict->item[i], err);
-        if (status == GM_OK) {
-            status = draw_case(session, predict, &predict->item[i], i, &progress, err);
-        }
-        if (status == GM_OK) summarize(predict, &predict->item[i]);
-    }
-    gm_progress_finish(&progress);
-    return status;
-}
-
 /* ---- the command ---- */
 
-static gm_status record(gm_cli *cli, const gm_session *session, const gm_predict *predict,
-                        json_t *document, gm_error *err)
-{
-    if (!cli->shared.output) return GM_OK;
-    size_t draws = predict->item[0].draws, entries;
-    if (!gm_mul_size(predict->cases, draws, &entries)) entries = SIZE_MAX;
-    double *delta = gm_alloc(entries, sizeof *delta, "draws", err);
-    if (!delta) return GM_ERR_MEMORY;
-    for (size_t i = 0; i < predict->cases; i++) {
-        memcpy(delta + i * draws, predict->item[i].delta, draws * sizeof *delta);
-    }
-    gm_run_array array = {
-        .name = "delta", .dtype = GM_F64, .rank = 2, .dim = {predict->cases, draws}, .data = delta};
-    gm_status status = gm_record_result(cli, session, "predict", document, &array, 1, err);
-    gm_free(delta);
-    return status;
-}
-
-static gm_status run_predict(gm_cli *cli, gm_error *err)
-{
-    gm_session session = {0};
-    gm_predict predict = {0};
-    json_t *document = NULL;
-    gm_status status = make_cases(cli, &predict, err);
-    if (status == GM_OK) status = gm_session_open(cli, &session, err);
-    if (status == GM_OK) status = check_batches(&session, &predict, err);
-    if (status == GM_OK) status = gm_record_check(cli, err);
-    if (status != GM_OK) goto done;
-    if (!gm_cli_given(cli, "batch")) gm_cli_note(cli, "batch size 1 by default");
-    gm_cli_begin(cli);
-    status = measure(cli, &session, &predict, err);
-    if (status != GM_OK) goto done;
-    if (cli->shared.json || cli->shared.output) {
-        document = gm_predict_document(cli, &session, &predict, err);
-        status = document ? record(cli, &session, &predict, document, err) : GM_ERR_MEMORY;
-    }
-    if (status == GM_OK && cli->shared.json) {
-        status = gm_document_print(cli, document, err);
-        document = NULL;
-    } else if (status == GM_OK) {
-        gm_predict_print(cli, &session, &predict);
-    }
-done:
-    json_decref(document);
-    gm_predict_free(&predict);
-    gm_session_close(&session);
-    return status;
-}
+static const struct {
+    const char *name;
+    gm_status (*run)(gm_cli *cli, gm_error *err);
+    const char *foreign; /* an option of another subcommand's */
+} subcommands[] = {{"predict", gm_predict_run, "momentum"}, {"advise", gm_advise_run, "levels"}};
 
 static gm_status run(gm_cli *cli, gm_error *err)
 {
-    if (strcmp(cli->operand[0], "predict") != 0) {
-        return gm_fail(err, GM_ERR_USAGE, "dynamics: found '%s', expected predict",
-                       cli->operand[0]);
+    for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++) {
+        if (strcmp(cli->operand[0], subcommands[i].name) != 0) continue;
+        if (gm_cli_given(cli, subcommands[i].foreign)) {
+            return gm_fail(err, GM_ERR_USAGE, "--%s: not an option of dynamics %s",
+                           subcommands[i].foreign, subcommands[i].name);
+        }
+        return subcommands[i].run(cli, err);
     }
-    return run_predict(cli, err);
+    return gm_fail(err, GM_ERR_USAGE, "dynamics: found '%s', expected predict or advise",
+                   cli->operand[0]);
 }
 
 const gm_command gm_command_dynamics = {
     .name = "dynamics",
-    .summary = "steps of SGD: predicted against observed loss differences",
-    .usage = "predict --model SPEC --data SPEC [--params FILE] [OPTION]...",
+    .summary = "steps of SGD: loss differences predicted and observed, gauges, advice",
+    .usage = "predict|advise --model SPEC --data SPEC [--params FILE] [OPTION]...",
     .description =
         "predict: at one point of the parameter space, what a step of SGD does to the loss f. For "
         "a step eta along the gradient of a mini-batch of m samples, Delta is the change of f on "
@@ -338,14 +114,19 @@ const gm_command gm_command_dynamics = {
         "Clopper-Pearson intervals (95 %) for how often the band is left.\n\n"
         "The mean is exact for any noise; the band and V hold for Gaussian noise, which that of "
         "mini-batches is not: look at the observed frequencies. Several batch and step sizes can "
-        "be asked for in one call.",
+        "be asked for in one call.\n\n"
+        "advise: for a checkpoint, every gauge of how near a step is to instability beside its "
+        "threshold (sharpness, Batch Sharpness, the interaction of gradients and noise, critical "
+        "sharpness, noise scales), the largest and the best step in expectation, and the batch "
+        "size at which noise and signal balance, with error bars.",
     .examples =
         "  gradiometer dynamics predict --params run.gmr@1000 --batch 10,50 --step 0.05,0.1\n"
         "  gradiometer dynamics predict --model mlp:50-30-10 --data gauss:n=500 --draws 5000 "
-        "--json\n",
+        "--json\n"
+        "  gradiometer dynamics advise --params run.gmr --batch 50 --step 0.1\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_BATCH | GM_TAKES_OUTPUT,
     .options = options,
-    .settings_size = sizeof(settings),
+    .settings_size = sizeof(gm_dynamics_settings),
     .defaults = &defaults,
     .operands_min = 1,
     .operands_max = 1,

@@ -8,6 +8,25 @@
 #include "cli/session.h"
 #include "gradiometer/dynamics.h"
 
+typedef struct gm_dynamics_settings {
+    const char *batch, *step; /* comma lists; NULL: those of the run in --params, else 1 and 0.1 */
+    const char *levels;       /* comma list */
+    double momentum;          /* < 0: that of the run, else 0 */
+    size_t draws;             /* 0: 1000 for predict, 64 for advise */
+    size_t exact_samples, probes;
+} gm_dynamics_settings;
+
+/* The text of a setting with which the run in --params was trained; NULL where there is none. */
+const char *gm_dynamics_recorded(const gm_session *session, const char *key);
+/* Numbers of a comma list, at most `most` of them; whole: integers >= 1, else finite numbers > 0.
+ * GM_ERR_USAGE names the option. */
+gm_status gm_dynamics_list(const char *name, const char *text, bool whole, size_t most,
+                           double *value, size_t *count, gm_error *err);
+/* How batches are drawn: as given, else as the run was trained. */
+gm_replacement gm_dynamics_replacement(const gm_cli *cli, const gm_session *session);
+
+/* ---- predict ---- */
+
 enum { GM_PREDICT_QUANTILES = 7, GM_PREDICT_LEVELS = 16 };
 extern const double gm_predict_level[GM_PREDICT_QUANTILES]; /* of the quantiles, in (0, 1) */
 
@@ -40,10 +59,24 @@ typedef struct gm_predict {
     gm_predict_case *item; /* batch first, then step */
 } gm_predict;
 
+gm_status gm_predict_run(gm_cli *cli, gm_error *err);
 void gm_predict_free(gm_predict *predict);
 
 json_t *gm_predict_document(gm_cli *cli, const gm_session *session, const gm_predict *predict,
                             gm_error *err);
 void gm_predict_print(const gm_cli *cli, const gm_session *session, const gm_predict *predict);
+
+/* ---- advise ---- */
+
+typedef struct gm_advise {
+    gm_gauge_options options;
+    gm_step_model model;
+    gm_gauges gauges;
+} gm_advise;
+
+gm_status gm_advise_run(gm_cli *cli, gm_error *err);
+json_t *gm_advise_document(gm_cli *cli, const gm_session *session, const gm_advise *advise,
+                           gm_error *err);
+void gm_advise_print(const gm_cli *cli, const gm_session *session, const gm_advise *advise);
 
 #endif

@@ -1,183 +1,273 @@
-/* gradiometer dynamics predict: the document and the readable form. */
+/* gradiometer dynamics predict: what one step does to the loss, by the model and by draws. */
 #include <math.h>
-#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/memory.h"
+#include "base/progress.h"
 #include "cli/dynamics.h"
+#include "cli/interrupt.h"
+#include "cli/record.h"
 
-static const double confidence = 0.95;
+enum { DRAWS = 1000, QUANTILE_DRAWS = 20000, SLICE = 16 };
 
-/* ---- JSON ---- */
+const double gm_predict_level[GM_PREDICT_QUANTILES] = {0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99};
 
-static json_t *quantiles(gm_cli *cli, const double *value)
+void gm_predict_free(gm_predict *predict)
 {
-    json_t *object = json_object();
-    json_object_set_new(
-        object, "levels",
-        gm_json_numbers(cli, "quantile levels", GM_PREDICT_QUANTILES, gm_predict_level));
-    json_object_set_new(object, "values",
-                        gm_json_numbers(cli, "quantiles", GM_PREDICT_QUANTILES, value));
-    return object;
-}
-
-static json_t *predicted(gm_cli *cli, const gm_predict *predict, const gm_predict_case *c)
-{
-    const gm_step_prediction *p = &c->predicted;
-    json_t *o = json_object();
-    json_object_set_new(o, "batch", json_integer((json_int_t)c->batch));
-    json_object_set_new(o, "step", gm_json_number(cli, "step", c->step));
-    json_object_set_new(o, "mean", gm_json_number(cli, "predicted mean", p->mean));
-    json_object_set_new(o, "mean_stderr", gm_json_number(cli, "its error", p->mean_error));
-    json_object_set_new(
-        o, "variance",
-        predict->without_replacement ? json_null() : gm_json_number(cli, "variance", p->variance));
-    json_object_set_new(o, "v", gm_json_number(cli, "v", p->v));
-    json_object_set_new(o, "lambda_plus", gm_json_number(cli, "lambda_plus", p->lambda_plus));
-    json_object_set_new(o, "lambda_minus", gm_json_number(cli, "lambda_minus", p->lambda_minus));
-    json_object_set_new(o, "quantiles",
-                        predict->model.exact ? quantiles(cli, c->quantile) : json_null());
-    return o;
-}
-
-static json_t *observed(gm_cli *cli, const gm_predict_case *c)
-{
-    json_t *o = json_object();
-    json_object_set_new(o, "batch", json_integer((json_int_t)c->batch));
-    json_object_set_new(o, "step", gm_json_number(cli, "step", c->step));
-    json_object_set_new(o, "mean", gm_json_number(cli, "observed mean", c->mean));
-    json_object_set_new(o, "mean_stderr", gm_json_number(cli, "its error", c->mean_error));
-    json_object_set_new(o, "variance", gm_json_number(cli, "observed variance", c->variance));
-    json_object_set_new(o, "quantiles", quantiles(cli, c->observed));
-    json_object_set_new(o, "draws", json_integer((json_int_t)c->draws));
-    json_object_set_new(o, "infinite", json_integer((json_int_t)c->infinite));
-    return o;
-}
-
-static json_t *frequency(size_t count, size_t draws, double low, double high)
-{
-    return json_pack("{s:f, s:[f, f]}", "frequency", (double)count / (double)draws, "ci", low,
-                     high);
-}
-
-static json_t *coverage(gm_cli *cli, const gm_predict *predict, const gm_predict_case *c)
-{
-    json_t *list = json_array();
-    for (size_t l = 0; l < predict->levels; l++) {
-        const gm_coverage *band = &c->coverage[l];
-        double low, high;
-        json_t *o = json_object();
-        json_object_set_new(o, "s", json_real(band->s));
-        json_object_set_new(o, "level", json_real(exp(-band->s)));
-        json_object_set_new(o, "bound",
-                            gm_json_numbers(cli, "band", 2, (double[]){band->lower, band->upper}));
-        gm_clopper_pearson(band->above, c->draws, confidence, &low, &high);
-        json_object_set_new(o, "upper", frequency(band->above, c->draws, low, high));
-        gm_clopper_pearson(band->below, c->draws, confidence, &low, &high);
-        json_object_set_new(o, "lower", frequency(band->below, c->draws, low, high));
-        json_object_set_new(o, "ci", json_real(confidence));
-        json_array_append_new(list, o);
+    for (size_t i = 0; predict->item && i < predict->cases; i++) {
+        gm_free(predict->item[i].delta);
     }
-    return list;
+    gm_free(predict->item);
+    gm_step_model_free(&predict->model);
+    memset(predict, 0, sizeof *predict);
 }
 
-static json_t *estimate(gm_cli *cli, const char *what, const gm_estimate *e)
-{
-    json_t *o = json_object();
-    json_object_set_new(o, "value", gm_json_number(cli, what, e->value));
-    json_object_set_new(o, "stderr", gm_json_number(cli, what, e->std_error));
-    return o;
-}
+/* ---- options ---- */
 
-static json_t *model_of(gm_cli *cli, const gm_step_model *m)
-{
-    json_t *o = json_object();
-    json_object_set_new(o, "exact", json_boolean(m->exact));
-    json_object_set_new(o, "gradient_square", gm_json_number(cli, "|mu|^2", m->gradient_square));
-    json_object_set_new(o, "gradient_curvature",
-                        gm_json_number(cli, "mu.H mu", m->gradient_curvature));
-    json_object_set_new(o, "trace_h_sigma", estimate(cli, "tr H Sigma", &m->trace));
-    json_object_set_new(o, "trace_h_sigma_h_sigma",
-                        estimate(cli, "tr H Sigma H Sigma", &m->frobenius_square));
-    json_object_set_new(o, "lambda_max", gm_json_number(cli, "lambda_max of C", m->lambda_max));
-    json_object_set_new(o, "lambda_min", gm_json_number(cli, "lambda_min of C", m->lambda_min));
-    json_object_set_new(o, "products", json_integer((json_int_t)m->products));
-    return o;
-}
+enum { LIST = 64 };
 
-json_t *gm_predict_document(gm_cli *cli, const gm_session *session, const gm_predict *predict,
+/* The pairs of batch and step size, batch first. */
+static gm_status make_cases(const gm_cli *cli, const gm_session *session, gm_predict *predict,
                             gm_error *err)
 {
-    json_t *document = gm_document_create(cli, session, err);
-    if (!document) return NULL;
-    json_object_set_new(document, "subcommand", json_string("predict"));
-    json_object_set_new(document, "replacement",
-                        json_string(predict->without_replacement ? "no" : "yes"));
-    json_object_set_new(document, "model_terms", model_of(cli, &predict->model));
-    if (predict->cases == 1) {
-        const gm_predict_case *c = predict->item;
-        json_object_set_new(document, "predicted", predicted(cli, predict, c));
-        json_object_set_new(document, "observed", observed(cli, c));
-        json_object_set_new(document, "coverage", coverage(cli, predict, c));
-        return document;
+    const gm_dynamics_settings *set = cli->settings;
+    const char *trained_batch = gm_dynamics_recorded(session, "train.batch");
+    const char *trained_step = gm_dynamics_recorded(session, "train.step");
+    double batch[LIST], step[LIST];
+    size_t batches, steps;
+    gm_status status = gm_dynamics_list("batch",
+                                        set->batch      ? set->batch
+                                        : trained_batch ? trained_batch
+                                                        : "1",
+                                        true, LIST, batch, &batches, err);
+    if (status == GM_OK) {
+        status = gm_dynamics_list("step",
+                                  set->step      ? set->step
+                                  : trained_step ? trained_step
+                                                 : "0.1",
+                                  false, LIST, step, &steps, err);
     }
-    json_t *expected = json_array(), *seen = json_array(), *bands = json_array();
+    if (status == GM_OK) {
+        status = gm_dynamics_list("levels", set->levels, false, GM_PREDICT_LEVELS, predict->level,
+                                  &predict->levels, err);
+    }
+    gm_replacement replacement = gm_dynamics_replacement(cli, session);
+    if (status == GM_OK && replacement == GM_REPLACEMENT_EPOCH) {
+        status = gm_fail(err, GM_ERR_USAGE,
+                         "--replacement: the batches of an epoch are no fresh draws at one point, "
+                         "expected yes or no");
+    }
+    if (status != GM_OK) return status;
+    predict->without_replacement = replacement == GM_REPLACEMENT_NO;
+    predict->cases = batches * steps;
+    predict->item = gm_alloc(predict->cases, sizeof *predict->item, "batch and step sizes", err);
+    if (!predict->item) return GM_ERR_MEMORY;
     for (size_t i = 0; i < predict->cases; i++) {
-        const gm_predict_case *c = predict->item + i;
-        json_array_append_new(expected, predicted(cli, predict, c));
-        json_array_append_new(seen, observed(cli, c));
-        json_array_append_new(bands, coverage(cli, predict, c));
+        gm_predict_case *c = &predict->item[i];
+        c->batch = (size_t)batch[i / steps];
+        c->step = step[i % steps];
+        c->draws = set->draws ? set->draws : DRAWS;
+        c->delta = gm_alloc(c->draws, sizeof *c->delta, "draws", err);
+        if (!c->delta) return GM_ERR_MEMORY;
     }
-    json_object_set_new(document, "predicted", expected);
-    json_object_set_new(document, "observed", seen);
-    json_object_set_new(document, "coverage", bands);
-    return document;
+    return GM_OK;
 }
 
-/* ---- text ---- */
-
-static void print_case(const gm_predict *predict, const gm_predict_case *c)
+static gm_status check_batches(const gm_session *session, const gm_predict *predict, gm_error *err)
 {
-    const gm_step_prediction *p = &c->predicted;
-    printf("\nbatch %zu, step %g: Delta = f(theta - step g) - f(theta) over %zu draws", c->batch,
-           c->step, c->draws);
-    if (c->infinite) printf(", %zu of them without a finite loss", c->infinite);
-    printf("\n%-22s %14s %14s\n", "", "predicted", "observed");
-    printf("%-22s %14.6g %14.6g +- %.2g\n", "mean", p->mean, c->mean, c->mean_error);
-    if (!predict->without_replacement) {
-        printf("%-22s %14.6g %14.6g\n", "variance", p->variance, c->variance);
-        printf("%-22s %14.6g\n", "V (Gaussian noise)", p->v);
-    } else {
-        printf("%-22s %14.6g %14.6g\n", "variance (V)", p->v, c->variance);
+    for (size_t i = 0; i < predict->cases; i++) {
+        if (predict->without_replacement && predict->item[i].batch > session->data->n) {
+            return gm_fail(err, GM_ERR_USAGE,
+                           "--batch: %zu samples without replacement, but the data set has %zu",
+                           predict->item[i].batch, session->data->n);
+        }
+    }
+    return GM_OK;
+}
+
+/* ---- measuring ---- */
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Statistics of the sorted draws; the losses that overflowed are the last of them. */
+static void summarize(const gm_predict *predict, gm_predict_case *c)
+{
+    while (c->infinite < c->draws && !isfinite(c->delta[c->draws - 1 - c->infinite])) {
+        c->infinite++;
+    }
+    size_t finite = c->draws - c->infinite;
+    for (size_t i = 0; i < finite; i++) {
+        c->mean += c->delta[i] / (double)finite;
+    }
+    for (size_t i = 0; i < finite; i++) {
+        c->variance += (c->delta[i] - c->mean) * (c->delta[i] - c->mean) / (double)(finite - 1);
+    }
+    if (finite < 2) c->variance = (double)NAN;
+    if (finite < 1) c->mean = (double)NAN;
+    c->mean_error = sqrt(c->variance / (double)finite);
+    for (int q = 0; q < GM_PREDICT_QUANTILES; q++) {
+        double place = gm_predict_level[q] * (double)(c->draws - 1);
+        size_t low = (size_t)place, next = low + 1 < c->draws ? low + 1 : low;
+        double share = place - (double)low;
+        c->observed[q] =
+            share > 0.0 ? c->delta[low] + share * (c->delta[next] - c->delta[low]) : c->delta[low];
+    }
+    for (size_t l = 0; l < predict->levels; l++) {
+        gm_coverage *band = &c->coverage[l];
+        band->s = predict->level[l];
+        gm_step_band(&c->predicted, band->s, &band->lower, &band->upper);
+        for (size_t i = 0; i < c->draws; i++) {
+            band->below += c->delta[i] < band->lower;
+            band->above += c->delta[i] > band->upper;
+        }
+    }
+}
+
+static gm_status draw_case(gm_session *session, const gm_predict *predict, gm_predict_case *c,
+                           size_t index, gm_progress *progress, gm_error *err)
+{
+    gm_draw_options o;
+    gm_draw_options_default(&o);
+    o.batch = c->batch;
+    o.step = c->step;
+    o.replacement = predict->without_replacement ? GM_REPLACEMENT_NO : GM_REPLACEMENT_YES;
+    o.seed = session->seed;
+    for (size_t done = 0; done < c->draws; done += o.draws) {
+        if (gm_interrupt_requested(NULL)) {
+            return gm_fail(err, GM_ERR_INTERRUPTED,
+                           "interrupted after %zu of %zu draws; nothing was recorded",
+                           index * c->draws + done, predict->cases * c->draws);
+        }
+        o.first = done;
+        o.draws = c->draws - done < SLICE ? c->draws - done : SLICE;
+        gm_status status = gm_step_draw(session->problem, session->theta, &o, c->delta + done, err);
+        if (status != GM_OK) return status;
+        gm_progress_update(progress, index * c->draws + done + o.draws, NULL);
+    }
+    qsort(c->delta, c->draws, sizeof *c->delta, ascending);
+    return GM_OK;
+}
+
+static gm_status predict_case(const gm_session *session, const gm_predict *predict,
+                              gm_predict_case *c, gm_error *err)
+{
+    gm_status status = gm_step_predict(&predict->model, c->batch, predict->without_replacement,
+                                       c->step, &c->predicted, err);
+    if (status == GM_OK && predict->model.exact) {
+        return gm_step_quantiles(&predict->model, c->batch, predict->without_replacement, c->step,
+                                 QUANTILE_DRAWS, session->seed, GM_PREDICT_QUANTILES,
+                                 gm_predict_level, c->quantile, err);
     }
     for (int q = 0; q < GM_PREDICT_QUANTILES; q++) {
-        printf("%3.0f %% quantile         ", 100 * gm_predict_level[q]);
-        if (predict->model.exact) printf("%14.6g ", c->quantile[q]);
-        if (!predict->model.exact) printf("%14s ", "-");
-        printf("%14.6g\n", c->observed[q]);
+        c->quantile[q] = (double)NAN;
     }
-    printf("%6s %13s %12s %26s %12s %26s\n", "s", "at most e^-s", "below", "95 %", "above", "95 %");
-    for (size_t l = 0; l < predict->levels; l++) {
-        const gm_coverage *band = &c->coverage[l];
-        double low[2], high[2], draws = (double)c->draws;
-        gm_clopper_pearson(band->below, c->draws, confidence, low, high);
-        gm_clopper_pearson(band->above, c->draws, confidence, low + 1, high + 1);
-        printf("%6g %13.4g %12.4g    [%9.3g, %9.3g] %12.4g    [%9.3g, %9.3g]\n", band->s,
-               exp(-band->s), (double)band->below / draws, low[0], high[0],
-               (double)band->above / draws, low[1], high[1]);
+    return status;
+}
+
+static void note_limits(gm_cli *cli, const gm_session *session, const gm_predict *predict)
+{
+    const gm_step_model *model = &predict->model;
+    if (!model->exact) {
+        gm_cli_note(cli,
+                    "n = %zu exceeds --exact-samples: the noise is estimated, and the model's "
+                    "quantiles under Gaussian noise are left out",
+                    model->n);
+    }
+    if (session->precision == GM_F32) {
+        gm_cli_note(cli,
+                    "Delta is the difference of two losses in f32, with a resolution of about %.1g",
+                    6e-8 * model->loss);
+    }
+    if (predict->without_replacement) {
+        gm_cli_note(cli, "the exact variance of the model is known for batches with replacement "
+                         "only; v is that of Gaussian noise");
     }
 }
 
-void gm_predict_print(const gm_cli *cli, const gm_session *session, const gm_predict *predict)
+static gm_status measure(gm_cli *cli, gm_session *session, gm_predict *predict, gm_error *err)
 {
-    const gm_step_model *m = &predict->model;
-    gm_document_describe(session);
-    printf("\n|mu|^2 %.6g, mu.H mu %.6g, tr(H Sigma) %.6g", m->gradient_square,
-           m->gradient_curvature, m->trace.value);
-    if (!m->exact) printf(" +- %.2g", m->trace.std_error);
-    printf("; batches drawn with%s replacement\n", predict->without_replacement ? "out" : "");
-    for (size_t i = 0; i < predict->cases; i++) {
-        print_case(predict, &predict->item[i]);
+    const gm_dynamics_settings *set = cli->settings;
+    gm_step_options o;
+    gm_linearization *lin = NULL;
+    gm_step_options_default(&o);
+    o.exact_samples = set->exact_samples;
+    o.probes = set->probes;
+    o.seed = session->seed;
+    gm_status status = gm_linearize(session->problem, session->theta, &lin, err);
+    if (status == GM_OK) {
+        gm_session_measure(session, lin);
+        status = gm_step_model_make(lin, &o, &predict->model, err);
     }
-    printf("\nThe mean is exact for the second-order model and any noise; bands and V assume "
-           "Gaussian noise.\n%.3g s\n",
-           gm_cli_seconds(cli));
+    gm_linearization_free(lin);
+    if (status != GM_OK) return status;
+    note_limits(cli, session, predict);
+
+    gm_progress progress;
+    gm_interrupt_install();
+    gm_progress_start(&progress, "dynamics predict", "draws", 0,
+                      predict->cases * predict->item[0].draws, cli->shared.quiet);
+    for (size_t i = 0; status == GM_OK && i < predict->cases; i++) {
+        status = predict_case(session, predict, &predict->item[i], err);
+        if (status == GM_OK) {
+            status = draw_case(session, predict, &predict->item[i], i, &progress, err);
+        }
+        if (status == GM_OK) summarize(predict, &predict->item[i]);
+    }
+    gm_progress_finish(&progress);
+    return status;
+}
+
+/* ---- the command ---- */
+
+static gm_status record(gm_cli *cli, const gm_session *session, const gm_predict *predict,
+                        json_t *document, gm_error *err)
+{
+    if (!cli->shared.output) return GM_OK;
+    size_t draws = predict->item[0].draws, entries;
+    if (!gm_mul_size(predict->cases, draws, &entries)) entries = SIZE_MAX;
+    double *delta = gm_alloc(entries, sizeof *delta, "draws", err);
+    if (!delta) return GM_ERR_MEMORY;
+    for (size_t i = 0; i < predict->cases; i++) {
+        memcpy(delta + i * draws, predict->item[i].delta, draws * sizeof *delta);
+    }
+    gm_run_array array = {
+        .name = "delta", .dtype = GM_F64, .rank = 2, .dim = {predict->cases, draws}, .data = delta};
+    gm_status status = gm_record_result(cli, session, "predict", document, &array, 1, err);
+    gm_free(delta);
+    return status;
+}
+
+gm_status gm_predict_run(gm_cli *cli, gm_error *err)
+{
+    gm_session session = {0};
+    gm_predict predict = {0};
+    json_t *document = NULL;
+    gm_status status = gm_session_open(cli, &session, err);
+    if (status == GM_OK) status = make_cases(cli, &session, &predict, err);
+    if (status == GM_OK) status = check_batches(&session, &predict, err);
+    if (status == GM_OK) status = gm_record_check(cli, err);
+    if (status != GM_OK) goto done;
+    gm_cli_begin(cli);
+    status = measure(cli, &session, &predict, err);
+    if (status != GM_OK) goto done;
+    if (cli->shared.json || cli->shared.output) {
+        document = gm_predict_document(cli, &session, &predict, err);
+        status = document ? record(cli, &session, &predict, document, err) : GM_ERR_MEMORY;
+    }
+    if (status == GM_OK && cli->shared.json) {
+        status = gm_document_print(cli, document, err);
+        document = NULL;
+    } else if (status == GM_OK) {
+        gm_predict_print(cli, &session, &predict);
+    }
+done:
+    json_decref(document);
+    gm_predict_free(&predict);
+    gm_session_close(&session);
+    return status;
 }
