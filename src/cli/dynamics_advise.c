@@ -95,12 +95,14 @@ void gm_advise_print(const gm_cli *cli, const gm_session *session, const gm_advi
     if (isnan(g->model_step)) {
         printf("  by the second-order model no step raises the loss, or none is defined\n");
     } else {
-        double error =
-            g->interaction > 0.0 ? g->model_step * g->interaction_error / g->interaction : 0.0;
-        printf("  largest step that keeps the loss from rising in expectation   %.4g +- %.1g\n",
-               g->model_step, error);
-        printf("  best step                                                     %.4g +- %.1g\n",
-               0.5 * g->model_step, 0.5 * error);
+        double error = g->model_step * g->interaction_error / g->interaction;
+        char best[64], largest[64];
+        snprintf(largest, sizeof largest, error > 0.0 ? "%.4g +- %.1g" : "%.4g", g->model_step,
+                 error);
+        snprintf(best, sizeof best, error > 0.0 ? "%.4g +- %.1g" : "%.4g", 0.5 * g->model_step,
+                 0.5 * error);
+        printf("  largest step that keeps the loss from rising in expectation   %s\n", largest);
+        printf("  best step                                                     %s\n", best);
     }
     printf("  the same with lambda_max in the place of tr(H M_m) / tr M_m   %.4g, %.4g\n",
            g->local_step, 0.5 * g->local_step);
