@@ -9,11 +9,13 @@
 #   large      the twenty largest of a net with 10^7 parameters: time and peak memory
 #   dense      a dense Hessian and all its eigenvalues, 1 thread and all
 # BUILD (default build) is where the program is. MNIST is looked for below GM_TEST_DATA; without it synthetic data of its
-# shape. SMALL=1 takes small sizes, to try the parts.
+# shape. SMALL=1 takes small sizes, to try the parts; EVERY (default 50) is the number of steps between the series'
+# checkpoints.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
 mnist=${GM_TEST_DATA:-../shared/data}/mnist
+every=${EVERY:-50}
 model=mlp:784-512-512-10 large=mlp:784-3000-2600-10 dense=mlp:50-30-30-10 n=10000 large_n=1000 rounds=5
 if [[ ${SMALL-} == 1 ]]; then
     model=mlp:784-32-10 large=mlp:784-100-50-10 dense=mlp:50-12-10 n=500 large_n=100 rounds=1
@@ -47,8 +49,8 @@ part() {
             ;;
         series)
             rm -f "$out/series.gmr"
-            "$build/gradiometer" train --model $model $(data $n) --precision f32 --batch 100 --step 0.1 --steps 450 \
-                --keep-every 50 --quiet -o "$out/series.gmr" >/dev/null
+            "$build/gradiometer" train --model $model $(data $n) --precision f32 --batch 100 --step 0.1 --steps $((9 * every)) \
+                --keep-every "$every" --quiet -o "$out/series.gmr" >/dev/null
             bench --params "$out/series.gmr" --tol 1e-4 --k 10 --parts series
             ;;
         density) bench --model $model $(data $n) --precision f32 --parts products,density --probes 10 --steps 80 ;;
