@@ -292,14 +292,23 @@ static void write_curvature(const gm_subject *subject, FILE *page)
     fputs(".</p>\n", page);
 }
 
-/* "At step 1000, hessian by lanczos: the largest eigenvalue is 12.3." for each that has one. */
+/* The largest eigenvalue; NaN where only others were asked for. */
+static double largest_of(const json_t *block)
+{
+    const char *which = gm_result_text(block, "which"), *form = gm_result_text(block, "form");
+    bool others = which && (strcmp(which, "SA") == 0 || strcmp(which, "LM") == 0);
+    if (others && !form) return (double)NAN; /* a form is that of a dense matrix: all are there */
+    return gm_result_number(block, "eigenvalues/0");
+}
+
+/* "At step 1000 the largest eigenvalue of the Hessian H is 12.3." for each that has one. */
 static void write_spectra(const gm_subject *subject, FILE *page)
 {
     if (!subject->spectra) return;
     fputs("<p><strong>Spectra.</strong>", page);
     for (size_t i = 0; i < subject->spectra; i++) {
         const gm_subject_spectrum *spectrum = &subject->spectrum[i];
-        double largest = gm_result_number(spectrum->block, "eigenvalues/0");
+        double largest = largest_of(spectrum->block);
         double trace = gm_result_number(spectrum->block, "trace/value");
         double error = gm_result_number(spectrum->block, "trace/stderr");
         if (!isfinite(largest) && !isfinite(trace)) continue;

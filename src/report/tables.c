@@ -234,7 +234,7 @@ static void write_layers(const json_t *layers, FILE *page)
 }
 
 static const column spectrum_columns[] = {
-    {"largest<br>eigenvalue", "eigenvalues/0", false},
+    {"largest<br>shown", "eigenvalues/0", false},
     {"smallest<br>shown", "eigenvalues", false},
     {"largest<br>residual", "residuals", false},
     {"trace", "trace/value", false},
