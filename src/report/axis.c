@@ -99,7 +99,7 @@ static void write_tick(tick_writer *w, int sign, int digit, int power, bool mino
  * where there are hardly any, and minor ticks where there is room. */
 static void write_powers(const gm_axis *axis, const char *which, bool bare, FILE *script)
 {
-    enum { MOST = 5, PLAIN_FIRST = -2, PLAIN_LAST = 4 };
+    enum { MOST = 5, MOST_BESIDE = 3, PLAIN_FIRST = -2, PLAIN_LAST = 4 };
     bool is_signed = axis->scale == GM_SCALE_SIGNED;
     double largest = fmax(fabs(axis->low), fabs(axis->high));
     double smallest = is_signed ? axis->unit : axis->low;
@@ -107,7 +107,9 @@ static void write_powers(const gm_axis *axis, const char *which, bool bare, FILE
     /* The first decade of a signed axis is nearly linear: a label there would touch that of 0. */
     int first = (int)ceil(log10(smallest) + (is_signed ? 0.3 : -1e-9));
     int decades = last - first + 1;
-    int every = decades > MOST ? (decades + MOST - 1) / MOST : 1;
+    /* Labels side by side take more room than one over the other. */
+    int most = axis->low < 0.0 && *which == 'x' ? MOST_BESIDE : MOST;
+    int every = decades > most ? (decades + most - 1) / most : 1;
     bool fine = decades <= 2;
     tick_writer w = {axis, script, bare,
                      first >= PLAIN_FIRST - (fine ? 1 : 0) && last <= PLAIN_LAST, true};
