@@ -1,59 +1,145 @@
-/* One curvature operator measured for `gradiometer spectrum`: all eigenvalues by dense methods with
- * some eigenpairs checked by true products, or the exact diagonal. */
+/* What `gradiometer spectrum` measures, and what comes out: the settings of all methods, the
+ * results of one operator, and the way from the first to the second. One file per method, each
+ * knowing a gm_spectrum_operator and nothing of nets (spectrum_methods.h). */
 #ifndef GM_CLI_SPECTRUM_MEASURE_H
 #define GM_CLI_SPECTRUM_MEASURE_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-#include "cli/session.h"
+#include "cli/cli.h"
+#include "cli/spectrum_operator.h"
 #include "gradiometer/curvature.h"
+#include "gradiometer/eigen.h"
+#include "gradiometer/estimate.h"
 
-typedef enum gm_spectrum_method { GM_METHOD_DENSE, GM_METHOD_DIAGONAL } gm_spectrum_method;
-typedef enum gm_spectrum_end {
-    GM_END_LA, /* the largest */
-    GM_END_SA, /* the smallest */
-    GM_END_BE, /* from both ends; the odd one is a large one */
-    GM_END_LM  /* the largest in absolute value */
-} gm_spectrum_end;
+typedef enum gm_spectrum_method {
+    GM_METHOD_DENSE,
+    GM_METHOD_LANCZOS,
+    GM_METHOD_DENSITY,
+    GM_METHOD_TRACE,
+    GM_METHOD_DIAGONAL,
+    GM_METHODS
+} gm_spectrum_method;
 
+/* "dense", ..., ended by NULL. */
+extern const char *const gm_spectrum_methods[GM_METHODS + 1];
+
+typedef enum gm_spectrum_solver { GM_SOLVER_ARPACK, GM_SOLVER_BLOCK } gm_spectrum_solver;
+extern const char *const gm_spectrum_solvers[];
+
+typedef enum gm_spectrum_estimator {
+    GM_ESTIMATOR_HUTCHINSON,
+    GM_ESTIMATOR_HUTCHPP,
+    GM_ESTIMATOR_XTRACE,
+    GM_ESTIMATOR_XDIAG
+} gm_spectrum_estimator;
+extern const char *const gm_spectrum_estimators[];
+
+/* An interval of the spectrum, --count A,B. */
+typedef struct gm_spectrum_interval {
+    double from, to;
+} gm_spectrum_interval;
+
+/* The options as given; what they leave open is settled by gm_spectrum_settle. */
 typedef struct gm_spectrum_settings {
     gm_curvature kind;
     gm_spectrum_method method;
-    size_t k; /* eigenpairs to check */
-    gm_spectrum_end which;
+    size_t k; /* eigenpairs wanted (lanczos) or checked (dense); 0: 10, or all where fewer */
+    gm_which which;
+    gm_spectrum_solver solver;
+    size_t max_products; /* 0: as the method has it */
+    gm_spectrum_estimator estimator;
+    double rel_error;     /* 0: none */
+    size_t probes, steps; /* of the density */
+    double width;         /* 0: chosen from the nodes */
+    size_t bins;          /* 0: chosen from the width */
+    double log_det;       /* log det(A + log_det I), where log_det_wanted */
+    bool log_det_wanted;
+    gm_spectrum_interval count; /* where count_wanted */
+    bool count_wanted;
+    bool estimate; /* the diagonal by products: --estimator was given */
     const char *export_vectors, *export_diagonal; /* NULL: not wanted */
+
+    double tol;    /* of the residuals, relative to |lambda|_max */
+    uint64_t seed; /* of the random vectors */
+    size_t memory; /* budget in bytes */
 } gm_spectrum_settings;
+
+/* Eigenvalues: all of them (dense), or k from the ends (lanczos). */
+typedef struct gm_spectrum_pairs {
+    size_t values;
+    double *value; /* [values] descending; NULL for the other methods */
+    /* The pairs known with their vectors. Dense: those checked by true products; their numbers are
+     * index [k] into value. Lanczos: all that were found, k = values, no index. */
+    size_t k;
+    size_t *index;
+    double *vector;   /* [k, size] */
+    double *residual; /* [k] */
+    double worst;     /* largest residual relative to |lambda|_max, 0 where that is 0 */
+    size_t wanted;    /* pairs asked for */
+    size_t converged; /* pairs whose residual is within tol */
+    bool formed;      /* the operator was formed: dense, and lanczos on small operators */
+    bool gram;        /* dense, by the Gram form */
+    gm_eigen_stop stop;
+    double scale, floor; /* lanczos: |lambda|_max as seen; smallest sensible tol */
+} gm_spectrum_pairs;
+
+typedef struct gm_spectrum_density {
+    gm_quadrature quadrature; /* zeros for the other methods */
+    double width;
+    bool width_chosen;
+    size_t bins;
+    double *edge;      /* [bins + 1] */
+    double *value;     /* [bins] per unit eigenvalue: the mass of a bin divided by its width */
+    double *std_error; /* [bins] of value */
+    double mass;       /* within the edges: 1 but for the kernels' tails */
+    double unresolved; /* share of weight that is not told from 0 */
+    gm_estimate log_det;
+    gm_count_result count;
+} gm_spectrum_density;
+
+typedef struct gm_spectrum_diagonal {
+    double *value;     /* [size]; NULL where not measured */
+    double *std_error; /* [size]; NULL where the diagonal is exact */
+    double min, max, mean;
+    gm_diagonal_result estimate; /* of an estimated one */
+} gm_spectrum_diagonal;
 
 /* One operator on the whole net or on one layer's block, measured. */
 typedef struct gm_spectrum {
-    int layer;
+    const char *layer; /* NULL for the whole operator */
     size_t size;
-    bool gram;
-    double *value;    /* [size] descending; NULL with GM_METHOD_DIAGONAL */
-    size_t k;         /* eigenpairs checked */
-    size_t *index;    /* [k] into value, ascending */
-    double *vector;   /* [k, size] */
-    double *residual; /* [k] */
-    double worst;     /* largest residual relative to |lambda|max, 0 where that is 0 */
-    bool converged;
-    size_t products;
-    double trace, frobenius; /* frobenius 0 with GM_METHOD_DIAGONAL */
-    double *diagonal;        /* [size] where asked for, else NULL */
-    double diagonal_min, diagonal_max, diagonal_mean;
+    size_t products; /* with the operator, all together */
+    bool converged;  /* everything that can fail to */
+    gm_spectrum_pairs pairs;
+    gm_spectrum_density density;
+    gm_spectrum_diagonal diagonal;
+    bool summed, normed;          /* whether there are */
+    gm_estimate trace, frobenius; /* std_error 0 where exact */
+    size_t trace_products;
+    gm_trace_result estimate; /* of --method trace */
 } gm_spectrum;
 
-/* Refuses matrices beyond the session's memory (GM_ERR_MEMORY), before anything is computed. */
-gm_status gm_spectrum_check(const gm_session *session, gm_linearization *lin,
-                            const gm_spectrum_settings *set, int layer, gm_error *err);
-
-/* Measures the operator of set on the whole net (layer = GM_ALL_LAYERS) or on one layer's block.
- * Eigenpair i counts as converged where its residual is at most tol |lambda|max. The Gram form
- * serves where it is smaller and the k largest are asked for. gm_spectrum_free accepts what a
- * failure left. Cost: see gm_curvature_dense and gm_symmetric_eigen; k products. */
-gm_status gm_spectrum_measure(const gm_session *session, gm_linearization *lin,
-                              const gm_spectrum_settings *set, double tol, int layer,
-                              gm_spectrum *s, gm_error *err);
 void gm_spectrum_free(gm_spectrum *s);
+
+/* Checks the options against each other and fills in what needs no operator: an option that the
+ * method does not use is refused by name. Called before anything is opened. */
+gm_status gm_spectrum_check_options(const gm_cli *cli, gm_spectrum_settings *set, gm_error *err);
+
+/* Fills in what was left open, once the operators (their largest size, their precision) are known:
+ * the method where none was given (a note says which and why), the tolerance. */
+gm_status gm_spectrum_settle(gm_cli *cli, size_t largest, gm_dtype precision, uint64_t seed,
+                             size_t memory, gm_spectrum_settings *set, gm_error *err);
+
+/* Refuses what cannot be computed for this operator, before anything is: memory beyond
+ * the budget (GM_ERR_MEMORY, with the bytes needed), a tolerance below its floor. */
+gm_status gm_spectrum_check(gm_cli *cli, const gm_spectrum_operator *target,
+                            const gm_spectrum_settings *set, gm_error *err);
+
+/* Measures the operator by the method of the settings; *s is for gm_spectrum_free in any case. */
+gm_status gm_spectrum_measure(gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                              gm_spectrum *s, gm_error *err);
 
 #endif

@@ -1,0 +1,54 @@
+/* The methods of `gradiometer spectrum`, one file each. check_ refuses what does not fit, before
+ * anything is computed; measure_ fills *s, which is for gm_spectrum_free in any case. */
+#ifndef GM_CLI_SPECTRUM_METHODS_H
+#define GM_CLI_SPECTRUM_METHODS_H
+
+#include "cli/spectrum_measure.h"
+
+/* Eigenpairs wanted of an operator of that size. */
+size_t gm_spectrum_k(const gm_spectrum_settings *set, size_t size);
+
+/* GM_ERR_MEMORY where `bytes` (a double, so that it cannot overflow) exceed the budget. */
+gm_status gm_spectrum_fits(const gm_spectrum_settings *set, const char *what, double bytes,
+                           gm_error *err);
+
+/* All eigenvalues by LAPACK, of the Gram form where that is smaller and the largest are wanted; k
+ * pairs checked by true products. Without a way to form the matrix: size products. */
+gm_status gm_check_dense(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                         gm_error *err);
+gm_status gm_measure_dense(gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                           gm_spectrum *s, gm_error *err);
+double gm_dense_bytes(size_t n);
+
+/* k extreme pairs, by gm_eigenpairs or gm_eigen_track. */
+gm_status gm_check_lanczos(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                           gm_error *err);
+gm_status gm_measure_lanczos(gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                             gm_spectrum *s, gm_error *err);
+double gm_lanczos_bytes(const gm_spectrum_settings *set, size_t size);
+
+/* Stochastic Lanczos quadrature, smoothed; what functions of the operator follow from it. */
+gm_status gm_check_density(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                           gm_error *err);
+gm_status gm_measure_density(gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                             gm_spectrum *s, gm_error *err);
+
+/* Trace and Frobenius norm by random probes. The estimator where none was given: xtrace where its
+ * vectors fit, else hutchinson; a note says so. */
+void gm_choose_estimator(gm_cli *cli, size_t size, gm_spectrum_settings *set);
+/* Products at most: --max-products, or 300, or with --rel-error as many as fit, up to 10,000. */
+size_t gm_estimate_limit(const gm_spectrum_settings *set, size_t size);
+/* Vectors of `size` doubles that an estimator holds for so many products. */
+double gm_estimate_bytes(gm_spectrum_estimator estimator, size_t products, size_t size);
+gm_status gm_check_trace(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                         gm_error *err);
+gm_status gm_measure_trace(gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                           gm_spectrum *s, gm_error *err);
+
+/* The diagonal: exact where there is a way, estimated where there is none or where asked. */
+gm_status gm_check_diagonal(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                            gm_error *err);
+gm_status gm_measure_diagonal(gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                              gm_spectrum *s, gm_error *err);
+
+#endif

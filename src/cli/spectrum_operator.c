@@ -1,0 +1,98 @@
+#include "cli/spectrum_operator.h"
+
+#include <string.h>
+
+#include "cli/interrupt.h"
+
+/* ---- products that are watched ---- */
+
+static gm_status watched_apply(void *self, size_t count, const double *v, double *av, gm_error *err)
+{
+    gm_spectrum_operator *target = self;
+    if (target->watched && gm_interrupt_requested(NULL)) {
+        return gm_fail(err, GM_ERR_INTERRUPTED,
+                       "interrupted after %zu products with the %s; nothing was written",
+                       target->op.products, target->op.name);
+    }
+    gm_status status = target->inner.apply(target->inner.self, count, v, av, err);
+    if (target->watched && status == GM_OK) {
+        gm_progress_update(&target->progress, target->op.products + count, NULL);
+    }
+    return status;
+}
+
+void gm_spectrum_operator_wrap(const gm_operator *inner, const char *layer, bool quiet,
+                               gm_spectrum_operator *target)
+{
+    *target = (gm_spectrum_operator){.layer = layer, .inner = *inner, .quiet = quiet};
+    target->op = (gm_operator){.size = inner->size,
+                               .precision = inner->precision,
+                               .name = inner->name,
+                               .self = target,
+                               .apply = watched_apply};
+}
+
+void gm_spectrum_operator_watch(gm_spectrum_operator *target, size_t expected)
+{
+    gm_interrupt_install();
+    size_t done = target->op.products;
+    gm_progress_start(&target->progress, target->layer ? target->layer : target->op.name,
+                      "products", done, expected ? done + expected : 0, target->quiet);
+    target->watched = true;
+}
+
+void gm_spectrum_operator_rest(gm_spectrum_operator *target)
+{
+    if (target->watched) gm_progress_finish(&target->progress);
+    target->watched = false;
+}
+
+void gm_spectrum_operator_close(gm_spectrum_operator *target)
+{
+    gm_spectrum_operator_rest(target);
+    gm_operator_destroy(&target->inner);
+    memset(target, 0, sizeof *target);
+}
+
+/* ---- curvature of a net ---- */
+
+static gm_status form_curvature(gm_spectrum_operator *target, double *matrix, gm_error *err)
+{
+    return gm_curvature_dense(target->lin, target->kind, target->block, matrix, err);
+}
+
+static gm_status exact_diagonal(gm_spectrum_operator *target, double *diagonal, gm_error *err)
+{
+    return gm_curvature_diagonal(target->lin, target->kind, target->block, diagonal, err);
+}
+
+static gm_status form_gram(gm_spectrum_operator *target, double *matrix, gm_error *err)
+{
+    return gm_curvature_gram(target->lin, target->kind, target->block, matrix, err);
+}
+
+static gm_status gram_vectors(gm_spectrum_operator *target, size_t count, const double *weight,
+                              double *vector, gm_error *err)
+{
+    return gm_gram_vectors(target->lin, target->kind, target->block, count, weight, vector, err);
+}
+
+gm_status gm_spectrum_operator_curvature(gm_linearization *lin, gm_curvature kind, int block,
+                                         const char *layer, bool quiet,
+                                         gm_spectrum_operator *target, gm_error *err)
+{
+    gm_operator inner;
+    memset(target, 0, sizeof *target);
+    gm_status status = gm_curvature_operator(lin, kind, block, &inner, err);
+    if (status != GM_OK) return status;
+    gm_spectrum_operator_wrap(&inner, layer, quiet, target);
+    target->lin = lin;
+    target->kind = kind;
+    target->block = block;
+    target->form = form_curvature;
+    target->diagonal = exact_diagonal;
+    target->gram = gm_gram_size(lin, kind);
+    target->form_gram = form_gram;
+    target->gram_vectors = gram_vectors;
+    return GM_OK;
+}

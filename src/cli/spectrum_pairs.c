@@ -1,0 +1,75 @@
+/* --method lanczos: k extreme eigenpairs by products alone. */
+#include <math.h>
+#include <string.h>
+
+#include "cli/spectrum_methods.h"
+
+static gm_eigen_options options_of(const gm_spectrum_settings *set, size_t size)
+{
+    gm_eigen_options options;
+    gm_eigen_options_default(&options);
+    options.which = set->which;
+    options.k = gm_spectrum_k(set, size);
+    options.tol = set->tol;
+    options.max_products = set->max_products;
+    options.seed = set->seed;
+    return options;
+}
+
+double gm_lanczos_bytes(const gm_spectrum_settings *set, size_t size)
+{
+    gm_eigen_options options = options_of(set, size);
+    return (double)(set->solver == GM_SOLVER_BLOCK ? gm_eigen_track_bytes(size, &options, 0)
+                                                   : gm_eigen_bytes(size, &options));
+}
+
+gm_status gm_check_lanczos(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                           gm_error *err)
+{
+    double floor = gm_eigen_floor(target->op.precision);
+    if (set->tol < floor) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--tol: found %g, below the noise floor %.2g of products in %s", set->tol,
+                       floor, gm_dtype_name(target->op.precision));
+    }
+    if (set->tol > 1) {
+        return gm_fail(err, GM_ERR_USAGE, "--tol: found %g, expected %.2g ... 1", set->tol, floor);
+    }
+    return gm_spectrum_fits(set, "the basis of the eigenproblem",
+                            gm_lanczos_bytes(set, target->op.size), err);
+}
+
+/* Takes over the arrays of found. */
+static void keep(gm_eigen *found, size_t wanted, gm_spectrum_pairs *pairs)
+{
+    pairs->values = pairs->k = found->count;
+    pairs->wanted = wanted;
+    pairs->value = found->value;
+    pairs->vector = found->vector;
+    pairs->residual = found->residual;
+    pairs->converged = found->converged_count;
+    pairs->formed = found->dense;
+    pairs->stop = found->stop;
+    pairs->scale = found->scale;
+    pairs->floor = found->floor;
+    for (size_t i = 0; i < found->count && found->scale > 0; i++) {
+        pairs->worst = fmax(pairs->worst, found->residual[i] / found->scale);
+    }
+    found->value = found->vector = found->residual = NULL;
+}
+
+gm_status gm_measure_lanczos(gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                             gm_spectrum *s, gm_error *err)
+{
+    gm_eigen_options options = options_of(set, s->size);
+    gm_eigen found = {0};
+    gm_spectrum_operator_watch(target, 0);
+    gm_status status = set->solver == GM_SOLVER_BLOCK
+                           ? gm_eigen_track(&target->op, &options, 0, NULL, &found, err)
+                           : gm_eigenpairs(&target->op, &options, &found, err);
+    if (status != GM_OK) return status;
+    keep(&found, options.k, &s->pairs);
+    s->converged = s->pairs.converged >= options.k;
+    gm_eigen_free(&found);
+    return GM_OK;
+}

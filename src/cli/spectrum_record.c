@@ -1,0 +1,101 @@
+/* A spectrum in the run file: the document, and the arrays of every block (docs/run-file.md). */
+#include <string.h>
+
+#include "base/memory.h"
+#include "cli/record.h"
+#include "cli/spectrum_output.h"
+
+/* Vectors are kept up to this many numbers, 8 MB; --export-vectors has no such limit. */
+enum { ARRAYS = 9, VECTOR_NUMBERS = 1000000 };
+
+/* The arrays of all blocks, with names of their own. */
+typedef struct collection {
+    gm_run_array *array;
+    char **name;
+    size_t count;
+    double **grid; /* [blocks] or NULLs */
+} collection;
+
+static gm_status add(collection *c, const gm_spectrum *s, const char *what, size_t rows,
+                     size_t columns, const double *data, gm_error *err)
+{
+    if (!data) return GM_OK;
+    char *name = gm_format(err, "%s/%s", s->layer ? s->layer : "net", what);
+    if (!name) return GM_ERR_MEMORY;
+    c->name[c->count] = name;
+    c->array[c->count++] = (gm_run_array){.name = name,
+                                          .dtype = GM_F64,
+                                          .rank = columns ? 2 : 1,
+                                          .dim = {rows, columns},
+                                          .data = data};
+    return GM_OK;
+}
+
+static gm_status add_density(collection *c, const gm_spectrum *s, double **grid, gm_error *err)
+{
+    const gm_spectrum_density *d = &s->density;
+    const gm_quadrature *q = &d->quadrature;
+    if (!d->value) return GM_OK;
+    *grid = gm_alloc(d->bins, sizeof **grid, "grid", err);
+    if (!*grid) return GM_ERR_MEMORY;
+    for (size_t b = 0; b < d->bins; b++) {
+        (*grid)[b] = 0.5 * (d->edge[b] + d->edge[b + 1]);
+    }
+    gm_status status = add(c, s, "density/grid", d->bins, 0, *grid, err);
+    if (status == GM_OK) status = add(c, s, "density/values", d->bins, 0, d->value, err);
+    if (status == GM_OK) status = add(c, s, "density/nodes", q->probes, q->steps, q->node, err);
+    if (status != GM_OK) return status;
+    return add(c, s, "density/weights", q->probes, q->steps, q->weight, err);
+}
+
+static gm_status add_block(collection *c, const gm_spectrum_report *report, const gm_spectrum *s,
+                           double **grid, gm_error *err)
+{
+    const gm_spectrum_pairs *pairs = &s->pairs;
+    gm_status status = add(c, s, "eigenvalues", pairs->values, 0, pairs->value, err);
+    bool vectors = report->set->method == GM_METHOD_LANCZOS && pairs->k &&
+                   pairs->k <= VECTOR_NUMBERS / s->size;
+    if (status == GM_OK && vectors) {
+        status = add(c, s, "vectors", pairs->k, s->size, pairs->vector, err);
+    }
+    if (status == GM_OK) status = add_density(c, s, grid, err);
+    if (status == GM_OK) status = add(c, s, "diagonal", s->size, 0, s->diagonal.value, err);
+    if (status != GM_OK) return status;
+    return add(c, s, "diagonal_stderr", s->size, 0, s->diagonal.std_error, err);
+}
+
+gm_status gm_spectrum_record(const gm_spectrum_report *report, json_t *document, gm_error *err)
+{
+    size_t most = ARRAYS * report->blocks;
+    collection c = {.array = gm_alloc(most, sizeof *c.array, "record", err),
+                    .name = gm_alloc(most, sizeof *c.name, "record", err),
+                    .grid = gm_alloc(report->blocks, sizeof *c.grid, "record", err)};
+    gm_status status = c.array && c.name && c.grid ? GM_OK : GM_ERR_MEMORY;
+    for (size_t i = 0; status == GM_OK && i < report->blocks; i++) {
+        status = add_block(&c, report, report->block + i, c.grid + i, err);
+    }
+    char *key = NULL;
+    if (status == GM_OK) {
+        const char *layer = report->each           ? "each"
+                            : report->block->layer ? report->block->layer
+                                                   : "net";
+        key = gm_format(err, "%s/%s/%s", report->name, gm_spectrum_methods[report->set->method],
+                        layer);
+        if (!key) status = GM_ERR_MEMORY;
+    }
+    if (status == GM_OK) {
+        status =
+            gm_record_result(report->cli, report->session, key, document, c.array, c.count, err);
+    }
+    for (size_t i = 0; i < c.count; i++) {
+        gm_free(c.name[i]);
+    }
+    for (size_t i = 0; c.grid && i < report->blocks; i++) {
+        gm_free(c.grid[i]);
+    }
+    gm_free(c.grid);
+    gm_free(c.name);
+    gm_free(c.array);
+    gm_free(key);
+    return status;
+}

@@ -1,0 +1,255 @@
+/* The readable form of `gradiometer spectrum`, in at most 100 columns. */
+#include <math.h>
+#include <stdio.h>
+
+#include "cli/document.h"
+#include "cli/spectrum_output.h"
+#include "gradiometer/spectrum.h"
+
+enum { BAR = 40 };
+
+/* ---- sums ---- */
+
+static void print_estimate(const char *what, const gm_estimate *e)
+{
+    if (e->std_error == 0) {
+        printf("%s%.8g", what, e->value);
+    } else if (isnan(e->std_error)) {
+        printf("%s%.6g (one probe: no error known)", what, e->value);
+    } else {
+        printf("%s%.6g +- %.2g", what, e->value, e->std_error);
+    }
+}
+
+static void print_sums(const gm_spectrum *s)
+{
+    if (!s->summed) return;
+    print_estimate("trace ", &s->trace);
+    if (s->normed) print_estimate(", Frobenius norm ", &s->frobenius);
+}
+
+/* ---- dense ---- */
+
+static void print_ends(size_t k, const gm_spectrum *s)
+{
+    const double *value = s->pairs.value;
+    printf("\n%6s  %16s  %16s\n", "", "largest", "smallest");
+    for (size_t i = 0; i < k && i < s->size; i++) {
+        printf("%6zu  %16.8e  %16.8e\n", i + 1, value[i], value[s->size - 1 - i]);
+    }
+}
+
+/* Eigenvalues beyond shares of the largest absolute one, never against zero: where the noise of the
+ * products ends is a question of scale. */
+static void print_counts(const gm_spectrum *s, double eps)
+{
+    static const double cuts[] = {1e-1, 1e-2, 1e-3, 1e-4};
+    gm_spectral_summary summary[4];
+    for (int i = 0; i < 4; i++) {
+        gm_spectral_summarize(s->size, s->pairs.value, cuts[i], eps, 0, summary + i);
+    }
+    printf("\ncut, relative to the largest |eigenvalue|");
+    for (int i = 0; i < 4; i++) {
+        printf("%9.0e", cuts[i]);
+    }
+    printf("\neigenvalues above it                     ");
+    for (int i = 0; i < 4; i++) {
+        printf("%9zu", summary[i].above);
+    }
+    printf("\neigenvalues below minus it               ");
+    for (int i = 0; i < 4; i++) {
+        printf("%9zu", summary[i].below);
+    }
+    printf("\n\n");
+    print_sums(s);
+    printf(", effective rank %.4g of %zu\n", summary[0].effective_rank, s->size);
+}
+
+static void print_dense(const gm_spectrum_report *report, const gm_spectrum *s)
+{
+    print_ends(s->pairs.wanted, s);
+    print_counts(s, gm_dtype_eps(report->session->precision));
+    printf("%zu eigenpairs checked by true products: residuals at most %.2g of the largest "
+           "|eigenvalue|%s\n",
+           s->pairs.k, s->pairs.worst,
+           s->pairs.converged == s->pairs.k ? "" : " (above the tolerance)");
+}
+
+/* ---- lanczos ---- */
+
+static void print_lanczos(const gm_spectrum_report *report, const gm_spectrum *s)
+{
+    const gm_spectrum_pairs *pairs = &s->pairs;
+    bool arpack = report->set->solver == GM_SOLVER_ARPACK && !pairs->formed;
+    printf("\n%6s  %16s  %22s\n", "", "eigenvalue", "residual / |largest|");
+    for (size_t i = 0; i < pairs->values; i++) {
+        double relative = pairs->scale > 0 ? pairs->residual[i] / pairs->scale : 0;
+        printf("%6zu  %16.8e  %22.2g%s\n", i + 1, pairs->value[i], relative,
+               relative <= report->set->tol ? "" : "  not converged");
+    }
+    printf(
+        "\n%zu of %zu eigenpairs converged to %.2g of the largest |eigenvalue|: %zu products, %s",
+        pairs->converged, pairs->wanted, report->set->tol, s->products,
+        pairs->formed ? "the operator was formed"
+        : arpack      ? "ARPACK"
+                      : "block method");
+    printf("%s\n", pairs->stop == GM_EIGEN_PRODUCTS ? ", stopped by --max-products" : "");
+    if (arpack) {
+        puts("of a repeated eigenvalue ARPACK may miss copies at loose tolerances; --solver block "
+             "does not");
+    }
+}
+
+/* ---- density ---- */
+
+/* Share of the weight in (from, to], and its standard error over the probes. */
+static double share_between(const gm_quadrature *q, double from, double to, double *std_error)
+{
+    double sum = 0, squares = 0, n = (double)q->probes;
+    for (size_t i = 0; i < q->probes; i++) {
+        double share = 0;
+        for (size_t j = 0; j < q->taken[i]; j++) {
+            double node = q->node[i * q->steps + j];
+            if (node > from && node <= to) share += q->weight[i * q->steps + j];
+        }
+        sum += share;
+        squares += share * share;
+    }
+    double mean = sum / n, variance = fmax(0, squares / n - mean * mean);
+    *std_error = q->probes > 1 ? sqrt(variance / (n - 1)) : (double)NAN;
+    return mean;
+}
+
+static void print_share(const gm_quadrature *q, double from, double to)
+{
+    double std_error, share = share_between(q, from, to, &std_error);
+    if (!(share > 0)) return;
+    printf("%10.2e ... %10.2e  %9.2e", from, to, share);
+    if (isnan(std_error)) {
+        printf("%12s  ", "");
+    } else {
+        printf(" +- %8.1e  ", std_error);
+    }
+    int length = (int)(share * BAR + 0.5);
+    for (int i = 0; i < length; i++) {
+        putchar('#');
+    }
+    puts(length ? "" : ".");
+}
+
+/* The nodes' weights between powers of sqrt(10), from the smallest eigenvalues to the largest; what
+ * is not told from 0, or below 1e-6 of the largest, is one line in the middle. */
+static void print_picture(const gm_quadrature *q)
+{
+    double scale = fmax(fabs(q->min), fabs(q->max));
+    double floor = fmax(q->floor, 1e-6 * scale);
+    if (!(scale > 0)) {
+        puts("every node is 0");
+        return;
+    }
+    int top = (int)ceil(2 * log10(scale)), bottom = (int)ceil(2 * log10(floor));
+    if (top <= bottom) bottom = top - 1;
+    printf("\n%28s  %9s\n", "eigenvalues", "share");
+    for (int j = top; j > bottom; j--) {
+        print_share(q, -nextafter(pow(10, 0.5 * j), HUGE_VAL), -pow(10, 0.5 * (j - 1)));
+    }
+    print_share(q, -pow(10, 0.5 * bottom), pow(10, 0.5 * bottom));
+    for (int j = bottom + 1; j <= top; j++) {
+        print_share(q, pow(10, 0.5 * (j - 1)), nextafter(pow(10, 0.5 * j), HUGE_VAL));
+    }
+    putchar('\n');
+}
+
+static void print_density(const gm_spectrum_report *report, const gm_spectrum *s)
+{
+    const gm_spectrum_settings *set = report->set;
+    const gm_spectrum_density *d = &s->density;
+    const gm_quadrature *q = &d->quadrature;
+    print_picture(q);
+    printf("nodes from %.6e to %.6e, %zu probes of %zu steps: %zu products\n", q->min, q->max,
+           q->probes, q->steps, s->products);
+    printf("kernel width %.4g%s, %zu bins; the density integrates to %.9g\n", d->width,
+           d->width_chosen ? " (chosen from the nodes)" : "", d->bins, d->mass);
+    printf("noise floor %.2g: %.3g of the weight lies within it and is not told from 0\n", q->floor,
+           d->unresolved);
+    print_sums(s);
+    putchar('\n');
+    if (set->log_det_wanted) {
+        printf("log det(A + %g I): ", set->log_det);
+        print_estimate("", &d->log_det);
+        putchar('\n');
+    }
+    if (set->count_wanted) {
+        printf("eigenvalues in [%g, %g]: ", set->count.from, set->count.to);
+        print_estimate("", &d->count.count);
+        printf(" of %zu; between %.4g and %.4g by the quadrature's bounds\n", s->size, d->count.low,
+               d->count.high);
+    }
+}
+
+/* ---- trace and diagonal ---- */
+
+static void print_trace(const gm_spectrum_report *report, const gm_spectrum *s)
+{
+    const gm_trace_result *result = &s->estimate;
+    putchar('\n');
+    print_sums(s);
+    printf("\n%s, %zu probes: %zu products; ", gm_spectrum_estimators[report->set->estimator],
+           result->probes, result->products);
+    if (result->exact) {
+        puts("the probes span the whole range: exact to rounding");
+    } else {
+        printf("95 %% confidence: trace +- %.3g, Frobenius norm +- %.3g\n",
+               result->trace.half_width, result->frobenius.half_width);
+    }
+}
+
+static void print_diagonal(const gm_spectrum_report *report, const gm_spectrum_diagonal *d)
+{
+    printf("diagonal, %s: from %.8g to %.8g, mean %.8g\n",
+           !d->std_error || d->estimate.exact ? "exact" : "estimated", d->min, d->max, d->mean);
+    if (!d->std_error) return;
+    printf("%s, %zu probes: %zu products; its norm %.6g, standard error %.2g, 95 %% confidence "
+           "%.2g\n",
+           gm_spectrum_estimators[report->set->estimator], d->estimate.probes, d->estimate.products,
+           d->estimate.norm, d->estimate.std_error, d->estimate.half_width);
+}
+
+/* ---- the whole ---- */
+
+static void print_block(const gm_spectrum_report *report, const gm_spectrum *s)
+{
+    if (s->layer) printf("\nblock of layer %s, %zu parameters\n", s->layer, s->size);
+    switch (report->set->method) {
+    case GM_METHOD_DENSE:
+        print_dense(report, s);
+        break;
+    case GM_METHOD_LANCZOS:
+        print_lanczos(report, s);
+        break;
+    case GM_METHOD_DENSITY:
+        print_density(report, s);
+        break;
+    case GM_METHOD_TRACE:
+        print_trace(report, s);
+        break;
+    case GM_METHOD_DIAGONAL:
+    case GM_METHODS:
+        if (!s->summed) break;
+        putchar('\n');
+        print_sums(s);
+        putchar('\n');
+        break;
+    }
+    if (s->diagonal.value) print_diagonal(report, &s->diagonal);
+}
+
+void gm_spectrum_print(const gm_spectrum_report *report)
+{
+    printf("operator   %s, %s\n", report->title, gm_spectrum_methods[report->set->method]);
+    gm_document_describe(report->session);
+    for (size_t i = 0; i < report->blocks; i++) {
+        print_block(report, report->block + i);
+    }
+    printf("%.3g s\n", gm_cli_seconds(report->cli));
+}
