@@ -1,8 +1,9 @@
 /* Training with stochastic gradient descent:
  *   g = gradient of the mini-batch of step t at theta_t + weight_decay theta_t
  *   v = momentum v + g;  step = nesterov ? g + momentum v : v;  theta_{t+1} = theta_t - eta step
- * (PyTorch's convention; plain SGD has step = g). The loss that is reported never includes the
- * weight decay.
+ * (PyTorch's convention; plain SGD has step = g), with a diagonal preconditioner
+ *   theta_{t+1} = theta_t - eta D_t^-1 g,  D_t known before the batch of step t is drawn
+ * (theory section 3.4), or with Adam. The loss that is reported never includes the weight decay.
  *
  * A run is a function of its options, the problem, the start and the step number alone, so that it
  * resumes bit for bit (for equal instruction set and threads). */
@@ -48,13 +49,54 @@ size_t gm_sampler_draw(gm_sampler *sampler, uint64_t t, size_t *index);
 
 /* ---- training ---- */
 
+/* SGD as above, or Adam (Kingma and Ba 2015, arXiv 1412.6980, in PyTorch's form):
+ *   m = beta1 m + (1 - beta1) g,  s = beta2 s + (1 - beta2) g^2,
+ *   theta -= eta m / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + epsilon), t = 1 in the first step.
+ * Its divisor contains g_t, so that nothing of theory section 3.4 holds for it. */
+typedef enum gm_optimizer { GM_OPTIMIZER_SGD, GM_OPTIMIZER_ADAM } gm_optimizer;
+
+const char *gm_optimizer_name(gm_optimizer optimizer); /* "sgd", "adam" */
+bool gm_optimizer_parse(const char *name, gm_optimizer *optimizer);
+
+/* The diagonal D_t of theory section 3.4, of g_s with s < t alone. Running mean and sum start from
+ * g^2 of a batch drawn before step 0 (stream GM_PURPOSE_START). The other two are exact, on the
+ * whole training set, taken anew at theta_t in every precondition_every-th step t = 0, q, 2q, ...;
+ * M is that of the per-sample gradients, not of mini-batches, and neither contains the weight
+ * decay. */
+typedef enum gm_precondition {
+    GM_PRECONDITION_NONE,        /* D = I */
+    GM_PRECONDITION_RMSPROP,     /* sqrt(s_t) + epsilon, s_{t+1} = beta2 s_t + (1 - beta2) g_t^2 */
+    GM_PRECONDITION_ADAGRAD,     /* sqrt(s_t) + epsilon, s_{t+1} = s_t + g_t^2 */
+    GM_PRECONDITION_DIAG_MOMENT, /* sqrt(diag M) + epsilon */
+    GM_PRECONDITION_DIAG_HESSIAN /* |diag H| + epsilon */
+} gm_precondition;
+
+/* "none", "rmsprop", "adagrad", "diag-moment", "diag-hessian" */
+const char *gm_precondition_name(gm_precondition precondition);
+bool gm_precondition_parse(const char *name, gm_precondition *precondition);
+
 typedef struct gm_train_options {
-    uint64_t steps;             /* 1000: T >= 1 */
-    size_t batch;               /* 64: m >= 1 */
-    double step;                /* 0.1: eta > 0 */
-    double momentum;            /* 0: beta, 0 <= beta < 1 */
-    bool nesterov;              /* false; needs momentum > 0 */
-    double weight_decay;        /* 0: >= 0 */
+    uint64_t steps;         /* 1000: T >= 1 */
+    size_t batch;           /* 64: m >= 1 */
+    double step;            /* 0.1: eta > 0 */
+    double momentum;        /* 0: beta, 0 <= beta < 1 */
+    bool nesterov;          /* false; needs momentum > 0 */
+    double weight_decay;    /* 0: >= 0 */
+    gm_optimizer optimizer; /* GM_OPTIMIZER_SGD */
+    /* GM_PRECONDITION_NONE; else optimizer SGD without momentum: with it f alone is no
+     * super-martingale (theory section 3.4). */
+    gm_precondition precondition;
+    double beta1; /* 0.9: of Adam's mean, 0 <= beta1 < 1; not read without Adam */
+    /* Of the mean of squares, above 0 and below 1, for Adam and RMSProp alone; 0: 0.999 and 0.99.
+     */
+    double beta2;
+    /* Added to the divisor, above 0, for Adam and preconditioners; 0: 1e-8 and 1e-3. Adam's divisor
+     * is never much below |g_t|. That of a preconditioner is epsilon alone where a weight meets its
+     * first gradient, and the step then g_t / epsilon times eta. */
+    double epsilon;
+    /* Steps from one exact diagonal to the next, for diag-moment and diag-hessian alone; 0: as many
+     * as cost about as much as the diagonal does, n/m and K n/m. */
+    uint64_t precondition_every;
     gm_replacement replacement; /* GM_REPLACEMENT_YES */
     uint64_t seed;              /* 0: of the batches */
     uint32_t run;               /* 0: number of the run in an ensemble */
@@ -76,6 +118,10 @@ void gm_train_options_default(gm_train_options *options);
 
 /* Checks every field for n samples; GM_ERR_USAGE names the option (--batch, ...). */
 gm_status gm_train_options_check(const gm_train_options *options, size_t n, gm_error *err);
+
+/* Puts numbers in the place of every 0 of beta2, epsilon and precondition_every that stands for a
+ * default of the method; the options must be valid. gm_train does so itself. */
+void gm_train_options_resolve(gm_train_options *options, const gm_problem *problem);
 
 /* Whether step t's parameters are kept in the history, and whether the full loss is measured (for n
  * samples and a net of so many parameters). */
@@ -123,7 +169,9 @@ typedef struct gm_train_result {
  * test_error_rate (with test, which may be NULL), gradient_norm, distance. Returns GM_OK with the
  * outcome in *result; divergence and interruption are outcomes, not errors. Refuses a run that
  * holds a training already (GM_ERR_USAGE). Cost: steps batch gradients; per measured step one
- * gradient and one forward pass. Memory: 4 vectors of p numbers. */
+ * gradient and one forward pass; per exact diagonal one linearization and that of
+ * gm_curvature_diagonal. Memory: 4 vectors of p numbers, and those of the optimizer: one for
+ * momentum or a preconditioner, two for Adam. */
 gm_status gm_train(gm_problem *problem, gm_problem *test, const gm_train_options *options,
                    const gm_train_hooks *hooks, gm_run *run, double *theta, gm_train_result *result,
                    gm_error *err);
@@ -139,6 +187,15 @@ gm_status gm_train_resume(gm_problem *problem, gm_problem *test, const gm_train_
 /* The options a run was trained with, from its settings. GM_ERR_INPUT where it holds no training.
  */
 gm_status gm_train_options_load(gm_run *run, gm_train_options *options, gm_error *err);
+
+/* D [p], all entries positive, by which the next step of the training would be divided, from the
+ * latest state of a run: *diagonal [*p] and *what, a name for it ("rmsprop: sqrt(running mean of
+ * g^2) + 0.001, beta2 0.99, at step 120"), the caller's, both ended by gm_run_free. epsilon is in
+ * it. For Adam, whose divisor contains the next gradient, it is the last one used, sqrt(s / (1 -
+ * beta2^t)) + epsilon. GM_ERR_INPUT where the run holds no training, one without a preconditioner,
+ * or Adam before its first step. */
+gm_status gm_precondition_from_run(gm_run *run, double **diagonal, size_t *p, char **what,
+                                   gm_error *err);
 
 #ifdef __cplusplus
 }

@@ -20,7 +20,12 @@ typedef struct train_settings {
 } train_settings;
 
 /* As gm_train_options_default; a test compares them. */
-static const train_settings train_defaults = {.train = {.steps = 1000, .batch = 64, .step = 0.1}};
+static const train_settings train_defaults = {
+    .train = {.steps = 1000, .batch = 64, .step = 0.1, .beta1 = 0.9}};
+
+static const char *const optimizer_words[] = {"sgd", "adam", NULL};
+static const char *const precondition_words[] = {"none",        "rmsprop",      "adagrad",
+                                                 "diag-moment", "diag-hessian", NULL};
 
 /* Steps and file counters are SQLite integers. */
 #define MOST_STEPS (INT64_MAX - 1)
@@ -41,6 +46,27 @@ static const gm_option train_options[] = {
      "Add W times the parameters to each gradient; the loss that is reported never includes it. "
      "Default: 0.",
      gm_option_nonnegative, AT(train.weight_decay), NULL, 0},
+    {"optimizer", 0, "NAME", "sgd, or adam in PyTorch's form. Default: sgd.", gm_option_choice,
+     AT(train.optimizer), optimizer_words, 0},
+    {"precondition", 0, "NAME",
+     "Divide each gradient by a diagonal D known before its batch is drawn: none; rmsprop or "
+     "adagrad, the root of the running mean or sum of earlier squared gradients, begun with a "
+     "batch before step 0; diag-moment or diag-hessian, sqrt(diag M) or |diag H|, exact, on the "
+     "whole training set; each plus --epsilon. Not with momentum. Default: none.",
+     gm_option_choice, AT(train.precondition), precondition_words, 0},
+    {"precondition-every", 0, "Q",
+     "Steps from one exact diagonal to the next. Default: n/M for diag-moment and K n/M for "
+     "diag-hessian, which cost about as much as the diagonal.",
+     gm_option_steps, AT(train.precondition_every), NULL, MOST_STEPS},
+    {"beta1", 0, "B", "Decay of Adam's mean, from 0 to below 1. Default: 0.9.", gm_option_fraction,
+     AT(train.beta1), NULL, 0},
+    {"beta2", 0, "B",
+     "Decay of the mean of squares, below 1. Default: 0.999 for adam, 0.99 for rmsprop.",
+     gm_option_positive, AT(train.beta2), NULL, 0},
+    {"epsilon", 0, "E",
+     "Added to the divisor. Default: 1e-8 for adam; 1e-3 with --precondition, whose divisor it is "
+     "alone where a weight meets its first gradient.",
+     gm_option_positive, AT(train.epsilon), NULL, 0},
     {"checkpoint-every", 0, "N",
      "Save the latest state at least every N steps. Default: so often that saving costs at most "
      "5 % of the time.",
@@ -92,6 +118,15 @@ static json_t *options_value(const gm_train_options *o)
     json_object_set_new(object, "momentum", json_real(o->momentum));
     json_object_set_new(object, "nesterov", json_boolean(o->nesterov));
     json_object_set_new(object, "weight_decay", json_real(o->weight_decay));
+    json_object_set_new(object, "optimizer", json_string(gm_optimizer_name(o->optimizer)));
+    json_object_set_new(object, "precondition", json_string(gm_precondition_name(o->precondition)));
+    bool adam = o->optimizer == GM_OPTIMIZER_ADAM;
+    json_object_set_new(object, "beta1", adam ? json_real(o->beta1) : json_null());
+    json_object_set_new(object, "beta2", o->beta2 > 0 ? json_real(o->beta2) : json_null());
+    json_object_set_new(object, "epsilon", o->epsilon > 0 ? json_real(o->epsilon) : json_null());
+    json_object_set_new(object, "precondition_every",
+                        o->precondition_every ? json_integer((json_int_t)o->precondition_every)
+                                              : json_null());
     json_object_set_new(object, "replacement", json_string(gm_replacement_name(o->replacement)));
     return object;
 }
@@ -123,9 +158,17 @@ static void print_text(const gm_session *session, const gm_train_options *o, con
                        const gm_train_result *r)
 {
     gm_document_describe(session);
-    printf("SGD        batches of %zu (replacement %s), step %g", o->batch,
+    bool adam = o->optimizer == GM_OPTIMIZER_ADAM;
+    printf("%-10s batches of %zu (replacement %s), step %g", adam ? "Adam" : "SGD", o->batch,
            gm_replacement_name(o->replacement), o->step);
     if (o->momentum > 0) printf(", %smomentum %g", o->nesterov ? "Nesterov " : "", o->momentum);
+    if (o->precondition != GM_PRECONDITION_NONE) {
+        printf(", preconditioned by %s", gm_precondition_name(o->precondition));
+    }
+    if (adam) printf(", beta1 %g", o->beta1);
+    if (o->beta2 > 0) printf(", beta2 %g", o->beta2);
+    if (o->epsilon > 0) printf(", epsilon %g", o->epsilon);
+    if (o->precondition_every) printf(", D anew every %" PRIu64 " steps", o->precondition_every);
     if (o->weight_decay > 0) printf(", weight decay %g (not in f)", o->weight_decay);
     printf("\ntraining   error %.4g %%, distance from the start %.6g\n", 100 * r->error_rate,
            r->distance);
@@ -248,7 +291,11 @@ static gm_status start(gm_cli *cli, gm_session *session, gm_train_options *optio
     options->seed = session->seed;
     options->replacement = cli->shared.replacement;
     status = gm_train_options_check(options, session->data->n, err);
+    if (status == GM_OK && gm_cli_given(cli, "beta1") && options->optimizer != GM_OPTIMIZER_ADAM) {
+        status = gm_fail(err, GM_ERR_USAGE, "--beta1: expected with --optimizer adam only");
+    }
     if (status != GM_OK) return status;
+    gm_train_options_resolve(options, session->problem);
     if (!cli->shared.output) gm_cli_note(cli, "no run file is written; -o RUN.gmr records one");
     gm_cli_begin(cli);
     gm_interrupt_install();

@@ -93,6 +93,19 @@ typedef struct gm_kernels {
      * step = nesterov ? g + beta v : v; theta -= eta step. velocity may be NULL where beta = 0. */
     void (*sgd_step)(size_t n, double eta, double beta, bool nesterov, double decay,
                      const void *gradient, void *velocity, void *theta);
+    /* theta -= eta g / (diagonal + epsilon), g = gradient + decay theta. */
+    void (*scaled_step)(size_t n, double eta, double decay, double epsilon, const void *gradient,
+                        const void *diagonal, void *theta);
+    /* theta -= eta g / (sqrt(square) + epsilon), g as above; then square = keep square + add g^2:
+     * what divides does not know g. */
+    void (*adaptive_step)(size_t n, double eta, double decay, double epsilon, double keep,
+                          double add, const void *gradient, void *square, void *theta);
+    /* Adam: mean = beta1 mean + (1 - beta1) g, square = beta2 square + (1 - beta2) g^2; then theta
+     * -= eta mean / (sqrt(square) root + epsilon), g as above. eta and root hold the corrections of
+     * the bias, 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t). */
+    void (*adam_step)(size_t n, double eta, double decay, double epsilon, double beta1,
+                      double beta2, double root, const void *gradient, void *mean, void *square,
+                      void *theta);
 } gm_kernels;
 
 /* The table for a precision on this processor: the widest instruction set that both the build and

@@ -29,4 +29,7 @@ static const gm_kernels FN(table) = {
     .softmax_metric = FN(softmax_metric),
     .softmax_factor = FN(softmax_factor),
     .sgd_step = FN(sgd_step),
+    .scaled_step = FN(scaled_step),
+    .adaptive_step = FN(adaptive_step),
+    .adam_step = FN(adam_step),
 };

@@ -274,3 +274,68 @@ static void FN(sgd_step)(size_t n, double eta, double beta, bool nesterov, doubl
         w[i] -= step * (nesterov ? slope + keep * v[i] : v[i]);
     }
 }
+
+static void FN(scaled_step)(size_t n, double eta, double decay, double epsilon,
+                            const void *gradient, const void *diagonal, void *theta)
+{
+    const REAL *g = gradient, *d = diagonal;
+    REAL *w = theta;
+    const REAL step = (REAL)eta, shrink = (REAL)decay, floor = (REAL)epsilon;
+    if (gm_threaded(n)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += GM_BLOCK) {
+            FN(scaled_step)(gm_block(n, i), eta, decay, epsilon, g + i, d + i, w + i);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        w[i] -= step * (g[i] + shrink * w[i]) / (d[i] + floor);
+    }
+}
+
+static void FN(adaptive_step)(size_t n, double eta, double decay, double epsilon, double keep,
+                              double add, const void *gradient, void *square, void *theta)
+{
+    const REAL *g = gradient;
+    REAL *s = square, *w = theta;
+    const REAL step = (REAL)eta, shrink = (REAL)decay, floor = (REAL)epsilon;
+    const REAL kept = (REAL)keep, added = (REAL)add;
+    if (gm_threaded(n)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += GM_BLOCK) {
+            FN(adaptive_step)
+            (gm_block(n, i), eta, decay, epsilon, keep, add, g + i, s + i, w + i);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        REAL slope = g[i] + shrink * w[i];
+        w[i] -= step * slope / (sqrt(s[i]) + floor);
+        s[i] = kept * s[i] + added * slope * slope;
+    }
+}
+
+static void FN(adam_step)(size_t n, double eta, double decay, double epsilon, double beta1,
+                          double beta2, double root, const void *gradient, void *mean, void *square,
+                          void *theta)
+{
+    const REAL *g = gradient;
+    REAL *m = mean, *s = square, *w = theta;
+    const REAL step = (REAL)eta, shrink = (REAL)decay, floor = (REAL)epsilon, unbias = (REAL)root;
+    const REAL keep1 = (REAL)beta1, add1 = (REAL)(1.0 - beta1);
+    const REAL keep2 = (REAL)beta2, add2 = (REAL)(1.0 - beta2);
+    if (gm_threaded(n)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += GM_BLOCK) {
+            FN(adam_step)
+            (gm_block(n, i), eta, decay, epsilon, beta1, beta2, root, g + i, m + i, s + i, w + i);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        REAL slope = g[i] + shrink * w[i];
+        m[i] = keep1 * m[i] + add1 * slope;
+        s[i] = keep2 * s[i] + add2 * slope * slope;
+        w[i] -= step * m[i] / (sqrt(s[i]) * unbias + floor);
+    }
+}

@@ -10,7 +10,21 @@
 
 #include "sgd/schedule.h"
 
-static const char *const replacement_names[] = {"yes", "no", "epoch"};
+/* ---- names ---- */
+
+static const char *const replacement_names[] = {"yes", "no", "epoch", NULL};
+static const char *const optimizer_names[] = {"sgd", "adam", NULL};
+static const char *const precondition_names[] = {"none",        "rmsprop",      "adagrad",
+                                                 "diag-moment", "diag-hessian", NULL};
+
+/* Place of name in a list ended by NULL, -1 where it is not there. */
+static int find(const char *const *names, const char *name)
+{
+    for (int i = 0; names[i]; i++) {
+        if (strcmp(name, names[i]) == 0) return i;
+    }
+    return -1;
+}
 
 const char *gm_replacement_name(gm_replacement replacement)
 {
@@ -19,18 +33,101 @@ const char *gm_replacement_name(gm_replacement replacement)
 
 bool gm_replacement_parse(const char *name, gm_replacement *replacement)
 {
-    for (int i = 0; i <= (int)GM_REPLACEMENT_EPOCH; i++) {
-        if (strcmp(name, replacement_names[i]) == 0) {
-            *replacement = (gm_replacement)i;
-            return true;
-        }
-    }
-    return false;
+    int i = find(replacement_names, name);
+    if (i >= 0) *replacement = (gm_replacement)i;
+    return i >= 0;
 }
+
+const char *gm_optimizer_name(gm_optimizer optimizer)
+{
+    return optimizer_names[optimizer];
+}
+
+bool gm_optimizer_parse(const char *name, gm_optimizer *optimizer)
+{
+    int i = find(optimizer_names, name);
+    if (i >= 0) *optimizer = (gm_optimizer)i;
+    return i >= 0;
+}
+
+const char *gm_precondition_name(gm_precondition precondition)
+{
+    return precondition_names[precondition];
+}
+
+bool gm_precondition_parse(const char *name, gm_precondition *precondition)
+{
+    int i = find(precondition_names, name);
+    if (i >= 0) *precondition = (gm_precondition)i;
+    return i >= 0;
+}
+
+/* ---- defaults and checks ---- */
 
 void gm_train_options_default(gm_train_options *options)
 {
-    *options = (gm_train_options){.steps = 1000, .batch = 64, .step = 0.1};
+    *options = (gm_train_options){.steps = 1000, .batch = 64, .step = 0.1, .beta1 = 0.9};
+}
+
+static bool is_exact(gm_precondition precondition)
+{
+    return precondition == GM_PRECONDITION_DIAG_MOMENT ||
+           precondition == GM_PRECONDITION_DIAG_HESSIAN;
+}
+
+static bool has_beta2(const gm_train_options *o)
+{
+    return o->optimizer == GM_OPTIMIZER_ADAM || o->precondition == GM_PRECONDITION_RMSPROP;
+}
+
+static bool has_epsilon(const gm_train_options *o)
+{
+    return o->optimizer == GM_OPTIMIZER_ADAM || o->precondition != GM_PRECONDITION_NONE;
+}
+
+static gm_status check_numbers_of_method(const gm_train_options *o, gm_error *err)
+{
+    if (o->optimizer == GM_OPTIMIZER_ADAM && !(o->beta1 >= 0.0 && o->beta1 < 1.0))
+        return gm_fail(err, GM_ERR_USAGE, "--beta1: %g, expected 0 to below 1", o->beta1);
+    if (o->beta2 != 0.0 && !has_beta2(o))
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--beta2: found %g, expected it with --optimizer adam or --precondition "
+                       "rmsprop only",
+                       o->beta2);
+    if (!(o->beta2 >= 0.0 && o->beta2 < 1.0))
+        return gm_fail(err, GM_ERR_USAGE, "--beta2: %g, expected above 0 and below 1", o->beta2);
+    if (o->epsilon != 0.0 && !has_epsilon(o))
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--epsilon: found %g, expected it with --optimizer adam or --precondition "
+                       "only",
+                       o->epsilon);
+    if (!(o->epsilon >= 0.0) || !isfinite(o->epsilon))
+        return gm_fail(err, GM_ERR_USAGE, "--epsilon: %g, expected a positive number", o->epsilon);
+    if (o->precondition_every && !is_exact(o->precondition))
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--precondition-every: found %" PRIu64
+                       ", expected it with --precondition diag-moment or diag-hessian only",
+                       o->precondition_every);
+    return GM_OK;
+}
+
+static gm_status check_method(const gm_train_options *o, gm_error *err)
+{
+    bool conditioned = o->precondition != GM_PRECONDITION_NONE;
+    if (o->optimizer == GM_OPTIMIZER_ADAM && conditioned)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--precondition: found %s with --optimizer adam, which has a divisor of its "
+                       "own; expected one of them",
+                       gm_precondition_name(o->precondition));
+    if (o->optimizer == GM_OPTIMIZER_ADAM && o->momentum > 0.0)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--momentum: found %g with --optimizer adam, expected --beta1", o->momentum);
+    if (conditioned && o->momentum > 0.0)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--momentum: found %g with --precondition %s, expected one of them: with "
+                       "both, the loss alone is no super-martingale",
+                       o->momentum, gm_precondition_name(o->precondition));
+    return check_numbers_of_method(o, err);
 }
 
 gm_status gm_train_options_check(const gm_train_options *o, size_t n, gm_error *err)
@@ -57,7 +154,21 @@ gm_status gm_train_options_check(const gm_train_options *o, size_t n, gm_error *
     if (!(o->weight_decay >= 0.0) || !isfinite(o->weight_decay))
         return gm_fail(err, GM_ERR_USAGE, "--weight-decay: %g, expected 0 or more",
                        o->weight_decay);
-    return GM_OK;
+    return check_method(o, err);
+}
+
+void gm_train_options_resolve(gm_train_options *o, const gm_problem *problem)
+{
+    bool adam = o->optimizer == GM_OPTIMIZER_ADAM;
+    if (has_beta2(o) && o->beta2 == 0.0) o->beta2 = adam ? 0.999 : 0.99;
+    if (has_epsilon(o) && o->epsilon == 0.0) o->epsilon = adam ? 1e-8 : 1e-3;
+    if (is_exact(o->precondition) && o->precondition_every == 0) {
+        /* diag M takes one pass over the set, diag H one for each class, or a few more. */
+        bool hessian = o->precondition == GM_PRECONDITION_DIAG_HESSIAN;
+        size_t passes = hessian ? gm_net_outputs(gm_problem_net(problem)) : 1;
+        double steps = (double)passes * (double)gm_problem_data(problem)->n / (double)o->batch;
+        o->precondition_every = (uint64_t)fmax(1.0, ceil(steps));
+    }
 }
 
 bool gm_train_keeps(const gm_train_options *options, uint64_t t)
@@ -76,26 +187,33 @@ bool gm_train_records(const gm_train_options *options, size_t n, size_t paramete
 
 /* ---- in the run file ---- */
 
-typedef enum kind { COUNT, SIZE, SMALL, NUMBER, SWITCH, REPLACEMENT } kind;
+typedef enum kind { COUNT, SIZE, SMALL, NUMBER, SWITCH, REPLACEMENT, OPTIMIZER, PRECONDITION } kind;
 
 /* One list, so that what is written is what is read. */
 static const struct {
     const char *key;
     kind kind;
     size_t offset;
+    bool later; /* not in the first run files; there it has its default */
 } fields[] = {
-    {"train.steps", COUNT, offsetof(gm_train_options, steps)},
-    {"train.batch", SIZE, offsetof(gm_train_options, batch)},
-    {"train.step", NUMBER, offsetof(gm_train_options, step)},
-    {"train.momentum", NUMBER, offsetof(gm_train_options, momentum)},
-    {"train.nesterov", SWITCH, offsetof(gm_train_options, nesterov)},
-    {"train.weight_decay", NUMBER, offsetof(gm_train_options, weight_decay)},
-    {"train.replacement", REPLACEMENT, offsetof(gm_train_options, replacement)},
-    {"train.seed", COUNT, offsetof(gm_train_options, seed)},
-    {"train.run", SMALL, offsetof(gm_train_options, run)},
-    {"train.checkpoint_every", COUNT, offsetof(gm_train_options, checkpoint_every)},
-    {"train.keep_every", COUNT, offsetof(gm_train_options, keep_every)},
-    {"train.record_every", COUNT, offsetof(gm_train_options, record_every)},
+    {"train.steps", COUNT, offsetof(gm_train_options, steps), false},
+    {"train.batch", SIZE, offsetof(gm_train_options, batch), false},
+    {"train.step", NUMBER, offsetof(gm_train_options, step), false},
+    {"train.momentum", NUMBER, offsetof(gm_train_options, momentum), false},
+    {"train.nesterov", SWITCH, offsetof(gm_train_options, nesterov), false},
+    {"train.weight_decay", NUMBER, offsetof(gm_train_options, weight_decay), false},
+    {"train.replacement", REPLACEMENT, offsetof(gm_train_options, replacement), false},
+    {"train.seed", COUNT, offsetof(gm_train_options, seed), false},
+    {"train.run", SMALL, offsetof(gm_train_options, run), false},
+    {"train.checkpoint_every", COUNT, offsetof(gm_train_options, checkpoint_every), false},
+    {"train.keep_every", COUNT, offsetof(gm_train_options, keep_every), false},
+    {"train.record_every", COUNT, offsetof(gm_train_options, record_every), false},
+    {"train.optimizer", OPTIMIZER, offsetof(gm_train_options, optimizer), true},
+    {"train.precondition", PRECONDITION, offsetof(gm_train_options, precondition), true},
+    {"train.beta1", NUMBER, offsetof(gm_train_options, beta1), true},
+    {"train.beta2", NUMBER, offsetof(gm_train_options, beta2), true},
+    {"train.epsilon", NUMBER, offsetof(gm_train_options, epsilon), true},
+    {"train.precondition_every", COUNT, offsetof(gm_train_options, precondition_every), true},
 };
 enum { FIELDS = sizeof fields / sizeof fields[0], VALUE_LENGTH = 32 };
 
@@ -120,6 +238,12 @@ static void print_field(size_t f, const gm_train_options *options, char value[VA
         break;
     case REPLACEMENT:
         snprintf(value, VALUE_LENGTH, "%s", gm_replacement_name(*(const gm_replacement *)field));
+        break;
+    case OPTIMIZER:
+        snprintf(value, VALUE_LENGTH, "%s", gm_optimizer_name(*(const gm_optimizer *)field));
+        break;
+    case PRECONDITION:
+        snprintf(value, VALUE_LENGTH, "%s", gm_precondition_name(*(const gm_precondition *)field));
         break;
     }
 }
@@ -155,6 +279,10 @@ static bool parse_field(size_t f, const char *value, gm_train_options *options)
         return *(bool *)field || strcmp(value, "false") == 0;
     case REPLACEMENT:
         return gm_replacement_parse(value, (gm_replacement *)field);
+    case OPTIMIZER:
+        return gm_optimizer_parse(value, (gm_optimizer *)field);
+    case PRECONDITION:
+        return gm_precondition_parse(value, (gm_precondition *)field);
     }
     return false;
 }
@@ -177,6 +305,7 @@ gm_status gm_train_options_load(gm_run *run, gm_train_options *options, gm_error
         char *value = NULL;
         gm_status status = gm_run_get(run, fields[f].key, &value, err);
         if (status) return status;
+        if (!value && fields[f].later) continue;
         if (!value)
             return gm_fail(err, GM_ERR_INPUT, "%s: holds no training (no setting %s)",
                            gm_run_path(run), fields[f].key);

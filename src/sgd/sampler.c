@@ -3,9 +3,9 @@
  * With replacement, index j of step t is draw t m + j. Without, the first m places of a
  * Fisher-Yates shuffle of 0 ... n-1 are drawn, with the same draws, and undone. Per epoch, epoch e
  * is the permutation of draws e n ... e n + n - 1, cut into ceil(n/m) batches. */
+#include "sgd/sampler.h"
+
 #include "base/memory.h"
-#include "gradiometer/random.h"
-#include "gradiometer/sgd.h"
 
 struct gm_sampler {
     size_t n, batch;
@@ -20,6 +20,13 @@ struct gm_sampler {
 gm_status gm_sampler_create(size_t n, size_t batch, gm_replacement replacement, uint64_t seed,
                             uint32_t run, gm_sampler **sampler, gm_error *err)
 {
+    return gm_sampler_create_from(gm_stream_of(seed, GM_PURPOSE_BATCH, run), n, batch, replacement,
+                                  sampler, err);
+}
+
+gm_status gm_sampler_create_from(gm_stream stream, size_t n, size_t batch,
+                                 gm_replacement replacement, gm_sampler **sampler, gm_error *err)
+{
     *sampler = NULL;
     if (n < 1 || batch < 1)
         return gm_fail(err, GM_ERR_USAGE, "--batch: %zu of %zu samples, expected at least 1", batch,
@@ -33,7 +40,7 @@ gm_status gm_sampler_create(size_t n, size_t batch, gm_replacement replacement, 
     fresh->n = n;
     fresh->batch = batch;
     fresh->replacement = replacement;
-    fresh->stream = gm_stream_of(seed, GM_PURPOSE_BATCH, run);
+    fresh->stream = stream;
     if (replacement != GM_REPLACEMENT_YES) {
         fresh->order = gm_alloc(n, sizeof *fresh->order, "order of the samples", err);
         fresh->chosen = gm_alloc(batch, sizeof *fresh->chosen, "mini-batch", err);

@@ -1,9 +1,11 @@
 /* The training loop.
  *
- * At the top of step t the state is (theta_t, velocity_t, t), and all else is a function of it:
+ * At the top of step t the state is (theta_t, vectors of the optimizer, t), and all else is a
+ * function of it:
  *   1. measure at theta_t, where the schedule says so
- *   2. save (theta_t, velocity_t, t) with the metrics up to here, where due
- *   3. batch t, its loss and gradient at theta_t, and the update to theta_{t+1}
+ *   2. save the state with the metrics up to here, where due
+ *   3. batch t, its loss and gradient at theta_t, the update to theta_{t+1}, and what has to be
+ *      known there before batch t + 1 is drawn
  * A state in the file therefore always stands between 2 and 3, and resuming enters there. The one
  * exception is the state of step 0, which is saved before the first measurement. */
 #include <inttypes.h>
@@ -66,7 +68,6 @@ static gm_status end_diverged(gm_trainer *tr, uint64_t t, const char *what, doub
 /* Part 3 of the step; *ended where the training diverged in it. */
 static gm_status update(gm_trainer *tr, uint64_t t, double *batch_loss, bool *ended, gm_error *err)
 {
-    const gm_train_options *o = &tr->options;
     size_t m = gm_sampler_draw(tr->sampler, t, tr->index);
     gm_status status = gm_problem_batch_gradient(tr->problem, tr->theta, m, tr->index, batch_loss,
                                                  tr->gradient, err);
@@ -76,15 +77,19 @@ static gm_status update(gm_trainer *tr, uint64_t t, double *batch_loss, bool *en
         *ended = true;
         return end_diverged(tr, t, "the mini-batch loss", *batch_loss, true, err);
     }
-    tr->k->sgd_step(tr->p, o->step, o->momentum, o->nesterov, o->weight_decay, tr->gradient,
-                    tr->velocity, tr->theta);
+    gm_update_apply(&tr->update, t, tr->gradient, tr->theta);
     /* A rectifier can swallow a NaN, so that no later loss would show it. */
     double square = tr->k->dot(tr->p, tr->theta, tr->theta);
     if (!isfinite(square)) {
         *ended = true;
         return end_diverged(tr, t + 1, "the squared norm of the parameters", square, false, err);
     }
-    return GM_OK;
+    status = gm_update_prepare(&tr->update, tr->problem, t + 1, tr->theta, err);
+    if (status == GM_ERR_NUMERIC) {
+        *ended = true;
+        return end_diverged(tr, t + 1, "an entry of the exact diagonal", (double)NAN, false, err);
+    }
+    return status;
 }
 
 static gm_status run_steps(gm_trainer *tr, uint64_t first, bool measured, gm_error *err)
@@ -176,6 +181,7 @@ gm_status gm_train(gm_problem *problem, gm_problem *test, const gm_train_options
     gm_trainer trainer;
     status = gm_trainer_init(&trainer, problem, test, options, hooks, run, result, err);
     if (!status) status = take_start(&trainer, theta, err);
+    if (!status) status = gm_update_start(&trainer.update, problem, trainer.theta, err);
     if (!status) status = save_start(&trainer, err);
     if (!status) status = run_steps(&trainer, 0, false, err);
     finish(&trainer, status ? NULL : theta);
@@ -198,18 +204,19 @@ static gm_status load_start(gm_trainer *tr, gm_error *err)
     return status;
 }
 
-/* theta, velocity, step and clock from the file; *measured: whether theta's measurement is, too. */
+/* theta, the optimizer's vectors, step and clock from the file; *measured: whether theta's
+ * measurement is, too. */
 static gm_status load_state(gm_trainer *tr, const gm_run_state *state, bool *measured,
                             gm_error *err)
 {
-    size_t slots = tr->velocity ? 1 : 0;
+    size_t slots = tr->update.slots;
     if (state->parameters != tr->p || state->dtype != tr->k->dtype || state->slots != slots ||
         state->step < 0 || (uint64_t)state->step > tr->options.steps)
         return gm_fail(err, GM_ERR_INPUT,
                        "%s: damaged run file: the state does not fit the settings",
                        gm_run_path(tr->run));
     memcpy(tr->theta, state->theta, tr->p * tr->k->size);
-    if (slots) memcpy(tr->velocity, state->optimizer, tr->p * tr->k->size);
+    if (slots) memcpy(tr->update.state, state->optimizer, slots * tr->p * tr->k->size);
     tr->saved = state->step;
     tr->before = state->seconds;
     *measured = state->step > 0 || !isnan(tr->result->loss);

@@ -31,21 +31,21 @@ gm_status gm_trainer_init(gm_trainer *tr, gm_problem *problem, gm_problem *test,
                        .p = gm_problem_parameters(problem),
                        .saved = -1};
     if (hooks) tr->hooks = *hooks;
+    gm_train_options_resolve(&tr->options, problem);
     tr->began = tr->saved_at = gm_trainer_clock();
     gm_schedule_init(&tr->schedule, options, n, tr->p);
     gm_status status = gm_sampler_create(n, options->batch, options->replacement, options->seed,
                                          options->run, &tr->sampler, err);
+    if (!status) status = gm_update_init(&tr->update, &tr->options, tr->k, tr->p, err);
     if (status) return status;
-    bool momentum = options->momentum > 0.0;
     tr->theta = gm_alloc(tr->p, tr->k->size, "parameters", err);
     tr->gradient = gm_alloc(tr->p, tr->k->size, "gradient", err);
-    if (momentum) tr->velocity = gm_alloc(tr->p, tr->k->size, "momentum", err);
     tr->start = gm_alloc(tr->p, sizeof(double), "initial parameters", err);
     tr->wide = gm_alloc(tr->p, sizeof(double), "parameters", err);
     tr->wide_gradient = gm_alloc(tr->p, sizeof(double), "gradient", err);
     tr->index = gm_alloc(options->batch, sizeof *tr->index, "mini-batch", err);
-    bool complete = tr->theta && tr->gradient && (tr->velocity || !momentum) && tr->start &&
-                    tr->wide && tr->wide_gradient && tr->index;
+    bool complete =
+        tr->theta && tr->gradient && tr->start && tr->wide && tr->wide_gradient && tr->index;
     return complete ? GM_OK : GM_ERR_MEMORY;
 }
 
@@ -54,7 +54,7 @@ void gm_trainer_free(gm_trainer *tr)
     gm_sampler_free(tr->sampler);
     gm_free(tr->theta);
     gm_free(tr->gradient);
-    gm_free(tr->velocity);
+    gm_update_free(&tr->update);
     gm_free(tr->start);
     gm_free(tr->wide);
     gm_free(tr->wide_gradient);
@@ -159,8 +159,8 @@ gm_status gm_trainer_save(gm_trainer *tr, uint64_t t, const char *status, const 
                           .dtype = tr->k->dtype,
                           .parameters = tr->p,
                           .theta = with_theta ? tr->theta : NULL,
-                          .slots = tr->velocity ? 1 : 0,
-                          .optimizer = tr->velocity,
+                          .slots = tr->update.slots,
+                          .optimizer = tr->update.state,
                           .stream_seed = tr->options.seed,
                           .stream_purpose = GM_PURPOSE_BATCH,
                           .stream_run = tr->options.run,

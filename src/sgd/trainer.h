@@ -9,10 +9,11 @@
 #include "gradiometer/sgd.h"
 #include "kernels/kernels.h"
 #include "sgd/schedule.h"
+#include "sgd/update.h"
 
 typedef struct gm_trainer {
     gm_problem *problem, *test; /* test may be NULL */
-    gm_train_options options;
+    gm_train_options options;   /* resolved */
     gm_train_hooks hooks;
     gm_run *run; /* may be NULL */
     gm_train_result *result;
@@ -20,10 +21,10 @@ typedef struct gm_trainer {
     size_t p;
 
     void *theta, *gradient;       /* [p], numbers of k->dtype */
-    void *velocity;               /* [p], likewise; NULL without momentum */
     double *start;                /* theta_0 [p] */
     double *wide, *wide_gradient; /* theta_t and the full gradient [p] */
     size_t *index;                /* [batch] */
+    gm_update update;
     gm_sampler *sampler;
     gm_schedule schedule;
 
@@ -34,7 +35,7 @@ typedef struct gm_trainer {
     double before;                     /* seconds spent in earlier sessions */
 } gm_trainer;
 
-/* Everything but the contents of theta, velocity and start. */
+/* Everything but the contents of theta, start and the state of the update. */
 gm_status gm_trainer_init(gm_trainer *trainer, gm_problem *problem, gm_problem *test,
                           const gm_train_options *options, const gm_train_hooks *hooks, gm_run *run,
                           gm_train_result *result, gm_error *err);
