@@ -105,39 +105,53 @@ typedef struct gm_quadrature_options {
     size_t steps;  /* default 80, >= 1; at most size are made */
     uint64_t seed; /* default 0 */
     uint32_t run;  /* default 0 */
+    /* Eigenpairs to be taken as known (deflated = 0 by default, < size): value [deflated] and
+     * orthonormal vector [deflated, size], read during gm_quadrature_make only. Their eigenvalues
+     * are exact atoms and the probes see the rest of the spectrum. */
+    size_t deflated;
+    const double *deflated_value, *deflated_vector;
 } gm_quadrature_options;
 
 void gm_quadrature_options_default(gm_quadrature_options *options);
+
+/* Memory that gm_quadrature_make takes beside the operator's own, in bytes; SIZE_MAX where it does
+ * not fit a size_t. */
+size_t gm_quadrature_bytes(size_t size, const gm_quadrature_options *options);
 
 /* Gauss quadratures of the spectral measures of random unit vectors v: for each probe, v . f(A) v
  * is the sum of weight f(node), exactly for polynomials f of degree below 2 steps. */
 typedef struct gm_quadrature {
     size_t size;     /* of the operator */
     size_t probes;   /* rows */
-    size_t steps;    /* columns: min(steps asked for, size) */
+    size_t steps;    /* columns: min(steps asked for, size - deflated) */
     double *node;    /* [probes, steps] descending */
-    double *weight;  /* [probes, steps] >= 0, every row sums to 1 */
+    double *weight;  /* [probes, steps] >= 0, every row sums to 1 - deflated / size */
     size_t *taken;   /* [probes]: steps before breakdown, 1 ... steps. The rule is then exact for
                         every f; the later nodes repeat the last one with weight 0. */
-    double min, max; /* of all nodes */
+    size_t deflated; /* atoms: eigenvalues known beforehand, each of weight 1 / size in any probe */
+    double *atom;    /* [deflated] */
+    double min, max; /* of all nodes and atoms */
     double floor;    /* noise of the products: eigenvalues within it are not told from 0 */
     size_t products;
 } gm_quadrature;
 
 /* m steps of Lanczos with full reorthogonalization (twice) from each of the Rademacher probes.
  * Breakdown is an off-diagonal below the rounding of the products times sqrt(m); it becomes exactly
- * 0 (theory section 5). Cost: probes x steps products; memory: (steps + 2) size doubles. q is for
- * gm_quadrature_free in any case. GM_ERR_USAGE for options out of range; errors of
- * gm_operator_apply; GM_ERR_MEMORY; GM_ERR_NUMERIC where weights do not sum to 1 within 1e-10. */
+ * 0 (theory section 5). With deflated pairs all of it happens on their complement, from probes
+ * uniform on its sphere: the mean of (size - deflated) v . f(A) v is then the trace of f there
+ * without bias. Cost: probes x steps products; memory: (steps + 2) size doubles. q is for
+ * gm_quadrature_free in any case. GM_ERR_USAGE for options out of range, and for deflated vectors
+ * that are not orthonormal within 1e-8; errors of gm_operator_apply; GM_ERR_MEMORY; GM_ERR_NUMERIC
+ * where weights do not sum to 1 within 1e-10. */
 gm_status gm_quadrature_make(gm_operator *op, const gm_quadrature_options *options,
                              gm_quadrature *q, gm_error *err);
 
 /* Accepts NULL and a struct of zeros. */
 void gm_quadrature_free(gm_quadrature *q);
 
-/* tr f(A) for any f: size times the mean over probes of sum weight f(node). f sees nodes of
- * positive weight only. The standard error is that of the probes; one probe gives NaN for it.
- * GM_ERR_NUMERIC where f returns NaN or infinity (the message names the node). */
+/* tr f(A) for any f: the sum over atoms plus size times the mean over probes of sum weight f(node).
+ * f sees nodes of positive weight only. The standard error is that of the probes; one probe gives
+ * NaN for it. GM_ERR_NUMERIC where f returns NaN or infinity (the message names the node). */
 gm_status gm_quadrature_trace(const gm_quadrature *q, double (*f)(double lambda, void *context),
                               void *context, gm_estimate *estimate, gm_error *err);
 
@@ -161,16 +175,16 @@ typedef struct gm_count_result {
 gm_status gm_quadrature_count(const gm_quadrature *q, double from, double to,
                               gm_count_result *result, gm_error *err);
 
-/* Share of weight at |node| <= q->floor: eigenvalues that the products' precision does not tell
- * from 0, whatever their sign seems to be. */
+/* Share of weight at |node or atom| <= q->floor: eigenvalues that the products' precision does not
+ * tell from 0, whatever their sign seems to be. */
 double gm_quadrature_unresolved(const gm_quadrature *q);
 
 /* --- density: the nodes smoothed by a Gaussian --- */
 
-/* Width (standard deviation) of the kernel by default: the spread of the nodes times the smaller of
- * 1/200 and 1/((steps - 1) sqrt(8 ln 3)). Nodes that all agree to the noise floor count as spread
- * by their own size (by 1 where they are 0), so that the width is positive; other operators c A
- * have |c| times the width of A. */
+/* Width (standard deviation) of the kernel by default: the spread of the nodes (not atoms) times
+ * the smaller of 1/200 and 1/((steps - 1) sqrt(8 ln 3)). Nodes that all agree to the noise floor
+ * count as spread by their own size (by 1 where they are 0), so that the width is positive; other
+ * operators c A have |c| times the width of A. */
 double gm_density_width(const gm_quadrature *q);
 
 /* edge [bins + 1]: equal bins from 6 widths below the smallest node to 6 widths above the largest;
@@ -178,7 +192,8 @@ double gm_density_width(const gm_quadrature *q);
 void gm_density_edges(const gm_quadrature *q, double width, size_t bins, double *edge);
 
 /* mass[b] = share of the spectrum in (edge[b], edge[b+1]], b < bins: the integral of the smoothed
- * density over the bin, by the error function, so that nothing is lost between grid points.
+ * density over the bin, by the error function, so that nothing is lost between grid points;
+ * atoms are not smoothed.
  * std_error [bins] (NULL: not wanted) over probes; NaN for one probe. total (or NULL): the sum of
  * mass, 1 up to what lies outside the edges. edge [bins + 1] ascending; width > 0, else
  * GM_ERR_USAGE. Cost: probes x steps x bins error functions. */

@@ -10,7 +10,12 @@ static const double reach = 6;
 
 double gm_density_width(const gm_quadrature *q)
 {
-    double spread = q->max - q->min, size = fmax(fabs(q->max), fabs(q->min));
+    double min = q->node[0], max = q->node[0];
+    for (size_t i = 0; i < q->probes * q->steps; i++) {
+        min = fmin(min, q->node[i]);
+        max = fmax(max, q->node[i]);
+    }
+    double spread = max - min, size = fmax(fabs(max), fabs(min));
     if (spread <= q->floor) spread = size > 0 ? size : 1;
     /* Neighbouring kernels of `steps` even nodes meet at a third of their height. */
     double overlap = 1 / ((double)(q->steps > 1 ? q->steps - 1 : 1) * sqrt(8 * log(3)));
@@ -42,6 +47,9 @@ static void probe_mass(const gm_quadrature *q, size_t probe, double width, size_
 {
     for (size_t b = 0; b < bins; b++) {
         share[b] = 0;
+        for (size_t i = 0; i < q->deflated; i++) {
+            if (q->atom[i] > edge[b] && q->atom[i] <= edge[b + 1]) share[b] += 1 / (double)q->size;
+        }
         for (size_t j = 0; j < q->taken[probe]; j++) {
             double node = q->node[probe * q->steps + j], weight = q->weight[probe * q->steps + j];
             share[b] +=
