@@ -257,8 +257,8 @@ static void append(gm_triplets *t, size_t row, size_t column, double value)
 static gm_status read_triplets(market *file, gm_triplets *t, gm_error *err)
 {
     for (size_t e = 0; e < file->entries; e++) {
-        size_t row, column;
-        double value;
+        size_t row = 0, column = 0;
+        double value = 0;
         gm_status status = next_entry(file, e, err);
         if (status == GM_OK) status = parse_coordinate(file, &row, &column, &value, err);
         if (status != GM_OK) return status;
@@ -314,7 +314,7 @@ static gm_status read_array(market *file, size_t memory, gm_matrix *m, gm_error 
     if (!m->dense) return GM_ERR_MEMORY;
     for (size_t j = 0; j < n; j++) {
         for (size_t i = file->symmetric ? j : 0; i < n; i++) {
-            double value;
+            double value = 0;
             status = next_entry(file, next++, err);
             const char *at = file->line;
             if (status == GM_OK) status = take_value(file, &at, &value, err);
