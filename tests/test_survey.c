@@ -629,6 +629,7 @@ static void zero_gradient(void **state)
     assert_true(result.gradient_norm == 0.0);
     assert_int_equal(b->shares, 0);
     assert_true(isnan(b->stochastic_share));
+    close_to(b->moment_share, 0.0, 0.0);
     assert_int_equal(b->op[GM_MOMENT].summary.rank, 0);
     assert_int_equal(b->angles, 0);
     assert_true(b->residual_plus_hessian < 1e-15);
@@ -690,6 +691,12 @@ static gm_status refuse(void *self, size_t index, int64_t *step, double *theta, 
     return gm_fail(err, GM_ERR_INTERRUPTED, "stopped");
 }
 
+static gm_status break_down(void *self, size_t index, int64_t *step, double *theta, gm_error *err)
+{
+    if (index < 1) return walk(self, index, step, theta, err);
+    return gm_fail(err, GM_ERR_INPUT, "damaged");
+}
+
 static void overlap_with_the_past(void **state)
 {
     (void)state;
@@ -701,7 +708,7 @@ static void overlap_with_the_past(void **state)
     options.each_layer = true;
     gm_decomposition result[3];
     gm_decompose_points points = {.count = 3, .self = &f, .at = walk};
-    assert_int_equal(gm_decompose_run(f.problem, &points, &options, result, NULL), GM_OK);
+    assert_int_equal(gm_decompose_run(f.problem, &points, &options, result, NULL, NULL), GM_OK);
     assert_int_equal(result[0].block.first.k, 0);
     assert_int_equal(result[1].step, 10);
     assert_int_equal(result[2].block.previous.k, 5);
@@ -714,15 +721,28 @@ static void overlap_with_the_past(void **state)
     gm_finding finding[GM_FINDINGS];
     assert_int_equal(gm_decompose_findings(3, result, 0, finding, NULL), GM_OK);
     close_to(finding[0].value, result[2].block.residual_plus_hessian, 0.0);
+    double first = result[0].loss;
     for (size_t i = 0; i < 3; i++) {
         gm_decomposition_free(&result[i]);
     }
 
-    points.at = refuse;
     gm_error err = {0};
-    assert_int_equal(gm_decompose_run(f.problem, &points, &options, result, &err),
+    size_t finished = 9;
+    /* Interrupted before the second point: the first one is kept, the others are zeros. */
+    points.at = refuse;
+    assert_int_equal(gm_decompose_run(f.problem, &points, &options, result, &finished, &err),
                      GM_ERR_INTERRUPTED);
     assert_string_equal(err.message, "stopped");
+    assert_int_equal(finished, 1);
+    assert_non_null(result[0].block.op[GM_HESSIAN].value);
+    assert_true(result[0].loss == first);
+    assert_null(result[1].block.op[GM_HESSIAN].value);
+    gm_decomposition_free(&result[0]);
+    /* Any other failure leaves nothing. */
+    points.at = break_down;
+    assert_int_equal(gm_decompose_run(f.problem, &points, &options, result, &finished, &err),
+                     GM_ERR_INPUT);
+    assert_int_equal(finished, 0);
     assert_null(result[0].block.op[GM_HESSIAN].value);
     close_fixture(&f);
 }
@@ -801,6 +821,9 @@ static void refusals(void **state)
     options = good;
     options.layer = 2;
     assert_int_equal(gm_decompose_check(f.problem, &options, &err), GM_ERR_USAGE);
+    assert_true(gm_decompose_bytes(f.problem, &options) == SIZE_MAX);
+    options.layer = -7;
+    assert_true(gm_decompose_bytes(f.problem, &options) == SIZE_MAX);
     options = good;
     options.batch = 5;
     assert_int_equal(gm_decompose_check(f.problem, &options, &err), GM_OK);

@@ -75,10 +75,11 @@ typedef struct gm_block_survey {
 
     size_t shares;           /* min(k, rank H); 0 where the gradient vanishes */
     double *share;           /* [shares] ||U_j^T mu||^2 / ||mu||^2, U_j of H */
-    double stochastic_share; /* E ||U_k^T g||^2 / E ||g||^2 for mini-batch gradients g, exact */
+    double stochastic_share; /* E ||U_k^T g||^2 / E ||g||^2 for mini-batch gradients g, exact; 1
+                                where rounding lifts it above; NaN where both gradients vanish */
 
     double residual_plus_hessian; /* ||H_p + H||_F / ||H||_F, from the dense matrices */
-    double moment_share;          /* tr M / tr H */
+    double moment_share;          /* tr M / tr H; NaN where tr H = 0 */
     double decomposition_error;   /* largest ||(H - M + H_p) v|| / (||H v|| + ||M v|| + ||H_p v||)
                                      over   the probes, H_p v by the independent pass */
 
@@ -95,7 +96,8 @@ typedef struct gm_decomposition {
 } gm_decomposition;
 
 /* Largest number of bytes that the dense matrices of gm_decompose take at once: three times 8 p^2
- * (two matrices and LAPACK's workspace) for the largest block. SIZE_MAX where it overflows. */
+ * (two matrices and LAPACK's workspace) for the largest block. SIZE_MAX where it overflows and for
+ * a layer out of range. */
 size_t gm_decompose_bytes(const gm_problem *problem, const gm_decompose_options *options);
 
 /* Refuses options out of range (GM_ERR_USAGE), and a net whose dense matrices do not fit in the
@@ -124,10 +126,12 @@ typedef struct gm_decompose_points {
 } gm_decompose_points;
 
 /* gm_decompose at every point, and the overlap of each with its past. result [points->count] are
- * the caller's; all zeros after a failure. */
+ * the caller's, *finished (NULL: not wanted) of them measured. After GM_ERR_INTERRUPTED from
+ * points->at the finished ones are kept and the rest are zeros; after any other failure all are
+ * zeros and *finished is 0. */
 gm_status gm_decompose_run(gm_problem *problem, const gm_decompose_points *points,
                            const gm_decompose_options *options, gm_decomposition *result,
-                           gm_error *err);
+                           size_t *finished, gm_error *err);
 
 /* --- the two findings that a study of this kind reports (theory section 2) --- */
 

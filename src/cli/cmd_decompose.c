@@ -89,7 +89,8 @@ static gm_status point_at(void *self, size_t index, int64_t *step, double *theta
     size_t size = gm_problem_parameters(p->session->problem), found = 0;
     if (gm_interrupt_requested(NULL)) {
         return gm_fail(err, GM_ERR_INTERRUPTED,
-                       "interrupted after %zu of %zu points; --params RUN@STEP does a single one",
+                       "interrupted after %zu of %zu points, the finished ones are kept; --params "
+                       "RUN@STEP does a single one",
                        index, p->count);
     }
     if (!p->step) {
@@ -265,26 +266,45 @@ static gm_status deliver(gm_cli *cli, const gm_session *session,
     return status;
 }
 
+/* The documents of an interrupted survey speak of the points that it has. */
+static void cut_short(gm_cli *cli, gm_session *session, const points *p, size_t finished)
+{
+    session->step = p->step[finished - 1];
+    gm_cli_note(cli,
+                "interrupted after %zu of %zu points, steps %lld to %lld: f is at the last "
+                "of them; --params RUN@STEP does a single one",
+                finished, p->count, (long long)p->step[0], (long long)session->step);
+}
+
 static gm_status measure(gm_cli *cli, gm_session *session, points *p, const gm_decompose_options *o,
                          gm_error *err)
 {
-    gm_decompose_results results = {.options = o, .count = p->count, .trajectory = p->step != NULL};
+    gm_decompose_results results = {.options = o, .asked = p->count, .trajectory = p->step != NULL};
     gm_decomposition *point = gm_alloc(p->count, sizeof *point, "points", err);
     if (!point) return GM_ERR_MEMORY;
     results.point = point;
     gm_decompose_points source = {.count = p->count, .self = p, .at = point_at, .done = point_done};
     gm_progress_start(&p->progress, "decompose", "points", 0, p->count,
                       cli->shared.quiet || p->count == 1);
-    gm_status status = gm_decompose_run(session->problem, &source, o, point, err);
+    gm_interrupt_install();
+    gm_status status = gm_decompose_run(session->problem, &source, o, point, &results.count, err);
     gm_progress_finish(&p->progress);
+    bool interrupted = status == GM_ERR_INTERRUPTED && results.count > 0;
+    gm_error later = {0}; /* err holds what the interruption is reported by */
+    if (interrupted) {
+        cut_short(cli, session, p, results.count);
+        status = GM_OK;
+    }
     if (status == GM_OK) {
-        const gm_decomposition *last = &point[p->count - 1];
+        const gm_decomposition *last = &point[results.count - 1];
         session->measured = true;
         session->loss = last->loss;
         session->gradient_norm = last->gradient_norm;
-        status = gm_decompose_findings(p->count, point, o->seed, results.finding, err);
+        status = gm_decompose_findings(results.count, point, o->seed, results.finding, &later);
     }
-    if (status == GM_OK) status = deliver(cli, session, &results, err);
+    if (status == GM_OK && results.count > 0) status = deliver(cli, session, &results, &later);
+    if (status != GM_OK && *later.message) *err = later;
+    if (status == GM_OK && interrupted) status = GM_ERR_INTERRUPTED;
     for (size_t i = 0; i < p->count; i++) {
         gm_decomposition_free(&point[i]);
     }

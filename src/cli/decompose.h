@@ -14,6 +14,7 @@ typedef struct gm_decompose_results {
     size_t count;
     const gm_decomposition *point; /* [count] by ascending step */
     bool trajectory;               /* the points are checkpoints of one run */
+    size_t asked;                  /* more than count where the survey was interrupted */
     gm_finding finding[GM_FINDINGS];
 } gm_decompose_results;
 

@@ -213,6 +213,8 @@ json_t *gm_decompose_document(gm_cli *cli, const gm_session *session,
     json_object_set_new(document, "findings", findings_value(cli, results));
     if (results->trajectory) {
         json_object_set_new(document, "trajectory", trajectory_value(cli, results));
+        json_object_set_new(document, "points_asked", integer(results->asked));
+        json_object_set_new(document, "interrupted", json_boolean(results->count < results->asked));
     }
     return document;
 }

@@ -147,6 +147,10 @@ double gm_survey_norm(size_t n, const double *x)
     return largest * sqrt(sum);
 }
 
+/* Rounding of a share of 1, in units of the products' eps: sums over samples are taken in double,
+ * so a few roundings of g and of U are what is left. */
+static const double SHARE_ROUNDING = 64.0;
+
 /* E ||U^T g||^2 / E ||g||^2 over mini-batches: E g g^T = mu mu^T + kappa Sigma = (1 - kappa) mu
  * mu^T + kappa M (theory section 1), so traces of M on the subspace are all it takes. */
 static gm_status measure_stochastic_share(const gm_block_task *task, const double *gradient,
@@ -174,7 +178,11 @@ static gm_status measure_stochastic_share(const gm_block_task *task, const doubl
     double square = gm_survey_norm(size, gradient) * gm_survey_norm(size, gradient);
     double mean_share = block->shares ? block->share[block->shares - 1] : 0.0;
     double total = (1.0 - kappa) * square + kappa * block->op[GM_MOMENT].summary.trace;
-    block->stochastic_share = ((1.0 - kappa) * square * mean_share + kappa * inside) / total;
+    double share = ((1.0 - kappa) * square * mean_share + kappa * inside) / total;
+    /* All of the gradient may lie within: then rounding of the products decides on which side of 1.
+     * More than that would be a defect, and is shown. */
+    bool rounding = share > 1.0 && share < 1.0 + SHARE_ROUNDING * task->eps;
+    block->stochastic_share = rounding ? 1.0 : share;
 done:
     gm_operator_destroy(&moment);
     gm_free(product);
@@ -326,7 +334,8 @@ gm_status gm_survey_block(gm_linearization *lin, const gm_decompose_options *opt
     if (status != GM_OK) goto done;
     status = survey_others(&task, block, err);
     if (status != GM_OK) goto done;
-    block->moment_share = block->op[GM_MOMENT].summary.trace / block->op[GM_HESSIAN].summary.trace;
+    double trace = block->op[GM_HESSIAN].summary.trace;
+    block->moment_share = trace != 0.0 ? block->op[GM_MOMENT].summary.trace / trace : (double)NAN;
 
     status = measure_overlaps(block, &low, err);
     if (status == GM_OK) status = measure_angles(block, err);

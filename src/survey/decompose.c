@@ -29,6 +29,11 @@ void gm_decomposition_free(gm_decomposition *result)
 
 /* --- limits --- */
 
+static bool layer_exists(const gm_net *net, int layer)
+{
+    return layer == GM_ALL_LAYERS || (layer >= 0 && (size_t)layer < gm_net_layers(net));
+}
+
 static size_t largest_block(const gm_net *net, const gm_decompose_options *options)
 {
     if (options->layer == GM_ALL_LAYERS) return gm_net_parameters(net);
@@ -42,7 +47,9 @@ static size_t largest_block(const gm_net *net, const gm_decompose_options *optio
 
 size_t gm_decompose_bytes(const gm_problem *problem, const gm_decompose_options *options)
 {
-    size_t size = largest_block(gm_problem_net(problem), options), bytes;
+    const gm_net *net = gm_problem_net(problem);
+    if (!layer_exists(net, options->layer)) return SIZE_MAX;
+    size_t size = largest_block(net, options), bytes;
     if (!gm_mul_size(size, size, &bytes)) return SIZE_MAX;
     if (!gm_mul_size(bytes, MATRICES * sizeof(double), &bytes)) return SIZE_MAX;
     return bytes;
@@ -74,8 +81,7 @@ gm_status gm_decompose_check(const gm_problem *problem, const gm_decompose_optio
                        "decompose: the batch is %zu, expected at least 1%s (n = %zu)",
                        options->batch, options->without_replacement ? " and at most n" : "", n);
     }
-    if (options->layer != GM_ALL_LAYERS &&
-        (options->layer < 0 || (size_t)options->layer >= gm_net_layers(net))) {
+    if (!layer_exists(net, options->layer)) {
         return gm_fail(err, GM_ERR_USAGE, "decompose: layer %d, expected 0 to %zu", options->layer,
                        gm_net_layers(net) - 1);
     }
@@ -169,22 +175,26 @@ static gm_status survey_point(gm_problem *problem, const gm_decompose_points *po
 
 gm_status gm_decompose_run(gm_problem *problem, const gm_decompose_points *points,
                            const gm_decompose_options *options, gm_decomposition *result,
-                           gm_error *err)
+                           size_t *finished, gm_error *err)
 {
+    size_t done = 0;
+    if (finished) *finished = 0;
     memset(result, 0, points->count * sizeof *result);
     gm_status status = gm_decompose_check(problem, options, err);
     if (status != GM_OK) return status;
     double *theta =
         gm_alloc(gm_problem_parameters(problem), sizeof *theta, "parameters of a point", err);
     if (!theta) return GM_ERR_MEMORY;
-    for (size_t i = 0; status == GM_OK && i < points->count; i++) {
-        status = survey_point(problem, points, options, i, theta, result, err);
+    while (status == GM_OK && done < points->count) {
+        status = survey_point(problem, points, options, done, theta, result, err);
+        done += status == GM_OK;
     }
-    if (status != GM_OK) {
-        for (size_t i = 0; i < points->count; i++) {
-            gm_decomposition_free(&result[i]);
-        }
+    /* An interrupted survey keeps its whole points. */
+    if (status != GM_OK && status != GM_ERR_INTERRUPTED) done = 0;
+    for (size_t i = done; i < points->count; i++) {
+        gm_decomposition_free(&result[i]);
     }
+    if (finished) *finished = done;
     gm_free(theta);
     return status;
 }
