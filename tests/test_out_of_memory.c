@@ -333,13 +333,47 @@ static void test_resampling(void **unused)
     fail_every_allocation(resampling, 30);
 }
 
+/* A density with one eigenpair known beforehand, and what is read off its nodes. */
+static gm_status density_pipeline(gm_error *err)
+{
+    const double a[9] = {3, 0, 0, 0, 2, 1, 0, 1, 2}, value = 3, vector[3] = {1, 0, 0};
+    gm_operator op = {0};
+    gm_quadrature q = {0};
+    gm_quadrature_options options;
+    gm_estimate norm;
+    gm_count_result count;
+    double edge[5], mass[4];
+    gm_quadrature_options_default(&options);
+    options.deflated = 1;
+    options.deflated_value = &value;
+    options.deflated_vector = vector;
+    gm_status status = gm_operator_dense(3, a, &op, err);
+    if (status == GM_OK) status = gm_quadrature_make(&op, &options, &q, err);
+    if (status == GM_OK) status = gm_quadrature_frobenius(&q, &norm, err);
+    if (status == GM_OK) status = gm_quadrature_count(&q, 0, 2, &count, err);
+    if (status == GM_OK) {
+        double width = gm_density_width(&q);
+        gm_density_edges(&q, width, 4, edge);
+        status = gm_density_mass(&q, width, 4, edge, mass, NULL, NULL, err);
+    }
+    gm_quadrature_free(&q);
+    gm_operator_destroy(&op);
+    return status;
+}
+
+static void test_density(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(density_pipeline, 12);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),   cmocka_unit_test(test_dense),
-        cmocka_unit_test(test_survey),     cmocka_unit_test(test_training),
-        cmocka_unit_test(test_recording),  cmocka_unit_test(test_matrices),
-        cmocka_unit_test(test_resampling),
+        cmocka_unit_test(test_products),  cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_survey),    cmocka_unit_test(test_training),
+        cmocka_unit_test(test_recording), cmocka_unit_test(test_matrices),
+        cmocka_unit_test(test_density),   cmocka_unit_test(test_resampling),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }
