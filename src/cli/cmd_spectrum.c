@@ -102,6 +102,11 @@ static const gm_option spectrum_options[] = {
      gm_option_positive, AT(width), NULL, 0},
     {"bins", 0, "N", "density: points of the grid. Default: two for every width, 200 to 2,000.",
      gm_option_count, AT(bins), NULL, 1000000},
+    {"deflate", 0, "K",
+     "density: find K extreme eigenpairs first (--which, --solver, --tol as for lanczos), keep "
+     "those "
+     "exact, and smooth the rest of the spectrum alone. Default: none.",
+     gm_option_count, AT(deflate), NULL, 0},
     {"log-det", 0, "C", "density: estimate also log det(A + C I).", parse_number, AT(log_det), NULL,
      0},
     {"count", 0, "A,B", "density: estimate also the number of eigenvalues in [A, B].",

@@ -1,7 +1,9 @@
 /* --method density: stochastic Lanczos quadrature, smoothed by a Gaussian; trace, Frobenius norm,
- * log-determinant and counts from the same nodes. */
+ * log-determinant and counts from the same nodes. With --deflate some eigenpairs are found first:
+ * they are exact and the quadrature is that of the rest. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "cli/spectrum_methods.h"
@@ -20,28 +22,112 @@ static size_t steps_of(const gm_spectrum_settings *set, size_t size)
     return set->steps < size ? set->steps : size;
 }
 
+/* The eigenproblem of --deflate, as --method lanczos has it. */
+static gm_spectrum_settings deflation_of(const gm_spectrum_settings *set, size_t size)
+{
+    gm_spectrum_settings pairs = *set;
+    pairs.method = GM_METHOD_LANCZOS;
+    pairs.k = set->deflate < size ? set->deflate : size - 1;
+    return pairs;
+}
+
+static gm_quadrature_options options_of(const gm_spectrum_settings *set)
+{
+    gm_quadrature_options options;
+    gm_quadrature_options_default(&options);
+    options.probes = set->probes;
+    options.steps = set->steps;
+    options.seed = set->seed;
+    return options;
+}
+
 gm_status gm_check_density(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
                            gm_error *err)
 {
-    size_t size = target->op.size, steps = steps_of(set, size);
-    double vectors = (double)steps + 2, nodes = 2.0 * (double)set->probes * (double)steps;
-    char what[96];
-    snprintf(what, sizeof what, "a basis of %zu + 2 vectors of %zu numbers", steps, size);
-    return gm_spectrum_fits(set, what, (vectors * (double)size + nodes) * sizeof(double), err);
+    size_t size = target->op.size;
+    gm_quadrature_options options = options_of(set);
+    if (set->deflate && size > 1) {
+        gm_spectrum_settings pairs = deflation_of(set, size);
+        gm_status status = gm_check_lanczos(target, &pairs, err);
+        if (status != GM_OK) return status;
+        options.deflated = pairs.k;
+    }
+    double vectors = (double)options.deflated * (double)size * sizeof(double);
+    char what[128];
+    snprintf(what, sizeof what, "a basis of %zu + %zu vectors of %zu numbers", steps_of(set, size),
+             options.deflated + 2, size);
+    return gm_spectrum_fits(set, what, vectors + (double)gm_quadrature_bytes(size, &options), err);
+}
+
+/* Finds the pairs to be taken out; those that converged are moved to the front of the vectors and
+ * their values to known [k]. */
+static gm_status find_known(gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                            gm_spectrum *s, double **known, size_t *count, gm_error *err)
+{
+    gm_spectrum_settings wanted = deflation_of(set, s->size);
+    gm_status status = gm_measure_lanczos(target, &wanted, s, err);
+    if (status != GM_OK) return status;
+    gm_spectrum_operator_rest(target);
+    gm_spectrum_pairs *pairs = &s->pairs;
+    *known = gm_alloc(pairs->k + 1, sizeof **known, "deflated eigenvalues", err);
+    if (!*known) return GM_ERR_MEMORY;
+    for (size_t i = 0; i < pairs->k; i++) {
+        if (pairs->residual[i] > set->tol * pairs->scale) continue;
+        (*known)[*count] = pairs->value[i];
+        memmove(pairs->vector + *count * s->size, pairs->vector + i * s->size,
+                s->size * sizeof *pairs->vector);
+        ++*count;
+    }
+    return GM_OK;
+}
+
+static gm_status make_quadrature(gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                                 gm_spectrum *s, gm_error *err)
+{
+    gm_quadrature_options options = options_of(set);
+    double *known = NULL;
+    gm_status status = GM_OK;
+    if (set->deflate && s->size > 1) {
+        status = find_known(target, set, s, &known, &options.deflated, err);
+        options.deflated_value = known;
+        options.deflated_vector = s->pairs.vector;
+    }
+    if (status == GM_OK) {
+        gm_spectrum_operator_watch(target, set->probes * steps_of(set, s->size - options.deflated));
+        status = gm_quadrature_make(&target->op, &options, &s->density.quadrature, err);
+    }
+    gm_free(known);
+    gm_free(s->pairs.vector); /* not those of the pairs any more */
+    s->pairs.vector = NULL;
+    return status;
+}
+
+/* The quadrature without its atoms, whose arrays it shares: what the grid shows. */
+static gm_quadrature without_atoms(const gm_quadrature *q)
+{
+    gm_quadrature rest = *q;
+    rest.deflated = 0;
+    rest.min = rest.max = q->node[0];
+    for (size_t i = 0; i < q->probes * q->steps; i++) {
+        rest.min = fmin(rest.min, q->node[i]);
+        rest.max = fmax(rest.max, q->node[i]);
+    }
+    return rest;
 }
 
 static gm_status smooth(const gm_spectrum_settings *set, gm_spectrum_density *d, gm_error *err)
 {
+    gm_quadrature rest = without_atoms(&d->quadrature);
     d->width_chosen = set->width == 0;
-    d->width = set->width > 0 ? set->width : gm_density_width(&d->quadrature);
-    d->bins = set->bins ? set->bins : choose_bins(&d->quadrature, d->width);
+    d->width = set->width > 0 ? set->width : gm_density_width(&rest);
+    d->bins = set->bins ? set->bins : choose_bins(&rest, d->width);
     d->edge = gm_alloc(d->bins + 1, sizeof *d->edge, "edges", err);
     d->value = gm_alloc(d->bins, sizeof *d->value, "density", err);
     d->std_error = gm_alloc(d->bins, sizeof *d->std_error, "errors of the density", err);
     if (!d->edge || !d->value || !d->std_error) return GM_ERR_MEMORY;
-    gm_density_edges(&d->quadrature, d->width, d->bins, d->edge);
-    gm_status status = gm_density_mass(&d->quadrature, d->width, d->bins, d->edge, d->value,
-                                       d->std_error, &d->mass, err);
+    gm_density_edges(&rest, d->width, d->bins, d->edge);
+    gm_status status =
+        gm_density_mass(&rest, d->width, d->bins, d->edge, d->value, d->std_error, &d->mass, err);
     for (size_t b = 0; status == GM_OK && b < d->bins; b++) { /* from shares to a density */
         double step = d->edge[b + 1] - d->edge[b];
         d->value[b] /= step;
@@ -79,13 +165,7 @@ static gm_status evaluate(const gm_spectrum_settings *set, gm_spectrum *s, gm_er
 gm_status gm_measure_density(gm_spectrum_operator *target, const gm_spectrum_settings *set,
                              gm_spectrum *s, gm_error *err)
 {
-    gm_quadrature_options options;
-    gm_quadrature_options_default(&options);
-    options.probes = set->probes;
-    options.steps = set->steps;
-    options.seed = set->seed;
-    gm_spectrum_operator_watch(target, set->probes * steps_of(set, s->size));
-    gm_status status = gm_quadrature_make(&target->op, &options, &s->density.quadrature, err);
+    gm_status status = make_quadrature(target, set, s, err);
     if (status == GM_OK) status = smooth(set, &s->density, err);
     if (status == GM_OK) status = evaluate(set, s, err);
     return status;

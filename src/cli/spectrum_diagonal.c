@@ -13,7 +13,13 @@ gm_status gm_check_diagonal(const gm_spectrum_operator *target, const gm_spectru
                             gm_error *err)
 {
     if (estimated(target, set)) return gm_check_trace(target, set, err);
-    return GM_OK; /* the exact one takes chunks within the budget of activations */
+    /* The exact one takes chunks within the budget of activations. */
+    const char *idle = set->rel_error > 0 ? "rel-error" : set->max_products ? "max-products" : NULL;
+    if (!idle) return GM_OK;
+    return gm_fail(err, GM_ERR_USAGE,
+                   "--%s: the exact diagonal takes no products; expected beside --estimator "
+                   "hutchinson or xdiag",
+                   idle);
 }
 
 static gm_status estimate(gm_spectrum_operator *target, const gm_spectrum_settings *set,

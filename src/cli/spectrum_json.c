@@ -67,6 +67,8 @@ static void set_pairs(const gm_spectrum_report *report, const gm_spectrum *s, js
     set_count(object, "pairs_wanted", pairs->wanted);
     set_count(object, "pairs_converged", pairs->converged);
     set_number(cli, object, "noise_floor", pairs->floor);
+    set_number(cli, object, "scale", pairs->scale);
+    set_count(object, "block_products", pairs->blocks);
 }
 
 static json_t *density_value(gm_cli *cli, const gm_spectrum_density *d)
@@ -91,6 +93,7 @@ static json_t *density_value(gm_cli *cli, const gm_spectrum_density *d)
     json_object_set_new(object, "weights",
                         matrix_value(cli, "weights", q->probes, q->steps, q->weight));
     json_object_set_new(object, "taken", taken);
+    json_object_set_new(object, "deflated", gm_json_numbers(cli, "deflated", q->deflated, q->atom));
     return object;
 }
 

@@ -45,9 +45,9 @@ static const struct {
     unsigned methods;
 } uses[] = {
     {"k", DENSE | LANCZOS},
-    {"which", DENSE | LANCZOS},
-    {"tol", DENSE | LANCZOS},
-    {"solver", LANCZOS},
+    {"which", DENSE | LANCZOS | DENSITY},
+    {"tol", DENSE | LANCZOS | DENSITY},
+    {"solver", LANCZOS | DENSITY},
     {"max-products", LANCZOS | TRACE | DIAGONAL},
     {"estimator", TRACE | DIAGONAL},
     {"rel-error", TRACE | DIAGONAL},
@@ -55,6 +55,7 @@ static const struct {
     {"steps", DENSITY},
     {"width", DENSITY},
     {"bins", DENSITY},
+    {"deflate", DENSITY},
     {"log-det", DENSITY},
     {"count", DENSITY},
     {"export-vectors", DENSE | LANCZOS},
@@ -81,23 +82,26 @@ static gm_status check_uses(const gm_cli *cli, unsigned methods, const char *how
 static gm_status check_estimator(const gm_cli *cli, gm_spectrum_settings *set, gm_error *err)
 {
     bool diagonal = set->method == GM_METHOD_DIAGONAL;
-    if (diagonal && !set->estimate) {
-        const char *idle = set->rel_error > 0  ? "rel-error"
-                           : set->max_products ? "max-products"
-                                               : NULL;
-        if (idle) {
-            return gm_fail(err, GM_ERR_USAGE,
-                           "--%s: the exact diagonal takes no products; expected beside "
-                           "--estimator hutchinson or xdiag",
-                           idle);
-        }
-    }
     if (!gm_cli_given(cli, "estimator") || set->estimator == GM_ESTIMATOR_HUTCHINSON) return GM_OK;
     if (diagonal != (set->estimator == GM_ESTIMATOR_XDIAG)) {
         return gm_fail(err, GM_ERR_USAGE, "--estimator: found '%s', expected hutchinson%s for a %s",
                        gm_spectrum_estimators[set->estimator],
                        diagonal ? " or xdiag" : ", hutchpp or xtrace",
                        gm_spectrum_methods[set->method]);
+    }
+    return GM_OK;
+}
+
+/* The options of the eigenproblem are the density's only where it solves one. */
+static gm_status check_deflation(const gm_cli *cli, const gm_spectrum_settings *set, gm_error *err)
+{
+    static const char *const pairs[] = {"which", "tol", "solver"};
+    if (set->method != GM_METHOD_DENSITY || set->deflate) return GM_OK;
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        if (!gm_cli_given(cli, pairs[i])) continue;
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--%s: not used by --method density alone, expected beside --deflate",
+                       pairs[i]);
     }
     return GM_OK;
 }
@@ -112,6 +116,7 @@ gm_status gm_spectrum_check_options(const gm_cli *cli, gm_spectrum_settings *set
         given ? check_uses(cli, 1u << set->method, how, err)
               : check_uses(cli, DENSE | LANCZOS, "the default methods, dense and lanczos", err);
     if (status == GM_OK && given) status = check_estimator(cli, set, err);
+    if (status == GM_OK && given) status = check_deflation(cli, set, err);
     if (status == GM_OK && cli->shared.each_layer &&
         (set->export_vectors || set->export_diagonal)) {
         return gm_fail(err, GM_ERR_USAGE,
@@ -154,6 +159,21 @@ static gm_status choose_method(gm_cli *cli, size_t largest, gm_spectrum_settings
     return check_uses(cli, 1u << set->method, how, err);
 }
 
+/* What ARPACK may pass over, where it runs at all: gm_eigenpairs forms smaller operators. */
+static void note_copies(gm_cli *cli, size_t largest, const gm_spectrum_settings *set)
+{
+    size_t k = set->method == GM_METHOD_LANCZOS ? gm_spectrum_k(set, largest) : set->deflate;
+    size_t basis = 2 * k + 1 < 20 ? 20 : 2 * k + 1;
+    bool semidefinite = set->kind == GM_GGN || set->kind == GM_MOMENT || set->kind == GM_COVARIANCE;
+    if (!k || set->solver != GM_SOLVER_ARPACK || largest <= 2 * basis) return;
+    gm_cli_note(cli,
+                "solver arpack: of a repeated eigenvalue%s it may miss copies at loose tolerances; "
+                "--solver block does not",
+                semidefinite && (set->which == GM_WHICH_SA || set->which == GM_WHICH_BE)
+                    ? ", as zero is at the lower end of a positive semidefinite operator,"
+                    : "");
+}
+
 gm_status gm_spectrum_settle(gm_cli *cli, size_t largest, gm_dtype precision, uint64_t seed,
                              size_t memory, gm_spectrum_settings *set, gm_error *err)
 {
@@ -164,8 +184,17 @@ gm_status gm_spectrum_settle(gm_cli *cli, size_t largest, gm_dtype precision, ui
         return gm_fail(err, GM_ERR_USAGE, "--k: found %zu, expected 1 ... %zu, the operator's size",
                        set->k, largest);
     }
-    if (!gm_cli_given(cli, "method")) return choose_method(cli, largest, set, err);
-    if (set->method == GM_METHOD_TRACE && !set->estimate) gm_choose_estimator(cli, largest, set);
+    if (set->deflate >= largest) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--deflate: found %zu, expected fewer than %zu, the operator's size",
+                       set->deflate, largest);
+    }
+    gm_status status = GM_OK;
+    if (!gm_cli_given(cli, "method")) status = choose_method(cli, largest, set, err);
+    if (status != GM_OK) return status;
+    bool probed = set->method == GM_METHOD_TRACE || set->method == GM_METHOD_DIAGONAL;
+    if (probed && !set->estimate) gm_choose_estimator(cli, largest, set);
+    note_copies(cli, largest, set);
     return GM_OK;
 }
 
@@ -204,6 +233,10 @@ gm_status gm_spectrum_check(gm_cli *cli, const gm_spectrum_operator *target,
     case GM_METHOD_TRACE:
         return gm_check_trace(target, set, err);
     case GM_METHOD_DIAGONAL:
+        if (!set->estimate && !target->diagonal) {
+            gm_cli_note(cli, "estimator %s: this operator has no exact diagonal",
+                        gm_spectrum_estimators[set->estimator]);
+        }
         return gm_check_diagonal(target, set, err);
     case GM_METHODS:
         break;

@@ -55,6 +55,7 @@ typedef struct gm_spectrum_settings {
     size_t probes, steps; /* of the density */
     double width;         /* 0: chosen from the nodes */
     size_t bins;          /* 0: chosen from the width */
+    size_t deflate;       /* eigenpairs taken out of the density first; 0: none */
     double log_det;       /* log det(A + log_det I), where log_det_wanted */
     bool log_det_wanted;
     gm_spectrum_interval count; /* where count_wanted */
@@ -84,8 +85,12 @@ typedef struct gm_spectrum_pairs {
     bool gram;        /* dense, by the Gram form */
     gm_eigen_stop stop;
     double scale, floor; /* lanczos: |lambda|_max as seen; smallest sensible tol */
+    size_t products;     /* lanczos: of the solver, its checks among them ... */
+    size_t blocks;       /* ... in so many calls of the operator */
 } gm_spectrum_pairs;
 
+/* Of a deflated density the grid holds the rest of the spectrum only; the deflated eigenvalues are
+ * the atoms of the quadrature, a share 1 / size each. */
 typedef struct gm_spectrum_density {
     gm_quadrature quadrature; /* zeros for the other methods */
     double width;
@@ -94,7 +99,7 @@ typedef struct gm_spectrum_density {
     double *edge;      /* [bins + 1] */
     double *value;     /* [bins] per unit eigenvalue: the mass of a bin divided by its width */
     double *std_error; /* [bins] of value */
-    double mass;       /* within the edges: 1 but for the kernels' tails */
+    double mass;       /* within the edges: 1 - deflated / size, but for the kernels' tails */
     double unresolved; /* share of weight that is not told from 0 */
     gm_estimate log_det;
     gm_count_result count;

@@ -33,8 +33,9 @@ gm_status gm_check_density(const gm_spectrum_operator *target, const gm_spectrum
 gm_status gm_measure_density(gm_spectrum_operator *target, const gm_spectrum_settings *set,
                              gm_spectrum *s, gm_error *err);
 
-/* Trace and Frobenius norm by random probes. The estimator where none was given: xtrace where its
- * vectors fit, else hutchinson; a note says so. */
+/* Trace and Frobenius norm by random probes. The estimator where none was given: xtrace (for an
+ * estimated diagonal xdiag) where its vectors fit, else hutchinson; for the trace a note says so.
+ */
 void gm_choose_estimator(gm_cli *cli, size_t size, gm_spectrum_settings *set);
 /* Products at most: --max-products, or 300, or with --rel-error as many as fit, up to 10,000. */
 size_t gm_estimate_limit(const gm_spectrum_settings *set, size_t size);

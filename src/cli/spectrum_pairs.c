@@ -51,6 +51,8 @@ static void keep(gm_eigen *found, size_t wanted, gm_spectrum_pairs *pairs)
     pairs->formed = found->dense;
     pairs->stop = found->stop;
     pairs->scale = found->scale;
+    pairs->products = found->products;
+    pairs->blocks = found->blocks;
     pairs->floor = found->floor;
     for (size_t i = 0; i < found->count && found->scale > 0; i++) {
         pairs->worst = fmax(pairs->worst, found->residual[i] / found->scale);

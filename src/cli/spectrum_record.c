@@ -6,7 +6,7 @@
 #include "cli/spectrum_output.h"
 
 /* Vectors are kept up to this many numbers, 8 MB; --export-vectors has no such limit. */
-enum { ARRAYS = 9, VECTOR_NUMBERS = 1000000 };
+enum { ARRAYS = 11, VECTOR_NUMBERS = 1000000 };
 
 /* The arrays of all blocks, with names of their own. */
 typedef struct collection {
@@ -43,6 +43,10 @@ static gm_status add_density(collection *c, const gm_spectrum *s, double **grid,
     }
     gm_status status = add(c, s, "density/grid", d->bins, 0, *grid, err);
     if (status == GM_OK) status = add(c, s, "density/values", d->bins, 0, d->value, err);
+    if (status == GM_OK) status = add(c, s, "density/stderr", d->bins, 0, d->std_error, err);
+    if (status == GM_OK && q->deflated) {
+        status = add(c, s, "density/deflated", q->deflated, 0, q->atom, err);
+    }
     if (status == GM_OK) status = add(c, s, "density/nodes", q->probes, q->steps, q->node, err);
     if (status != GM_OK) return status;
     return add(c, s, "density/weights", q->probes, q->steps, q->weight, err);

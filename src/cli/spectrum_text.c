@@ -77,24 +77,35 @@ static void print_dense(const gm_spectrum_report *report, const gm_spectrum *s)
 
 /* ---- lanczos ---- */
 
+/* What the products of the solver were for. ARPACK's own are checked by one for symmetry (another
+ * of that block is its start) and one for each residual; the block method's residuals are those
+ * of products that it has. */
+static void print_solver(const gm_spectrum_report *report, const gm_spectrum_pairs *pairs)
+{
+    if (pairs->formed) {
+        printf("%zu products, the operator was formed", pairs->products);
+    } else if (report->set->solver == GM_SOLVER_BLOCK) {
+        printf("%zu products in %zu blocks, block method", pairs->products, pairs->blocks);
+    } else {
+        printf("%zu products, ARPACK: 1 of them for the check of symmetry, %zu for the residuals",
+               pairs->products, pairs->values);
+    }
+    puts(pairs->stop == GM_EIGEN_PRODUCTS ? "; stopped by --max-products" : "");
+}
+
 static void print_lanczos(const gm_spectrum_report *report, const gm_spectrum *s)
 {
     const gm_spectrum_pairs *pairs = &s->pairs;
-    bool arpack = report->set->solver == GM_SOLVER_ARPACK && !pairs->formed;
     printf("\n%6s  %16s  %22s\n", "", "eigenvalue", "residual / |largest|");
     for (size_t i = 0; i < pairs->values; i++) {
         double relative = pairs->scale > 0 ? pairs->residual[i] / pairs->scale : 0;
         printf("%6zu  %16.8e  %22.2g%s\n", i + 1, pairs->value[i], relative,
                relative <= report->set->tol ? "" : "  not converged");
     }
-    printf(
-        "\n%zu of %zu eigenpairs converged to %.2g of the largest |eigenvalue|: %zu products, %s",
-        pairs->converged, pairs->wanted, report->set->tol, s->products,
-        pairs->formed ? "the operator was formed"
-        : arpack      ? "ARPACK"
-                      : "block method");
-    printf("%s\n", pairs->stop == GM_EIGEN_PRODUCTS ? ", stopped by --max-products" : "");
-    if (arpack) {
+    printf("\n%zu of %zu eigenpairs converged to %.2g of the largest |eigenvalue|\n",
+           pairs->converged, pairs->wanted, report->set->tol);
+    print_solver(report, pairs);
+    if (!pairs->formed && report->set->solver == GM_SOLVER_ARPACK) {
         puts("of a repeated eigenvalue ARPACK may miss copies at loose tolerances; --solver block "
              "does not");
     }
@@ -112,6 +123,9 @@ static double share_between(const gm_quadrature *q, double from, double to, doub
             double node = q->node[i * q->steps + j];
             if (node > from && node <= to) share += q->weight[i * q->steps + j];
         }
+        for (size_t j = 0; j < q->deflated; j++) {
+            if (q->atom[j] > from && q->atom[j] <= to) share += 1 / (double)q->size;
+        }
         sum += share;
         squares += share * share;
     }
@@ -125,7 +139,7 @@ static void print_share(const gm_quadrature *q, double from, double to)
     double std_error, share = share_between(q, from, to, &std_error);
     if (!(share > 0)) return;
     printf("%10.2e ... %10.2e  %9.2e", from, to, share);
-    if (isnan(std_error)) {
+    if (!(std_error > 0)) { /* one probe, or exact eigenvalues alone */
         printf("%12s  ", "");
     } else {
         printf(" +- %8.1e  ", std_error);
@@ -165,11 +179,17 @@ static void print_density(const gm_spectrum_report *report, const gm_spectrum *s
     const gm_spectrum_settings *set = report->set;
     const gm_spectrum_density *d = &s->density;
     const gm_quadrature *q = &d->quadrature;
+    if (s->pairs.value) print_lanczos(report, s);
     print_picture(q);
     printf("nodes from %.6e to %.6e, %zu probes of %zu steps: %zu products\n", q->min, q->max,
-           q->probes, q->steps, s->products);
-    printf("kernel width %.4g%s, %zu bins; the density integrates to %.9g\n", d->width,
+           q->probes, q->steps, q->products);
+    printf("kernel width %.4g%s, %zu bins; the density integrates to %.9g", d->width,
            d->width_chosen ? " (chosen from the nodes)" : "", d->bins, d->mass);
+    if (q->deflated) {
+        printf(", with the %zu exact\neigenvalues to %.9g", q->deflated,
+               d->mass + (double)q->deflated / (double)s->size);
+    }
+    putchar('\n');
     printf("noise floor %.2g: %.3g of the weight lies within it and is not told from 0\n", q->floor,
            d->unresolved);
     print_sums(s);

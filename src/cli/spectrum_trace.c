@@ -40,14 +40,17 @@ size_t gm_estimate_limit(const gm_spectrum_settings *set, size_t size)
 
 void gm_choose_estimator(gm_cli *cli, size_t size, gm_spectrum_settings *set)
 {
-    set->estimator = GM_ESTIMATOR_XTRACE;
+    bool trace = set->method == GM_METHOD_TRACE;
+    set->estimator = trace ? GM_ESTIMATOR_XTRACE : GM_ESTIMATOR_XDIAG;
     double bytes = gm_estimate_bytes(set->estimator, gm_estimate_limit(set, size), size);
-    if (bytes > (double)set->memory) {
-        set->estimator = GM_ESTIMATOR_HUTCHINSON;
+    bool fits = bytes <= (double)set->memory;
+    if (!fits) set->estimator = GM_ESTIMATOR_HUTCHINSON;
+    if (!trace) return;
+    if (fits) {
+        gm_cli_note(cli, "estimator xtrace, the default where its vectors fit the memory");
+    } else {
         gm_cli_note(cli, "estimator hutchinson: the vectors of xtrace would take %.4g MiB",
                     bytes / 0x1p20);
-    } else {
-        gm_cli_note(cli, "estimator xtrace, the default where its vectors fit the memory");
     }
 }
 
