@@ -135,6 +135,15 @@ typedef struct gm_train_hooks {
     bool (*stop)(void *context);
     /* Told after every step: t of T steps done, the last mini-batch's loss. */
     void (*progress)(void *context, uint64_t t, uint64_t steps, double batch_loss);
+    /* A measurement of the caller's own. due is asked at every step t = 0 ... T, after the
+     * training's measurements; where it says so, measure gets theta_t [p]. Both or neither. A
+     * failure of measure is one of the training, but GM_ERR_INTERRUPTED saves and ends it as stop
+     * does; due is then asked for the same t again by gm_train_resume. */
+    bool (*due)(void *context, uint64_t t);
+    gm_status (*measure)(void *context, uint64_t t, const double *theta, gm_error *err);
+    /* Called in each transaction that saves the training's state: what it stores in run is of the
+     * same commit. */
+    gm_status (*save)(void *context, gm_run *run, gm_error *err);
 } gm_train_hooks;
 
 typedef enum gm_train_outcome {

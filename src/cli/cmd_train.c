@@ -11,12 +11,13 @@
 #include "cli/interrupt.h"
 #include "cli/record.h"
 #include "cli/session.h"
+#include "cli/train_track.h"
 #include "gradiometer/run.h"
 #include "gradiometer/sgd.h"
 
 typedef struct train_settings {
     gm_train_options train; /* seed and replacement come from the shared options */
-    const char *resume;
+    const char *resume, *track;
 } train_settings;
 
 /* As gm_train_options_default; a test compares them. */
@@ -75,6 +76,14 @@ static const gm_option train_options[] = {
      "Keep the parameters of every N-th step in the history. Default: the start, and ten steps "
      "spaced evenly on a logarithmic scale, the last of them T.",
      gm_option_steps, AT(train.keep_every), NULL, MOST_STEPS},
+    {"track", 0, "LIST",
+     "Follow the largest eigenvalues of the Hessian while training: spectrum:KEY=VALUE,... with k, "
+     "how many (10); every, at steps 0, every, 2 every, ... and the last (50); which, LA, SA, BE "
+     "or "
+     "LM (LA); operator, hessian, ggn, moment, covariance, residual or gn_residual (hessian); n, "
+     "on the first n samples only (all); tol (1e-4 in f32, 1e-10 in f64); products, at most so "
+     "many each time (no limit). A list is separated by ';'; spectrum is all there is.",
+     gm_option_text, AT(track), NULL, 0},
     {"resume", 0, "RUN.gmr",
      "Continue the training in this run file where it stopped, to the same numbers as if it had "
      "never stopped. All settings come from the file; only --threads, --json, -v and -q may stand "
@@ -87,6 +96,7 @@ static const gm_option train_options[] = {
 typedef struct watcher {
     gm_progress progress;
     bool started, quiet;
+    gm_tracker *tracker; /* NULL without --track */
 } watcher;
 
 static bool asked_to_stop(void *context)
@@ -102,9 +112,45 @@ static void show_progress(void *context, uint64_t t, uint64_t steps, double batc
         gm_progress_start(&w->progress, "train", "steps", (size_t)t - 1, (size_t)steps, w->quiet);
         w->started = true;
     }
-    char text[64];
-    snprintf(text, sizeof text, "batch loss %.4g", batch_loss);
+    char text[128], tracked[GM_TRAIN_TRACK_SHORT];
+    gm_train_track_short(w->tracker, tracked);
+    snprintf(text, sizeof text, "batch loss %.4g%s%s", batch_loss, *tracked ? ", " : "", tracked);
     gm_progress_update(&w->progress, (size_t)t, text);
+}
+
+/* ---- tracking ---- */
+
+static bool track_due(void *context, uint64_t t)
+{
+    const watcher *w = context;
+    return gm_tracker_due(w->tracker, t);
+}
+
+static gm_status track_measure(void *context, uint64_t t, const double *theta, gm_error *err)
+{
+    const watcher *w = context;
+    return gm_tracker_measure(w->tracker, t, theta, err);
+}
+
+static gm_status track_save(void *context, gm_run *run, gm_error *err)
+{
+    const watcher *w = context;
+    return gm_tracker_save(w->tracker, run, err);
+}
+
+/* The tracker that text asks for (NULL: none) hangs on the hooks. */
+static gm_status open_tracker(gm_cli *cli, gm_session *session, const char *text,
+                              const gm_train_options *options, gm_train_hooks *hooks,
+                              char words[GM_TRACK_TEXT], gm_error *err)
+{
+    watcher *w = hooks->context;
+    gm_status status = gm_train_track_open(cli, session, text, options, &w->tracker, words, err);
+    if (status != GM_OK || !w->tracker) return status;
+    gm_tracker_watch(w->tracker, gm_interrupt_requested, NULL);
+    hooks->due = track_due;
+    hooks->measure = track_measure;
+    hooks->save = track_save;
+    return GM_OK;
 }
 
 /* ---- results ---- */
@@ -132,7 +178,8 @@ static json_t *options_value(const gm_train_options *o)
 }
 
 static gm_status print_json(gm_cli *cli, const gm_session *session, const gm_train_options *options,
-                            const char *path, const gm_train_result *r, gm_error *err)
+                            const char *path, const gm_train_result *r, const gm_tracker *tracker,
+                            gm_error *err)
 {
     json_t *document = gm_document_create(cli, session, err);
     if (!document) return GM_ERR_MEMORY;
@@ -151,11 +198,12 @@ static gm_status print_json(gm_cli *cli, const gm_session *session, const gm_tra
     json_object_set_new(document, "test_error_rate",
                         test ? gm_json_number(cli, "test_error_rate", r->test_error_rate)
                              : json_null());
+    json_object_set_new(document, "track", gm_train_track_value(cli, tracker));
     return gm_document_print(cli, document, err);
 }
 
 static void print_text(const gm_session *session, const gm_train_options *o, const char *path,
-                       const gm_train_result *r)
+                       const gm_train_result *r, const gm_tracker *tracker)
 {
     gm_document_describe(session);
     bool adam = o->optimizer == GM_OPTIMIZER_ADAM;
@@ -176,6 +224,7 @@ static void print_text(const gm_session *session, const gm_train_options *o, con
         printf("test       %s, n = %zu: loss %.6g, error %.4g %%\n", session->test->name,
                session->test->n, r->test_loss, 100 * r->test_error_rate);
     }
+    if (tracker) gm_train_track_print(tracker, o);
     if (path) printf("run file   %s\n", path);
     uint64_t done = r->step - r->first_step;
     printf("%s", r->message);
@@ -188,8 +237,10 @@ static void print_text(const gm_session *session, const gm_train_options *o, con
 
 /* Prints what the training came to; an interrupted or diverged one ends in a failure status. */
 static gm_status deliver(gm_cli *cli, gm_session *session, const gm_train_options *options,
-                         const char *path, const gm_train_result *r, gm_error *err)
+                         const char *path, const gm_train_result *r, const gm_tracker *tracker,
+                         gm_error *err)
 {
+    if (tracker) gm_train_track_note(cli, tracker);
     if (*r->note) gm_cli_note(cli, "%s", r->note);
     session->measured = true;
     session->loss = r->loss;
@@ -201,9 +252,9 @@ static gm_status deliver(gm_cli *cli, gm_session *session, const gm_train_option
 
     gm_status status = GM_OK;
     if (cli->shared.json) {
-        status = print_json(cli, session, options, path, r, err);
+        status = print_json(cli, session, options, path, r, tracker, err);
     } else {
-        print_text(session, options, path, r);
+        print_text(session, options, path, r, tracker);
     }
     if (status != GM_OK || r->outcome == GM_TRAIN_FINISHED) return status;
     return gm_fail(err, r->outcome == GM_TRAIN_INTERRUPTED ? GM_ERR_INTERRUPTED : GM_ERR_NUMERIC,
@@ -218,10 +269,11 @@ static bool stop_at_once(void *context)
     return true;
 }
 
-/* Writes a run file at `fresh` that holds all settings and the training at step 0. */
+/* Writes a run file at `fresh` that holds all settings, the words of --track among them ("" without
+ * it), and the training at step 0. */
 static gm_status write_start(const gm_cli *cli, gm_session *session, const char *fresh,
-                             const gm_train_options *options, gm_train_result *result,
-                             gm_error *err)
+                             const gm_train_options *options, const char *track,
+                             gm_train_result *result, gm_error *err)
 {
     gm_run *run = NULL;
     gm_record_settings settings;
@@ -229,6 +281,10 @@ static gm_status write_start(const gm_cli *cli, gm_session *session, const char 
     gm_status status = gm_record_settings_fill(cli, session, &settings, err);
     if (status == GM_OK) {
         status = gm_run_create(fresh, true, settings.item, settings.count, &run, err);
+    }
+    if (status == GM_OK && *track) {
+        gm_setting words = {gm_train_track_setting, track};
+        status = gm_run_set(run, &words, 1, err);
     }
     if (status == GM_OK) {
         status = gm_train(session->problem, session->test_problem, options, &hooks, run,
@@ -246,13 +302,14 @@ static gm_status write_start(const gm_cli *cli, gm_session *session, const char 
 /* Trains into the run file of --output. The file takes its name when the training can be resumed
  * from it, so that there is no moment at which a kill leaves one that cannot. */
 static gm_status train_recorded(gm_cli *cli, gm_session *session, const gm_train_options *options,
-                                const gm_train_hooks *hooks, gm_train_result *result, gm_error *err)
+                                const gm_train_hooks *hooks, const char *track,
+                                gm_train_result *result, gm_error *err)
 {
     const char *path = cli->shared.output;
     gm_run *run = NULL;
     char *fresh = gm_format(err, "%s.new", path);
     if (!fresh) return GM_ERR_MEMORY;
-    gm_status status = write_start(cli, session, fresh, options, result, err);
+    gm_status status = write_start(cli, session, fresh, options, track, result, err);
     if (status == GM_OK && rename(fresh, path) != 0) {
         status =
             gm_fail(err, GM_ERR_IO, "--output: %s cannot be written: %s", path, strerror(errno));
@@ -283,8 +340,10 @@ static gm_status check_output(const gm_cli *cli, gm_error *err)
 }
 
 static gm_status start(gm_cli *cli, gm_session *session, gm_train_options *options,
-                       const gm_train_hooks *hooks, gm_train_result *result, gm_error *err)
+                       gm_train_hooks *hooks, gm_train_result *result, gm_error *err)
 {
+    const train_settings *set = cli->settings;
+    char track[GM_TRACK_TEXT] = "";
     gm_status status = check_output(cli, err);
     if (status == GM_OK) status = gm_session_open(cli, session, err);
     if (status != GM_OK) return status;
@@ -296,19 +355,41 @@ static gm_status start(gm_cli *cli, gm_session *session, gm_train_options *optio
     }
     if (status != GM_OK) return status;
     gm_train_options_resolve(options, session->problem);
+    status = open_tracker(cli, session, set->track, options, hooks, track, err);
+    if (status != GM_OK) return status;
     if (!cli->shared.output) gm_cli_note(cli, "no run file is written; -o RUN.gmr records one");
     gm_cli_begin(cli);
     gm_interrupt_install();
     if (cli->shared.output) {
-        return train_recorded(cli, session, options, hooks, result, err);
+        return train_recorded(cli, session, options, hooks, track, result, err);
     }
     return gm_train(session->problem, session->test_problem, options, hooks, NULL, session->theta,
                     result, err);
 }
 
+/* The tracker that the run was started with, where it stands. */
+static gm_status reopen_tracker(gm_cli *cli, gm_session *session, const gm_train_options *options,
+                                gm_train_hooks *hooks, gm_run *run, gm_error *err)
+{
+    const watcher *w = hooks->context;
+    char *recorded = NULL, words[GM_TRACK_TEXT];
+    gm_status status = gm_run_get(run, gm_train_track_setting, &recorded, err);
+    if (status == GM_OK) {
+        gm_error inner = {0};
+        status = open_tracker(cli, session, recorded, options, hooks, words, &inner);
+        if (status == GM_ERR_USAGE) status = GM_ERR_INPUT; /* the file's words, not the user's */
+        if (status != GM_OK) {
+            status = gm_fail(err, status, "%s: %.400s", gm_run_path(run), inner.message);
+        }
+    }
+    gm_run_free(recorded);
+    if (status == GM_OK && w->tracker) status = gm_tracker_load(w->tracker, run, err);
+    return status;
+}
+
 static gm_status resume(gm_cli *cli, const char *path, gm_session *session,
-                        gm_train_options *options, const gm_train_hooks *hooks,
-                        gm_train_result *result, gm_error *err)
+                        gm_train_options *options, gm_train_hooks *hooks, gm_train_result *result,
+                        gm_error *err)
 {
     static const char *const beside[] = {"threads", "json", "verbose", "quiet", NULL};
     gm_run *run = NULL;
@@ -316,6 +397,7 @@ static gm_status resume(gm_cli *cli, const char *path, gm_session *session,
     if (status == GM_OK) status = gm_session_reopen(cli, path, session, err);
     if (status == GM_OK) status = gm_run_open(path, GM_RUN_WRITE, &run, err);
     if (status == GM_OK) status = gm_train_options_load(run, options, err);
+    if (status == GM_OK) status = reopen_tracker(cli, session, options, hooks, run, err);
     if (status == GM_OK) {
         gm_cli_begin(cli);
         gm_interrupt_install();
@@ -340,8 +422,9 @@ static gm_status run_train(gm_cli *cli, gm_error *err)
     if (watch.started) gm_progress_finish(&watch.progress);
     if (status == GM_OK) {
         const char *path = set->resume ? set->resume : cli->shared.output;
-        status = deliver(cli, &session, &options, path, &result, err);
+        status = deliver(cli, &session, &options, path, &result, watch.tracker, err);
     }
+    gm_tracker_free(watch.tracker);
     gm_session_close(&session);
     return status;
 }
@@ -355,9 +438,15 @@ const gm_command gm_command_train = {
         "Trains a net with stochastic gradient descent at a fixed step size and records settings, "
         "metrics and parameters in a run file, from which the other commands take them.\n\n"
         "The run file may be read while it is written. Ctrl-C ends the training after the current "
-        "step and saves; that, or a kill at any moment, is continued with --resume.",
+        "step and saves; that, or a kill at any moment, is continued with --resume.\n\n"
+        "With --track, eigenvalues are followed along the training, each time from the "
+        "eigenvectors "
+        "found before; `gradiometer report` shows them beside the size at which the step becomes "
+        "unstable. The training's own numbers do not depend on it.",
     .examples =
         "  gradiometer train --model mlp:50-30-10 --data gauss:n=100 --batch 5 --steps 20000 "
+        "-o run.gmr\n"
+        "  gradiometer train --model mlp:50-30-10 --data gauss: --track spectrum:k=10,every=50 "
         "-o run.gmr\n"
         "  gradiometer train --resume run.gmr\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TEST | GM_TAKES_BATCH | GM_TAKES_OUTPUT,

@@ -65,6 +65,27 @@ static gm_status end_diverged(gm_trainer *tr, uint64_t t, const char *what, doub
 
 /* ---- the loop ---- */
 
+/* What is due at the top of step t, the caller's own measurement last; *ended where it ended the
+ * training, *again where theta_t was measured before. */
+static gm_status measure(gm_trainer *tr, uint64_t t, bool again, bool *ended, gm_error *err)
+{
+    const gm_train_hooks *hooks = &tr->hooks;
+    if (gm_schedule_records(&tr->schedule, t) && !again) {
+        gm_status status = gm_trainer_measure(tr, t, err);
+        if (status) return status;
+        if (!isfinite(tr->result->loss)) {
+            *ended = true;
+            return end_diverged(tr, t, "the loss", tr->result->loss, true, err);
+        }
+    }
+    if (!hooks->due || !hooks->due(hooks->context, t)) return GM_OK;
+    tr->k->to_double(tr->p, tr->theta, tr->wide);
+    gm_status status = hooks->measure(hooks->context, t, tr->wide, err);
+    if (status != GM_ERR_INTERRUPTED) return status;
+    *ended = true;
+    return end_interrupted(tr, t, err);
+}
+
 /* Part 3 of the step; *ended where the training diverged in it. */
 static gm_status update(gm_trainer *tr, uint64_t t, double *batch_loss, bool *ended, gm_error *err)
 {
@@ -97,14 +118,8 @@ static gm_status run_steps(gm_trainer *tr, uint64_t first, bool measured, gm_err
     const uint64_t steps = tr->options.steps;
     bool ended = false;
     for (uint64_t t = first; !ended; t++) {
-        gm_status status = GM_OK;
-        bool again = t == first && measured;
-        if (gm_schedule_records(&tr->schedule, t) && !again) {
-            status = gm_trainer_measure(tr, t, err);
-            if (status) return status;
-            if (!isfinite(tr->result->loss))
-                return end_diverged(tr, t, "the loss", tr->result->loss, true, err);
-        }
+        gm_status status = measure(tr, t, t == first && measured, &ended, err);
+        if (status || ended) return status;
         if (t == steps) return end_finished(tr, t, err);
         if (tr->hooks.stop && tr->hooks.stop(tr->hooks.context)) return end_interrupted(tr, t, err);
         if (gm_trainer_due(tr, t)) status = gm_trainer_save(tr, t, "running", "", true, err);

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "gradiometer/random.h"
+#include "run/store.h"
 
 /* Saving may take this share of the time, and is not done more often than this in seconds. */
 static const double save_share = 0.05, save_pause = 0.25;
@@ -166,7 +167,11 @@ gm_status gm_trainer_save(gm_trainer *tr, uint64_t t, const char *status, const 
                           .stream_run = tr->options.run,
                           .stream_position = t};
     bool keep = with_theta && gm_schedule_keeps(&tr->schedule, t);
-    gm_status done = gm_run_save(tr->run, &state, tr->saved, keep, tr->metric, tr->metrics, err);
+    gm_status done = gm_run_begin_write(tr->run, err);
+    if (done) return done;
+    done = gm_run_save(tr->run, &state, tr->saved, keep, tr->metric, tr->metrics, err);
+    if (!done && tr->hooks.save) done = tr->hooks.save(tr->hooks.context, tr->run, err);
+    done = gm_run_end(tr->run, done, err);
     if (done) return done;
     if (with_theta) tr->saved = (int64_t)t;
     tr->metrics = 0;
