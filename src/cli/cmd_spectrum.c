@@ -9,6 +9,7 @@
 #include "cli/session.h"
 #include "cli/spectrum_measure.h"
 #include "cli/spectrum_output.h"
+#include "cli/spectrum_source.h"
 #include "data/npy.h"
 
 static const gm_spectrum_settings spectrum_defaults = {
@@ -54,6 +55,10 @@ static gm_status parse_interval(const gm_option *o, const char *text, void *targ
 #define AT(field) offsetof(gm_spectrum_settings, field)
 
 static const gm_option spectrum_options[] = {
+    {"matrix", 0, "FILE",
+     "Measure this symmetric matrix in the place of a net on data: [p, p] in an .npy file, or a "
+     "Matrix Market .mtx file, which stays sparse where it is. In f64.",
+     gm_option_text, AT(matrix), NULL, 0},
     {"operator", 0, "A",
      "hessian H (the default); ggn G, generalized Gauss-Newton; moment M, second moment of the "
      "per-sample gradients; covariance, M minus the gradient's outer product; residual, M - H; "
@@ -135,7 +140,8 @@ static gm_status check(const gm_cli *cli, gm_error *err)
     gm_spectrum_settings *set = cli->settings;
     set->log_det_wanted = gm_cli_given(cli, "log-det");
     set->count_wanted = gm_cli_given(cli, "count");
-    gm_status status = gm_spectrum_check_options(cli, set, err);
+    gm_status status = gm_spectrum_check_inputs(cli, set, err);
+    if (status == GM_OK) status = gm_spectrum_check_options(cli, set, err);
     if (status == GM_OK) status = gm_record_check(cli, err);
     if (status == GM_OK && set->export_vectors) {
         status = gm_cli_check_writable("export-vectors", set->export_vectors, err);
@@ -146,50 +152,22 @@ static gm_status check(const gm_cli *cli, gm_error *err)
     return status;
 }
 
-/* Largest of the operators' sizes. */
-static size_t largest_block(const gm_session *session)
-{
-    if (!session->each_layer && session->layer == GM_ALL_LAYERS) {
-        return gm_net_parameters(session->net);
-    }
-    if (!session->each_layer) {
-        return gm_net_layer_at(session->net, (size_t)session->layer).parameters;
-    }
-    size_t largest = 0;
-    for (size_t i = 0; i < gm_net_layers(session->net); i++) {
-        size_t size = gm_net_layer_at(session->net, i).parameters;
-        if (size > largest) largest = size;
-    }
-    return largest;
-}
-
-/* The operator of block number i. */
-static gm_status open_block(const gm_cli *cli, const gm_session *session, gm_linearization *lin,
-                            size_t i, gm_spectrum_operator *target, gm_error *err)
+/* Checks that every block can be done, then measures them one by one. */
+static gm_status measure_blocks(gm_cli *cli, gm_spectrum_source *source, size_t blocks,
+                                gm_spectrum *block, gm_error *err)
 {
     const gm_spectrum_settings *set = cli->settings;
-    int layer = session->each_layer ? (int)i : session->layer;
-    const char *name =
-        layer == GM_ALL_LAYERS ? NULL : gm_net_layer_at(session->net, (size_t)layer).name;
-    return gm_spectrum_operator_curvature(lin, set->kind, layer, name, cli->shared.quiet, target,
-                                          err);
-}
-
-/* Checks that every block can be done, then measures them one by one. */
-static gm_status measure_blocks(gm_cli *cli, const gm_session *session, gm_linearization *lin,
-                                size_t blocks, gm_spectrum *block, gm_error *err)
-{
     gm_spectrum_operator target = {0};
     gm_status status = GM_OK;
     for (size_t i = 0; status == GM_OK && i < blocks; i++) {
-        status = open_block(cli, session, lin, i, &target, err);
-        if (status == GM_OK) status = gm_spectrum_check(cli, &target, cli->settings, err);
+        status = gm_spectrum_source_block(source, set, i, &target, err);
+        if (status == GM_OK) status = gm_spectrum_check(cli, &target, set, err);
         gm_spectrum_operator_close(&target);
     }
     if (status == GM_OK) gm_cli_begin(cli);
     for (size_t i = 0; status == GM_OK && i < blocks; i++) {
-        status = open_block(cli, session, lin, i, &target, err);
-        if (status == GM_OK) status = gm_spectrum_measure(&target, cli->settings, block + i, err);
+        status = gm_spectrum_source_block(source, set, i, &target, err);
+        if (status == GM_OK) status = gm_spectrum_measure(&target, set, block + i, err);
         gm_spectrum_operator_close(&target);
     }
     return status;
@@ -261,29 +239,29 @@ static gm_status run(gm_cli *cli, gm_error *err)
 {
     gm_spectrum_settings *set = cli->settings;
     gm_session session = {0};
-    gm_linearization *lin = NULL;
+    gm_spectrum_source source = {0};
     gm_spectrum *block = NULL;
     size_t blocks = 0;
     gm_status status = check(cli, err);
-    if (status == GM_OK) status = gm_session_open(cli, &session, err);
+    if (status == GM_OK) status = gm_spectrum_source_open(cli, set, &session, &source, err);
     if (status != GM_OK) goto done;
 
-    status = gm_spectrum_settle(cli, largest_block(&session), session.precision, session.seed,
-                                gm_session_memory(&session), set, err);
+    status = gm_spectrum_settle(cli, gm_spectrum_source_largest(&source), session.precision,
+                                session.seed, gm_session_memory(&session), set, err);
     if (status != GM_OK) goto done;
-    blocks = session.each_layer ? gm_net_layers(session.net) : 1;
+    blocks = gm_spectrum_source_blocks(&source);
     block = gm_alloc(blocks, sizeof *block, "spectra", err);
-    status = block ? gm_linearize(session.problem, session.theta, &lin, err) : GM_ERR_MEMORY;
+    status = block ? gm_spectrum_source_linearize(&source, session.problem, err) : GM_ERR_MEMORY;
     if (status == GM_OK) {
-        gm_session_measure(&session, lin);
-        status = measure_blocks(cli, &session, lin, blocks, block, err);
+        if (source.lin) gm_session_measure(&session, source.lin);
+        status = measure_blocks(cli, &source, blocks, block, err);
     }
     if (status == GM_OK) {
         gm_spectrum_report report = {.cli = cli,
                                      .session = &session,
                                      .set = set,
-                                     .name = kind_words[set->kind],
-                                     .title = titles[set->kind],
+                                     .name = set->matrix ? "matrix" : kind_words[set->kind],
+                                     .title = set->matrix ? "matrix" : titles[set->kind],
                                      .each = session.each_layer,
                                      .blocks = blocks,
                                      .block = block};
@@ -295,7 +273,7 @@ done:
         gm_spectrum_free(block + i);
     }
     gm_free(block);
-    gm_linearization_free(lin);
+    gm_spectrum_source_close(&source);
     gm_session_close(&session);
     return status;
 }
@@ -303,7 +281,7 @@ done:
 const gm_command gm_command_spectrum = {
     .name = "spectrum",
     .summary = "eigenvalues, density, trace and diagonal of one curvature operator",
-    .usage = "--model SPEC --data SPEC [--params FILE] [OPTION]...",
+    .usage = "--model SPEC --data SPEC [--params FILE] [OPTION]... | --matrix FILE [OPTION]...",
     .description =
         "Computes the eigenvalues of the Hessian of the training loss, or of an operator related "
         "to it, at one point of the parameter space. The loss is the mean over the samples.\n\n"
@@ -320,7 +298,8 @@ const gm_command gm_command_spectrum = {
         "  gradiometer spectrum --params run.gmr --method lanczos --k 20 --which BE -o run.gmr\n"
         "  gradiometer spectrum --params run.gmr --method density --count 0.1,inf\n"
         "  gradiometer spectrum --params run.gmr --method trace --rel-error 0.01\n"
-        "  gradiometer spectrum --params run.gmr --method diagonal --export-diagonal d.npy\n",
+        "  gradiometer spectrum --params run.gmr --method diagonal --export-diagonal d.npy\n"
+        "  gradiometer spectrum --matrix A.mtx --method lanczos --k 20 --which BE\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TOLERANCE | GM_TAKES_LAYER | GM_TAKES_OUTPUT,
     .options = spectrum_options,
     .settings_size = sizeof(gm_spectrum_settings),

@@ -59,6 +59,15 @@ static gm_status add_data(gm_record_settings *settings, const gm_session *sessio
     return status;
 }
 
+static gm_status add_net(gm_record_settings *settings, const gm_session *session, gm_error *err)
+{
+    gm_status status = add(settings, err, "model", "%s", gm_net_name(session->net));
+    if (status == GM_OK) status = add(settings, err, "params", "%s", session->point);
+    if (status == GM_OK) status = add_data(settings, session, err);
+    if (status != GM_OK) return status;
+    return add(settings, err, "loss", "%s", gm_loss_name(session->loss_kind));
+}
+
 gm_status gm_record_settings_fill(const gm_cli *cli, const gm_session *session,
                                   gm_record_settings *settings, gm_error *err)
 {
@@ -66,11 +75,10 @@ gm_status gm_record_settings_fill(const gm_cli *cli, const gm_session *session,
     gm_status status = add(settings, err, "command", "%s", cli->line);
     if (status == GM_OK) status = add(settings, err, "version", "%s", gm_version());
     if (status == GM_OK) status = add_machine(settings, session, err);
-    if (status == GM_OK) status = add(settings, err, "model", "%s", gm_net_name(session->net));
-    if (status == GM_OK) status = add(settings, err, "params", "%s", session->point);
-    if (status == GM_OK) status = add_data(settings, session, err);
-    if (status == GM_OK) {
-        status = add(settings, err, "loss", "%s", gm_loss_name(session->loss_kind));
+    if (status == GM_OK && session->matrix) {
+        status = add(settings, err, "matrix", "%s", session->matrix);
+    } else if (status == GM_OK) {
+        status = add_net(settings, session, err);
     }
     if (status == GM_OK) {
         status = add(settings, err, "precision", "%s", gm_dtype_name(session->precision));

@@ -279,7 +279,7 @@ gm_status gm_session_reopen(gm_cli *cli, const char *path, gm_session *session, 
     return open_session(cli, session, true, err);
 }
 
-gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err)
+void gm_session_open_alone(gm_cli *cli, gm_session *session)
 {
     *session = (gm_session){.shared = cli->shared,
                             .step = GM_RUN_NO_STEP,
@@ -287,6 +287,11 @@ gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err)
                             .precision = GM_F64,
                             .layer = GM_ALL_LAYERS};
     set_threads(session);
+}
+
+gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err)
+{
+    gm_session_open_alone(cli, session);
     return load_data(cli, session, err);
 }
 

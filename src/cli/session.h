@@ -14,7 +14,8 @@
 
 typedef struct gm_session {
     gm_shared shared;     /* as given, filled up from the run file in --params */
-    gm_net *net;          /* NULL in a session of data alone */
+    const char *matrix;   /* --matrix: the file in the place of net and data; else NULL */
+    gm_net *net;          /* NULL in a session of data, or of nothing, alone */
     gm_dataset *data;     /* the training set */
     gm_dataset *test;     /* NULL without --test-data */
     double *theta;        /* [p] */
@@ -49,6 +50,8 @@ gm_status gm_session_open_in(gm_cli *cli, gm_dtype precision, gm_session *sessio
 gm_status gm_session_reopen(gm_cli *cli, const char *path, gm_session *session, gm_error *err);
 /* The same for commands that take no model: threads and data (in f64). */
 gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err);
+/* The same for commands that take neither: threads, seed and memory, nothing that can fail. */
+void gm_session_open_alone(gm_cli *cli, gm_session *session);
 void gm_session_close(gm_session *session);
 
 /* Budget for dense matrices in bytes: --memory, or half of the machine's memory. */

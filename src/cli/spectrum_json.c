@@ -177,11 +177,21 @@ static void set_spectrum(const gm_spectrum_report *report, const gm_spectrum *s,
     set_count(object, "products", s->products);
 }
 
+/* The file of --matrix; a name may hold any bytes, and then is left out. */
+static json_t *matrix_file(const gm_spectrum_report *report)
+{
+    json_t *object = json_object(), *file = json_string(report->set->matrix);
+    json_object_set_new(object, "file", file ? file : json_null());
+    set_count(object, "size", report->block->size);
+    return object;
+}
+
 json_t *gm_spectrum_document(const gm_spectrum_report *report, gm_error *err)
 {
     json_t *document = gm_document_create(report->cli, report->session, err);
     if (!document) return NULL;
     json_object_set_new(document, "operator", json_string(report->name));
+    if (report->set->matrix) json_object_set_new(document, "matrix", matrix_file(report));
     json_object_set_new(document, "method", json_string(gm_spectrum_methods[report->set->method]));
     if (!report->each) {
         set_spectrum(report, report->block, document);

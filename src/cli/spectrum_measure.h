@@ -44,6 +44,7 @@ typedef struct gm_spectrum_interval {
 
 /* The options as given; what they leave open is settled by gm_spectrum_settle. */
 typedef struct gm_spectrum_settings {
+    const char *matrix; /* file in the place of net and data; NULL: none */
     gm_curvature kind;
     gm_spectrum_method method;
     size_t k; /* eigenpairs wanted (lanczos) or checked (dense); 0: 10, or all where fewer */

@@ -267,6 +267,10 @@ static void print_block(const gm_spectrum_report *report, const gm_spectrum *s)
 void gm_spectrum_print(const gm_spectrum_report *report)
 {
     printf("operator   %s, %s\n", report->title, gm_spectrum_methods[report->set->method]);
+    if (report->set->matrix) {
+        printf("matrix     %s, %zu x %zu\n", report->set->matrix, report->block->size,
+               report->block->size);
+    }
     gm_document_describe(report->session);
     for (size_t i = 0; i < report->blocks; i++) {
         print_block(report, report->block + i);

@@ -1,0 +1,47 @@
+/* Where the operators of `gradiometer spectrum` come from: a net with its data, or a matrix in a
+ * file. Either gives one block after the other to be measured. */
+#ifndef GM_CLI_SPECTRUM_SOURCE_H
+#define GM_CLI_SPECTRUM_SOURCE_H
+
+#include "cli/cli.h"
+#include "cli/session.h"
+#include "cli/spectrum_measure.h"
+#include "cli/spectrum_operator.h"
+
+typedef struct gm_spectrum_source {
+    gm_cli *cli;
+    gm_session *session;   /* without net and data where there is a matrix */
+    gm_operator matrix;    /* of --matrix; zeros without */
+    gm_linearization *lin; /* of the net at its point; NULL before gm_spectrum_source_linearize and
+                              with a matrix */
+} gm_spectrum_source;
+
+/* Checks the options that say what is measured against each other, before anything is opened. */
+gm_status gm_spectrum_check_inputs(const gm_cli *cli, const gm_spectrum_settings *set,
+                                   gm_error *err);
+
+/* Opens session and source; the costly part is left for gm_spectrum_source_linearize. Both are for
+ * their close functions in any case. */
+gm_status gm_spectrum_source_open(gm_cli *cli, const gm_spectrum_settings *set, gm_session *session,
+                                  gm_spectrum_source *source, gm_error *err);
+/* Loss and gradient of the problem at the session's point; nothing with a matrix. */
+gm_status gm_spectrum_source_linearize(gm_spectrum_source *source, gm_problem *problem,
+                                       gm_error *err);
+void gm_spectrum_source_close(gm_spectrum_source *source);
+
+/* How many operators there are, the largest of their sizes, and number i. */
+size_t gm_spectrum_source_blocks(const gm_spectrum_source *source);
+size_t gm_spectrum_source_largest(const gm_spectrum_source *source);
+gm_status gm_spectrum_source_block(gm_spectrum_source *source, const gm_spectrum_settings *set,
+                                   size_t i, gm_spectrum_operator *target, gm_error *err);
+
+/* ---- spectrum_matrix.c ---- */
+
+gm_status gm_matrix_check_options(const gm_cli *cli, gm_error *err);
+/* A session of seed and threads alone, in double precision, and the matrix at path. */
+gm_status gm_matrix_open(gm_cli *cli, const char *path, gm_session *session, gm_operator *matrix,
+                         gm_error *err);
+/* The matrix as an operator to be measured, which borrows it. */
+void gm_matrix_target(const gm_operator *matrix, bool quiet, gm_spectrum_operator *target);
+
+#endif
