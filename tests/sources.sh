@@ -29,6 +29,7 @@ room_of() {
         gradiometer/selftest.h) echo kernels ;;
         gradiometer/estimate.h) echo spectrum ;;
         gradiometer/eigen.h) echo spectrum ;;
+        gradiometer/solve.h) echo spectrum ;;
         gradiometer/*) basename "$1" .h ;;
         *) dirname "$1" ;;
     esac
@@ -46,10 +47,11 @@ allowed() {
         curvature) echo base kernels layers net data diff ;;
         spectrum) echo base kernels ;;
         sgd) echo base kernels layers net data diff curvature run ;;
+        track) echo base kernels layers net data diff curvature spectrum run sgd ;;
         dynamics) echo base kernels layers net data diff curvature spectrum run sgd ;;
         survey) echo base kernels layers net data diff curvature spectrum run ;;
         report) echo base run survey ;;
-        cli) echo base kernels layers net data matrix diff curvature spectrum sgd dynamics survey run report ;;
+        cli) echo base kernels layers net data matrix diff curvature spectrum sgd track dynamics survey run report ;;
         *) echo "(unknown room $1)" ;;
     esac
 }

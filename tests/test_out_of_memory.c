@@ -367,6 +367,43 @@ static void test_density(void **unused)
     fail_every_allocation(density_pipeline, 12);
 }
 
+/* Three sketches with growing bases, both diagonals, and a linear system. */
+static gm_status estimate_pipeline(gm_error *err)
+{
+    double a[144] = {0}, b[12] = {1, 2}, x[12], error[12];
+    gm_operator op = {0};
+    gm_estimate_options options;
+    gm_trace_result trace;
+    gm_diagonal_result diagonal;
+    gm_solve_options solve;
+    gm_solve_result solved;
+    for (size_t i = 0; i < 12; i++) {
+        a[13 * i] = 1 + (double)i;
+        a[i] = a[12 * i] = 1;
+    }
+    gm_estimate_options_default(&options);
+    gm_solve_options_default(&solve);
+    options.max_products = 33;
+    options.rel_error = 1e-9;
+    gm_status status = gm_operator_dense(12, a, &op, err);
+    for (int m = 0; m < 3 && status == GM_OK; m++) {
+        status = gm_trace_estimate(&op, (gm_trace_method)m, &options, &trace, err);
+    }
+    for (int m = 0; m < 2 && status == GM_OK; m++) {
+        status =
+            gm_diagonal_estimate(&op, (gm_diagonal_method)m, &options, x, error, &diagonal, err);
+    }
+    if (status == GM_OK) status = gm_solve(&op, b, &solve, x, &solved, err);
+    gm_operator_destroy(&op);
+    return status;
+}
+
+static void test_estimates(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(estimate_pipeline, 50);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +411,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_survey),    cmocka_unit_test(test_training),
         cmocka_unit_test(test_recording), cmocka_unit_test(test_matrices),
         cmocka_unit_test(test_density),   cmocka_unit_test(test_resampling),
+        cmocka_unit_test(test_estimates),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

@@ -16,9 +16,11 @@
 #include "gradiometer/run.h"
 #include "gradiometer/selftest.h"
 #include "gradiometer/sgd.h"
+#include "gradiometer/solve.h"
 #include "gradiometer/spectrum.h"
 #include "gradiometer/status.h"
 #include "gradiometer/survey.h"
+#include "gradiometer/track.h"
 #include "gradiometer/types.h"
 #include "gradiometer/version.h"
 
