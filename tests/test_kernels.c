@@ -181,6 +181,50 @@ static void check_row_sums(const gm_kernels *k)
     }
 }
 
+/* Products of rows with a vector, and their combination; rows further apart than they are long. */
+static void check_row_blocks(const gm_kernels *k)
+{
+    enum { STRIDE = 3, ROWS = 11 };
+    double eps = gm_dtype_eps(k->dtype), t[ROWS];
+    gm_normal_fill(gm_stream_of(1, GM_PURPOSE_TEST, 15), 0, ROWS, t);
+    for (size_t l = 0; l < LENGTHS; l++) {
+        size_t n = lengths[l], stride = n + STRIDE;
+        void *x = new_normal(k, ROWS * stride, 12), *y = new_normal(k, n, 13);
+        for (size_t rows = 0; rows <= ROWS; rows++) {
+            void *out = copy_array(k, n, y);
+            double sum[ROWS + 1];
+            for (size_t j = 0; j <= ROWS; j++) {
+                sum[j] = 0.25;
+            }
+            k->rows_dot(rows, n, x, stride, y, sum);
+            k->rows_axpy(rows, n, -1.5, t, x, stride, out);
+            for (size_t j = 0; j <= ROWS; j++) {
+                double expected = 0.25, size = 1;
+                for (size_t i = 0; j < rows && i < n; i++) {
+                    double product = get(k, x, j * stride + i) * get(k, y, i);
+                    expected += product;
+                    size += fabs(product);
+                }
+                check_near(k, "rows_dot", j, sum[j], expected, 1e-14 * size);
+            }
+            for (size_t i = 0; i < n; i++) {
+                double expected = get(k, y, i), size = 1;
+                for (size_t j = 0; j < rows; j++) {
+                    double term = -1.5 * t[j] * get(k, x, j * stride + i);
+                    expected += term;
+                    size += fabs(term);
+                }
+                /* a rounding of each coefficient, product and sum */
+                check_near(k, "rows_axpy", i, get(k, out, i), expected, 4 * eps * size);
+            }
+            check_sentinels(k, n, out);
+            free(out);
+        }
+        free(x);
+        free(y);
+    }
+}
+
 static void check_row_maps(const gm_kernels *k)
 {
     double limit = 20 * gm_dtype_eps(k->dtype); /* two roundings of numbers below 20 */
@@ -375,6 +419,7 @@ static void test_rows(void **state)
 {
     (void)state;
     for_each_table(check_row_sums);
+    for_each_table(check_row_blocks);
     for_each_table(check_row_maps);
 }
 

@@ -47,6 +47,13 @@ typedef struct gm_kernels {
     void (*multiply)(size_t n, const void *x, const void *y, void *out);
     /* Sum of x[i] y[i], in double; NaN and infinity propagate. */
     double (*dot)(size_t n, const void *x, const void *y);
+    /* sum[j] += row j of x . y, in double, and y += alpha sum over rows t[j] x[j, :], for rows of n
+     * entries `stride` apart. These two never start threads: callers cut the columns into pieces
+     * that stay in cache. */
+    void (*rows_dot)(size_t rows, size_t n, const void *x, size_t stride, const void *y,
+                     double *sum);
+    void (*rows_axpy)(size_t rows, size_t n, double alpha, const double *t, const void *x,
+                      size_t stride, void *y);
     /* z[i, :] += bias */
     void (*add_bias)(size_t n, size_t d, const void *bias, void *z);
     /* out[j] += sum over rows i of x[i, j]; summed in double within the call. */

@@ -148,6 +148,58 @@ static double FN(dot)(size_t n, const void *x, const void *y)
     return sum;
 }
 
+/* Four rows at a time: each entry of y is read once for them. */
+static void FN(rows_dot)(size_t rows, size_t n, const void *x, size_t stride, const void *y,
+                         double *sum)
+{
+    const REAL *from = x, *w = y;
+    size_t j = 0;
+    for (; j + 4 <= rows; j += 4) {
+        const REAL *a = from + j * stride, *b = a + stride, *c = b + stride, *d = c + stride;
+        double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+#pragma omp simd reduction(+ : s0, s1, s2, s3)
+        for (size_t i = 0; i < n; i++) {
+            double v = (double)w[i];
+            s0 += (double)a[i] * v;
+            s1 += (double)b[i] * v;
+            s2 += (double)c[i] * v;
+            s3 += (double)d[i] * v;
+        }
+        sum[j] += s0;
+        sum[j + 1] += s1;
+        sum[j + 2] += s2;
+        sum[j + 3] += s3;
+    }
+    for (; j < rows; j++) {
+        sum[j] += FN(dot_part)(n, from + j * stride, w);
+    }
+}
+
+static void FN(rows_axpy)(size_t rows, size_t n, double alpha, const double *t, const void *x,
+                          size_t stride, void *y)
+{
+    const REAL *from = x;
+    REAL *to = y;
+    size_t j = 0;
+    for (; j + 4 <= rows; j += 4) {
+        const REAL *a = from + j * stride, *b = a + stride, *c = b + stride, *d = c + stride;
+        const REAL t0 = (REAL)(alpha * t[j]), t1 = (REAL)(alpha * t[j + 1]);
+        const REAL t2 = (REAL)(alpha * t[j + 2]), t3 = (REAL)(alpha * t[j + 3]);
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            to[i] += (t0 * a[i] + t1 * b[i]) + (t2 * c[i] + t3 * d[i]);
+        }
+    }
+    for (; j < rows; j++) {
+        const REAL *a = from + j * stride;
+        const REAL t0 = (REAL)(alpha * t[j]);
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            to[i] += t0 * a[i];
+        }
+    }
+}
+
 static void FN(add_bias)(size_t n, size_t d, const void *bias, void *z)
 {
     const REAL *b = bias;

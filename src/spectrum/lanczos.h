@@ -1,0 +1,33 @@
+/* Lanczos tridiagonalization with full reorthogonalization: A V = V T + beta_m v_{m+1} e_m^T, rows
+ * of V orthonormal to rounding, T tridiagonal. */
+#ifndef GM_SPECTRUM_LANCZOS_H
+#define GM_SPECTRUM_LANCZOS_H
+
+#include "gradiometer/operator.h"
+
+typedef struct gm_lanczos {
+    size_t size, steps;         /* steps at most */
+    size_t known;               /* rows of known_vector [known, size], orthonormal, the caller's */
+    const double *known_vector; /* everything happens on their complement */
+    double *basis;              /* [steps + 1, size]; orthonormal in rows 0 ... taken - 1; the row
+                                   after them is beta_m v_{m+1} */
+    double *alpha, *beta;       /* [steps] diagonal of T; beta[j]: length of what step j left */
+    size_t taken;               /* steps until breakdown, where the last beta is exactly 0 */
+    double norm;                /* lower bound of ||A||: only grows, over all runs */
+    size_t sweeps;              /* over the basis so far, in all runs */
+    double *product;            /* [known + steps + 1] workspaces */
+    double *part;               /* [pieces, known + steps + 1] */
+} gm_lanczos;
+
+/* Cost in memory: (steps + 1) size doubles. *l is for gm_lanczos_free in any case. */
+gm_status gm_lanczos_make(size_t size, size_t steps, size_t known, const double *known_vector,
+                          gm_lanczos *l, gm_error *err);
+void gm_lanczos_free(gm_lanczos *l);
+
+/* Runs from row 0 of the basis, whose part outside the known vectors is made a unit vector first
+ * (it must have one). Breakdown: an off-diagonal below the rounding of the products times
+ * sqrt(steps). Cost: a product per step, and two readings of the basis so far, four where a step
+ * lost more than half of its length to it. The result does not depend on the threads. */
+gm_status gm_lanczos_run(gm_operator *op, gm_lanczos *l, gm_error *err);
+
+#endif
