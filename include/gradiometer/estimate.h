@@ -139,7 +139,7 @@ typedef struct gm_quadrature {
  * Breakdown is an off-diagonal below the rounding of the products times sqrt(m); it becomes exactly
  * 0 (theory section 5). With deflated pairs all of it happens on their complement, from probes
  * uniform on its sphere: the mean of (size - deflated) v . f(A) v is then the trace of f there
- * without bias. Cost: probes x steps products; memory: (steps + 2) size doubles. q is for
+ * without bias. Cost: probes x steps products; memory: (steps + 1) size doubles. q is for
  * gm_quadrature_free in any case. GM_ERR_USAGE for options out of range, and for deflated vectors
  * that are not orthonormal within 1e-8; errors of gm_operator_apply; GM_ERR_MEMORY; GM_ERR_NUMERIC
  * where weights do not sum to 1 within 1e-10. */
@@ -199,6 +199,26 @@ void gm_density_edges(const gm_quadrature *q, double width, size_t bins, double 
  * GM_ERR_USAGE. Cost: probes x steps x bins error functions. */
 gm_status gm_density_mass(const gm_quadrature *q, double width, size_t bins, const double *edge,
                           double *mass, double *std_error, double *total, gm_error *err);
+
+/* --- the same spectrum on a signed logarithmic axis: nothing smoothed --- */
+
+/* edge [2 bins + 2] ascending, bins >= 1: `bins` equal steps in log |x| on either side of zero,
+ * from the largest |node or atom| down to max(from, q->floor); from = 0: the floor. The bin between
+ * the sides, number `bins`, is what is not told from 0. Edges of c A are |c| times those of A for
+ * `from` scaled along. An operator without any eigenvalue but 0 gets edges from 1 to DBL_EPSILON.
+ */
+void gm_density_log_edges(const gm_quadrature *q, double from, size_t bins, double *edge);
+
+/* mass[b], b < 2 bins + 1: the share of the spectrum in bin b, the sum of the weights of the nodes
+ * and atoms in it (an end of a bin belongs to the bin that is nearer to zero), for any edges made
+ * of two sides and a middle. It is a share per bin, of any sign and all eigenvalues: the sides add
+ * up to the shares of negative and of positive eigenvalues, all bins to total (or NULL), 1 where
+ * all nodes lie within the edges. Per decade it is mass / log10(ratio of the bin's edges). A bin
+ * narrower than the distance of the nodes shows where the nodes are, not where eigenvalues are.
+ * std_error as for gm_density_mass. GM_ERR_USAGE for edges that do not ascend, for a middle bin
+ * that does not hold [-floor, floor]: what lies there is rounding. */
+gm_status gm_density_log_mass(const gm_quadrature *q, size_t bins, const double *edge, double *mass,
+                              double *std_error, double *total, gm_error *err);
 
 #ifdef __cplusplus
 }

@@ -37,18 +37,18 @@ static void finish_errors(size_t count, size_t size, double *squares)
 /* ---- Hutchinson ---------------------------------------------------------------------------- */
 
 /* Adds probes number `done` ... count - 1 to mean and squares. */
-static gm_status add_signs(gm_operator *op, gm_stream stream, size_t done, size_t count,
-                           double *mean, double *squares, gm_error *err)
+static gm_status add_probes(const gm_sketch *s, gm_probe_kind kind, size_t done, size_t count,
+                            double *mean, double *squares, gm_error *err)
 {
-    size_t size = op->size;
-    double *g = gm_alloc(GM_PROBE_BLOCK * size, 2 * sizeof *g, "probes", err);
+    size_t size = s->size;
+    double *g = gm_alloc(size, 2 * GM_PROBE_BLOCK * sizeof *g, "probes", err);
     if (!g) return GM_ERR_MEMORY;
     double *ag = g + GM_PROBE_BLOCK * size;
     gm_status status = GM_OK;
     while (done < count && status == GM_OK) {
         size_t block = smaller(GM_PROBE_BLOCK, count - done);
-        gm_probe_fill(stream, GM_PROBE_SIGNS, done, block, size, g);
-        status = gm_operator_apply(op, block, g, ag, err);
+        gm_probe_fill(s->stream, kind, done, block, size, g);
+        status = gm_unit_apply(s->op, block, g, ag, err);
         for (size_t j = 0; status == GM_OK && j < block; j++) {
             done++;
             for (size_t i = 0; i < size; i++) {
@@ -126,15 +126,15 @@ static gm_status measure_xdiag(size_t probes, gm_sketch *s, double *value, doubl
 }
 
 /* squares [size] keeps the sums of squared deviations between rounds. */
-static gm_status measure_signs(gm_operator *op, gm_stream stream, size_t probes, double *squares,
-                               double *value, double *std_error, gm_diagonal_result *result,
-                               gm_error *err)
+static gm_status measure_probes(const gm_sketch *s, gm_probe_kind kind, size_t probes,
+                                double *squares, double *value, double *std_error,
+                                gm_diagonal_result *result, gm_error *err)
 {
-    gm_status status = add_signs(op, stream, result->probes, probes, value, squares, err);
+    gm_status status = add_probes(s, kind, result->probes, probes, value, squares, err);
     if (status != GM_OK) return status;
     result->probes = probes;
-    memcpy(std_error, squares, op->size * sizeof *squares);
-    finish_errors(probes, op->size, std_error);
+    memcpy(std_error, squares, s->size * sizeof *squares);
+    finish_errors(probes, s->size, std_error);
     return GM_OK;
 }
 
@@ -152,17 +152,48 @@ static void summarize(size_t size, const double *value, const double *std_error,
         result->exact ? 0 : gm_student_quantile(result->probes - 1) * result->std_error;
 }
 
+/* From the operator's own unit to numbers of A. */
+static gm_status unscale(const gm_unit_operator *op, double *value, double *std_error,
+                         gm_diagonal_result *result, gm_error *err)
+{
+    double unit = gm_unit_of(op);
+    for (size_t i = 0; i < op->op->size; i++) {
+        value[i] *= unit;
+        std_error[i] *= unit;
+    }
+    result->norm *= unit;
+    result->std_error *= unit;
+    result->half_width *= unit;
+    if (isfinite(result->norm)) return GM_OK;
+    return gm_fail(err, GM_ERR_NUMERIC, "diagonal of the %s: beyond the range of a double",
+                   op->op->name);
+}
+
+size_t gm_diagonal_bytes(size_t size, gm_diagonal_method method, const gm_estimate_options *options)
+{
+    size_t vectors = 2 * GM_PROBE_BLOCK + 1, numbers = 0, k = options->max_products / 2, left = 0;
+    if (method == GM_DIAGONAL_HUTCHINSON) return gm_estimate_bytes_of(size, vectors, 0);
+    gm_sketch_need(size, k, false, &vectors, &numbers);
+    /* left-out directions and their images; a probe, all of the diagonal, squared deviations; two
+     * triangles */
+    bool fits = gm_mul_size(smaller(k, size), 2, &left) && gm_add_size(vectors, left, &vectors) &&
+                gm_add_size(vectors, 3, &vectors) && gm_mul_size(numbers, 2, &numbers);
+    return fits ? gm_estimate_bytes_of(size, vectors, numbers) : SIZE_MAX;
+}
+
 gm_status gm_diagonal_estimate(gm_operator *op, gm_diagonal_method method,
                                const gm_estimate_options *options, double *value, double *std_error,
                                gm_diagonal_result *result, gm_error *err)
 {
     size_t cost = method == GM_DIAGONAL_HUTCHINSON ? 1 : 2;
     *result = (gm_diagonal_result){0};
-    gm_status status = gm_estimate_check(options, 2 * cost, err);
+    gm_status status = gm_estimate_check(options, 2 * cost, cost == 1, err);
     if (status != GM_OK) return status;
     size_t most = options->max_products / cost, before = op->products;
     bool adaptive = options->rel_error > 0;
-    gm_sketch sketch = {.op = op,
+    gm_probe_kind kind = options->gaussian ? GM_PROBE_NORMAL : GM_PROBE_SIGNS;
+    gm_unit_operator unit = {.op = op};
+    gm_sketch sketch = {.op = &unit,
                         .stream = gm_stream_of(options->seed, GM_PURPOSE_PROBE, options->run),
                         .kind = GM_PROBE_ROUGH,
                         .size = op->size};
@@ -172,8 +203,8 @@ gm_status gm_diagonal_estimate(gm_operator *op, gm_diagonal_method method,
     size_t probes = adaptive ? smaller(GM_PROBE_START, most) : most;
     while (status == GM_OK) {
         status = cost == 2 ? measure_xdiag(probes, &sketch, value, std_error, result, err)
-                           : measure_signs(op, sketch.stream, probes, squares, value, std_error,
-                                           result, err);
+                           : measure_probes(&sketch, kind, probes, squares, value, std_error,
+                                            result, err);
         if (status != GM_OK) break;
         summarize(op->size, value, std_error, result);
         double bound = options->rel_error * result->norm;
@@ -181,6 +212,7 @@ gm_status gm_diagonal_estimate(gm_operator *op, gm_diagonal_method method,
         if (result->converged || probes == most) break;
         probes = smaller(gm_probe_next(probes), most);
     }
+    if (status == GM_OK) status = unscale(&unit, value, std_error, result, err);
     result->products = op->products - before;
     gm_free(squares);
     gm_sketch_free(&sketch);

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "kernels/kernels.h"
 #include "kernels/lapack.h"
+#include "spectrum/eigen.h"
 
 /* ---- random vectors ------------------------------------------------------------------------ */
 
@@ -32,6 +33,10 @@ void gm_probe_fill(gm_stream stream, gm_probe_kind kind, size_t first, size_t co
     for (size_t j = 0; j < count; j++) {
         double *row = v + j * size;
         uint64_t start = (uint64_t)(first + j) * size;
+        if (kind == GM_PROBE_NORMAL) {
+            gm_normal_fill(stream, start, size, row);
+            continue;
+        }
         if (kind == GM_PROBE_SPHERE) {
             fill_sphere(stream, start, size, row);
             continue;
@@ -48,6 +53,35 @@ double gm_product_noise(const gm_operator *op)
     return 8 * gm_dtype_eps(op->precision) + DBL_EPSILON * sqrt((double)op->size);
 }
 
+gm_status gm_unit_apply(gm_unit_operator *u, size_t count, const double *v, double *av,
+                        gm_error *err)
+{
+    size_t size = u->op->size, entries = count * size;
+    gm_status status = gm_operator_apply(u->op, count, v, av, err);
+    if (status != GM_OK) return status;
+    if (u->unit == 0) {
+        double largest = 0;
+        for (size_t i = 0; i < entries; i++) {
+            largest = fmax(largest, fabs(av[i]));
+        }
+        if (largest == 0) return GM_OK;
+        int exponent = ilogb(largest); /* the inverse of the smallest normal is one, too */
+        u->unit = ldexp(1, exponent < DBL_MIN_EXP ? DBL_MIN_EXP : exponent);
+    }
+    double inverse = 1 / u->unit;
+    for (size_t i = 0; i < entries; i++) {
+        av[i] *= inverse;
+    }
+    if (count < 2 || u->tried) return GM_OK;
+    u->tried = true;
+    return gm_eigen_symmetric(u->op, v, av, v + size, av + size, err);
+}
+
+double gm_unit_of(const gm_unit_operator *u)
+{
+    return u->unit > 0 ? u->unit : 1;
+}
+
 size_t gm_probe_next(size_t probes)
 {
     return probes + probes / 2;
@@ -60,8 +94,20 @@ void gm_estimate_options_default(gm_estimate_options *options)
     *options = (gm_estimate_options){.max_products = 300};
 }
 
-gm_status gm_estimate_check(const gm_estimate_options *options, size_t fewest, gm_error *err)
+size_t gm_estimate_bytes_of(size_t size, size_t vectors, size_t numbers)
 {
+    size_t bytes = 0;
+    bool fits = gm_mul_size(vectors, size, &bytes) && gm_add_size(bytes, numbers, &bytes) &&
+                gm_mul_size(bytes, sizeof(double), &bytes);
+    return fits ? bytes : SIZE_MAX;
+}
+
+gm_status gm_estimate_check(const gm_estimate_options *options, size_t fewest, bool gaussian,
+                            gm_error *err)
+{
+    if (options->gaussian && !gaussian) {
+        return gm_fail(err, GM_ERR_USAGE, "gaussian: found true, expected false for this method");
+    }
     if (options->max_products < fewest) {
         return gm_fail(err, GM_ERR_USAGE, "max_products: %zu, expected at least %zu",
                        options->max_products, fewest);
@@ -123,6 +169,15 @@ static gm_status extend(double **array, size_t used, size_t rows, size_t size, g
     return GM_OK;
 }
 
+void gm_sketch_need(size_t size, size_t probes, bool grows, size_t *vectors, size_t *numbers)
+{
+    size_t k = probes < size ? probes : size, square = 0;
+    /* y, q, z, and while one of them is lengthened its old rows too */
+    bool fits = gm_mul_size(k, grows ? 4 : 3, vectors) && gm_mul_size(k, k, &square) &&
+                gm_mul_size(k, 128, numbers) && gm_add_size(*numbers, square, numbers);
+    if (!fits) *vectors = *numbers = SIZE_MAX; /* projections and LAPACK's blocks of 64 columns */
+}
+
 /* Rows of q from `old` on become an orthonormal basis of what they add to the rows before; diag
  * [fresh] = R_kk. Twice, because a row that loses nearly all its length keeps the rounding errors
  * of what it lost. */
@@ -145,6 +200,17 @@ static gm_status orthogonalize(double *q, size_t old, size_t fresh, size_t size,
     return status;
 }
 
+/* The first probe's image is along q_1: omega_1 . A q_1 = q_1 . A omega_1 for one symmetric A. */
+static gm_status check_first(const gm_sketch *s, gm_error *err)
+{
+    double *omega = gm_alloc(s->size, sizeof *omega, "probe", err);
+    if (!omega) return GM_ERR_MEMORY;
+    gm_probe_fill(s->stream, s->kind, 0, 1, s->size, omega);
+    gm_status status = gm_eigen_symmetric(s->op->op, omega, s->y, s->q, s->z, err);
+    gm_free(omega);
+    return status;
+}
+
 gm_status gm_sketch_grow(gm_sketch *s, size_t probes, gm_error *err)
 {
     if (probes > s->size) probes = s->size;
@@ -160,7 +226,7 @@ gm_status gm_sketch_grow(gm_sketch *s, size_t probes, gm_error *err)
     /* Y = A Omega; Omega lies in the place of Z meanwhile */
     double *omega = s->z + old * size, *y = s->y + old * size;
     gm_probe_fill(s->stream, s->kind, old, fresh, size, omega);
-    status = gm_operator_apply(s->op, fresh, omega, y, err);
+    status = gm_unit_apply(s->op, fresh, omega, y, err);
     if (status != GM_OK) goto done;
 
     /* Y = Q R */
@@ -170,12 +236,13 @@ gm_status gm_sketch_grow(gm_sketch *s, size_t probes, gm_error *err)
     size_t found = 0;
     for (; found < fresh; found++) {
         s->top = fmax(s->top, diag[found]);
-        if (diag[found] <= gm_product_noise(s->op) * s->top) break;
+        if (diag[found] <= gm_product_noise(s->op->op) * s->top) break;
     }
     s->exhausted = found < fresh;
 
     /* Z = A Q */
-    status = gm_operator_apply(s->op, found, s->q + old * size, s->z + old * size, err);
+    status = gm_unit_apply(s->op, found, s->q + old * size, s->z + old * size, err);
+    if (status == GM_OK && old == 0 && found > 0) status = check_first(s, err);
     if (status != GM_OK) goto done;
     s->probes = probes;
     s->rank = old + found;

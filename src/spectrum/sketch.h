@@ -13,6 +13,7 @@ enum {
 
 typedef enum gm_probe_kind {
     GM_PROBE_SIGNS,  /* Rademacher */
+    GM_PROBE_NORMAL, /* Gaussian */
     GM_PROBE_SPHERE, /* uniform on the sphere of radius sqrt(size) */
     GM_PROBE_ROUGH   /* signs with magnitudes uniform on [0.9, 1.1] */
 } gm_probe_kind;
@@ -25,11 +26,35 @@ void gm_probe_fill(gm_stream stream, gm_probe_kind kind, size_t first, size_t co
  * and what sums over the size add in double. */
 double gm_product_noise(const gm_operator *op);
 
+/* An operator in units of its own size: estimators square products, and those of 1e-200 or 1e200
+ * have no squares among doubles. Powers of two round nothing. */
+typedef struct gm_unit_operator {
+    gm_operator *op;
+    double unit; /* 0 until the first product that is not zero */
+    bool tried;  /* for symmetry */
+} gm_unit_operator;
+
+/* av = A v / unit, from the first product on; two vectors of the first block are tried for
+ * symmetry. */
+gm_status gm_unit_apply(gm_unit_operator *u, size_t count, const double *v, double *av,
+                        gm_error *err);
+
+/* The factor that makes an estimate one of A. */
+double gm_unit_of(const gm_unit_operator *u);
+
+/* 8 (vectors size + numbers), SIZE_MAX where that does not fit. */
+size_t gm_estimate_bytes_of(size_t size, size_t vectors, size_t numbers);
+
+/* Vectors that the bases of `probes` probes take at the most, and numbers beside them. */
+void gm_sketch_need(size_t size, size_t probes, bool grows, size_t *vectors, size_t *numbers);
+
 /* Number of probes of the next round: half as many again. */
 size_t gm_probe_next(size_t probes);
 
-/* Checks the options against the fewest products that a method needs. */
-gm_status gm_estimate_check(const gm_estimate_options *options, size_t fewest, gm_error *err);
+/* Checks the options against the fewest products that a method needs, and whether it takes Gaussian
+ * probes. */
+gm_status gm_estimate_check(const gm_estimate_options *options, size_t fewest, bool gaussian,
+                            gm_error *err);
 
 /* Mean of sample [count] with its errors; NaN errors for count = 1. */
 gm_estimate gm_estimate_mean(size_t count, const double *sample);
@@ -39,7 +64,7 @@ double gm_student_quantile(size_t freedom);
 
 /* Omega: probes; Y = A Omega = Q R; Z = A Q. Vectors are rows here. */
 typedef struct gm_sketch {
-    gm_operator *op;
+    gm_unit_operator *op;
     gm_stream stream;
     gm_probe_kind kind;
     size_t size;
@@ -51,7 +76,8 @@ typedef struct gm_sketch {
 } gm_sketch;
 
 /* Grows a sketch to `probes` probes, at most size; keeps every product made before. Cost: two
- * products per new probe. */
+ * products per new probe. GM_ERR_INPUT where the two products of the first probe contradict each
+ * other: no symmetric operator, or not one and the same. */
 gm_status gm_sketch_grow(gm_sketch *s, size_t probes, gm_error *err);
 void gm_sketch_free(gm_sketch *s);
 

@@ -43,10 +43,11 @@ static gm_estimate root_of(gm_estimate e)
     return (gm_estimate){root, slope * e.std_error, slope * e.half_width};
 }
 
-/* ---- Rademacher probes --------------------------------------------------------------------- */
+/* ---- independent probes ---------------------------------------------------------------------- */
 
 typedef struct sample {
-    size_t count, capacity;
+    gm_probe_kind kind;
+    size_t count;
     double *form;   /* g . A g */
     double *square; /* ||A g||^2 */
 } sample;
@@ -57,27 +58,32 @@ static void free_sample(sample *s)
     gm_free(s->square);
 }
 
-static gm_status make_sample(size_t capacity, sample *s, gm_error *err)
+/* Room for `count` numbers, the first `used` kept. */
+static gm_status extend(double **array, size_t used, size_t count, gm_error *err)
 {
-    s->capacity = capacity;
-    s->form = gm_alloc(capacity, sizeof *s->form, "probes' values", err);
-    s->square = gm_alloc(capacity, sizeof *s->square, "probes' squares", err);
-    return s->form && s->square ? GM_OK : GM_ERR_MEMORY;
+    double *longer = gm_alloc(count, sizeof *longer, "probes' values", err);
+    if (!longer) return GM_ERR_MEMORY;
+    if (used) memcpy(longer, *array, used * sizeof *longer);
+    gm_free(*array);
+    *array = longer;
+    return GM_OK;
 }
 
 /* Draws probes until there are `count`. */
-static gm_status grow_sample(gm_operator *op, gm_stream stream, size_t count, sample *s,
+static gm_status grow_sample(gm_unit_operator *op, gm_stream stream, size_t count, sample *s,
                              gm_error *err)
 {
-    size_t size = op->size;
-    double *g = gm_alloc(GM_PROBE_BLOCK * size, 2 * sizeof *g, "probes", err);
+    size_t size = op->op->size;
+    gm_status status = extend(&s->form, s->count, count, err);
+    if (status == GM_OK) status = extend(&s->square, s->count, count, err);
+    if (status != GM_OK) return status;
+    double *g = gm_alloc(size, 2 * GM_PROBE_BLOCK * sizeof *g, "probes", err);
     if (!g) return GM_ERR_MEMORY;
     double *ag = g + GM_PROBE_BLOCK * size;
-    gm_status status = GM_OK;
     while (s->count < count && status == GM_OK) {
         size_t block = smaller(GM_PROBE_BLOCK, count - s->count);
-        gm_probe_fill(stream, GM_PROBE_SIGNS, s->count, block, size, g);
-        status = gm_operator_apply(op, block, g, ag, err);
+        gm_probe_fill(stream, s->kind, s->count, block, size, g);
+        status = gm_unit_apply(op, block, g, ag, err);
         for (size_t j = 0; status == GM_OK && j < block; j++) {
             s->form[s->count] = dot(size, g + j * size, ag + j * size);
             s->square[s->count++] = dot(size, ag + j * size, ag + j * size);
@@ -119,7 +125,7 @@ static gm_status residual_forms(const gm_sketch *s, const sample *probes, const 
     for (size_t first = 0; status == GM_OK && first < probes->count; first += GM_PROBE_BLOCK) {
         size_t block = smaller(GM_PROBE_BLOCK, probes->count - first);
         double *zg = x + GM_PROBE_BLOCK * k, *hx = zg + GM_PROBE_BLOCK * k;
-        gm_probe_fill(s->stream, GM_PROBE_SIGNS, first, block, size, g);
+        gm_probe_fill(s->stream, probes->kind, first, block, size, g);
         kernels->gemm(false, true, block, k, size, 1, g, size, s->q, size, 0, x, k);
         kernels->gemm(false, true, block, k, size, 1, g, size, s->z, size, 0, zg, k);
         kernels->gemm(false, false, block, k, k, 1, x, k, h, k, 0, hx, k);
@@ -292,8 +298,8 @@ done:
 /* ---- rounds -------------------------------------------------------------------------------- */
 
 /* One round: `probes` probes of each sort that the method uses. */
-static gm_status measure(gm_operator *op, gm_trace_method method, size_t probes, gm_sketch *s,
-                         sample *signs, gm_trace_result *result, gm_error *err)
+static gm_status measure(gm_trace_method method, size_t probes, gm_sketch *s, sample *sampled,
+                         gm_trace_result *result, gm_error *err)
 {
     gm_status status;
     if (method != GM_TRACE_HUTCHINSON) {
@@ -303,41 +309,79 @@ static gm_status measure(gm_operator *op, gm_trace_method method, size_t probes,
         if (gm_sketch_exact(s)) return exact_result(s, result, err);
         if (method == GM_TRACE_XTRACE) return xtrace(s, result, err);
     }
-    status = grow_sample(op, s->stream, probes, signs, err);
+    status = grow_sample(s->op, s->stream, probes, sampled, err);
     if (status != GM_OK) return status;
-    result->probes = s->probes + signs->count;
-    if (method == GM_TRACE_HUTCHPP) return hutchpp(s, signs, result, err);
-    result->trace = gm_estimate_mean(signs->count, signs->form);
-    result->frobenius = root_of(gm_estimate_mean(signs->count, signs->square));
+    result->probes = s->probes + sampled->count;
+    if (method == GM_TRACE_HUTCHPP) return hutchpp(s, sampled, result, err);
+    result->trace = gm_estimate_mean(sampled->count, sampled->form);
+    result->frobenius = root_of(gm_estimate_mean(sampled->count, sampled->square));
     return GM_OK;
+}
+
+static void scale(double unit, gm_estimate *e)
+{
+    e->value *= unit;
+    e->std_error *= unit;
+    e->half_width *= unit;
+}
+
+/* From the operator's own unit to numbers of A. */
+static gm_status unscale(const gm_unit_operator *op, gm_trace_result *result, gm_error *err)
+{
+    scale(gm_unit_of(op), &result->trace);
+    scale(gm_unit_of(op), &result->frobenius);
+    if (isfinite(result->trace.value) && isfinite(result->frobenius.value)) return GM_OK;
+    return gm_fail(err, GM_ERR_NUMERIC, "trace of the %s: beyond the range of a double",
+                   op->op->name);
+}
+
+static size_t products_per_probe(gm_trace_method method)
+{
+    return method == GM_TRACE_HUTCHINSON ? 1 : method == GM_TRACE_XTRACE ? 2 : 3;
+}
+
+size_t gm_trace_bytes(size_t size, gm_trace_method method, const gm_estimate_options *options)
+{
+    size_t most = options->max_products / products_per_probe(method), values = 0;
+    size_t vectors = 0, numbers = 0, square = 0, k = smaller(most, size);
+    bool grows = options->rel_error > 0;
+    if (method != GM_TRACE_HUTCHINSON) gm_sketch_need(size, most, grows, &vectors, &numbers);
+    bool fits = gm_mul_size(k, k, &square) && gm_mul_size(square, 6, &square) &&
+                gm_mul_size(method == GM_TRACE_XTRACE ? k : most, grows ? 4 : 3, &values) &&
+                gm_add_size(vectors, 2 * GM_PROBE_BLOCK, &vectors) &&
+                gm_add_size(numbers, values, &numbers) &&
+                (method == GM_TRACE_HUTCHINSON || gm_add_size(numbers, square, &numbers));
+    return fits ? gm_estimate_bytes_of(size, vectors, numbers) : SIZE_MAX;
 }
 
 gm_status gm_trace_estimate(gm_operator *op, gm_trace_method method,
                             const gm_estimate_options *options, gm_trace_result *result,
                             gm_error *err)
 {
-    size_t cost = method == GM_TRACE_HUTCHINSON ? 1 : method == GM_TRACE_XTRACE ? 2 : 3;
+    size_t cost = products_per_probe(method);
     *result = (gm_trace_result){0};
-    gm_status status = gm_estimate_check(options, 2 * cost, err);
+    gm_status status = gm_estimate_check(options, 2 * cost, method == GM_TRACE_HUTCHINSON, err);
     if (status != GM_OK) return status;
     size_t most = options->max_products / cost, before = op->products;
     bool adaptive = options->rel_error > 0;
-    sample signs = {0};
-    gm_sketch sketch = {.op = op,
+    gm_unit_operator unit = {.op = op};
+    sample sampled = {.kind = options->gaussian ? GM_PROBE_NORMAL : GM_PROBE_SIGNS};
+    gm_sketch sketch = {.op = &unit,
                         .stream = gm_stream_of(options->seed, GM_PURPOSE_PROBE, options->run),
                         .kind = GM_PROBE_SPHERE,
                         .size = op->size};
-    if (method != GM_TRACE_XTRACE) status = make_sample(most, &signs, err);
     size_t probes = adaptive ? smaller(GM_PROBE_START, most) : most;
     while (status == GM_OK) {
-        status = measure(op, method, probes, &sketch, &signs, result, err);
+        status = measure(method, probes, &sketch, &sampled, result, err);
+        if (status != GM_OK) break;
         double bound = options->rel_error * fabs(result->trace.value);
         result->converged = !adaptive || result->exact || result->trace.half_width <= bound;
         if (result->converged || probes == most) break;
         probes = smaller(gm_probe_next(probes), most);
     }
+    if (status == GM_OK) status = unscale(&unit, result, err);
     result->products = op->products - before;
-    free_sample(&signs);
+    free_sample(&sampled);
     gm_sketch_free(&sketch);
     return status;
 }
