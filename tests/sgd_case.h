@@ -57,9 +57,39 @@ static inline void sgd_case_close(sgd_case *c)
     free(c->y);
 }
 
+/* All arrays of a run file's results with what they belong to. */
+static inline bool run_dump_arrays(gm_run *run, FILE *out, gm_error *err)
+{
+    gm_run_result *result = NULL;
+    size_t count = 0;
+    bool good = gm_run_results(run, NULL, &result, &count, err) == GM_OK;
+    for (size_t i = 0; good && i < count; i++) {
+        gm_run_array *list = NULL;
+        size_t arrays = 0;
+        fprintf(out, "result %s %" PRId64 " %s %s\n", result[i].command, result[i].step,
+                result[i].key, result[i].json);
+        good = gm_run_arrays(run, result[i].id, &list, &arrays, err) == GM_OK;
+        for (size_t j = 0; good && j < arrays; j++) {
+            gm_run_array *array = NULL;
+            good = gm_run_load_array(run, result[i].id, list[j].name, &array, err) == GM_OK;
+            size_t numbers = 1;
+            for (int d = 0; good && d < array->rank; d++) {
+                numbers *= array->dim[d];
+            }
+            for (size_t k = 0; good && k < numbers; k++) {
+                fprintf(out, "%s %zu %a\n", list[j].name, k, array->data[k]);
+            }
+            gm_run_free(array);
+        }
+        gm_run_free(list);
+    }
+    gm_run_free(result);
+    return good;
+}
+
 /* Everything of a run file that must not depend on interruptions, to the bit, as text: settings,
- * metrics, checkpoints, and the latest state but for its clock. Freed by the caller; NULL where
- * something cannot be read. */
+ * metrics, checkpoints, arrays, and the latest state but for its clock. Freed by the caller; NULL
+ * where something cannot be read. */
 static inline char *run_dump(const char *path)
 {
     gm_error err;
@@ -99,6 +129,7 @@ static inline char *run_dump(const char *path)
         }
         gm_run_free(theta);
     }
+    good = good && run_dump_arrays(run, out, &err);
     if (good) {
         const unsigned char *bytes = state->optimizer;
         fprintf(out, "state %" PRId64 " %s %" PRIu64 " ", state->step, state->status,

@@ -1,5 +1,6 @@
 /* A training process killed with SIGKILL again and again, and resumed until done, leaves the same
- * run file as one never killed: settings, metrics, checkpoints and state, to the bit. When the
+ * run file as one never killed: settings, metrics, checkpoints, state and what was tracked, to the
+ * bit. When the
  * kills come depends on the clock; what must hold after them does not. */
 #include <fcntl.h>
 #include <math.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "folder.h"
+#include "gradiometer/track.h"
 #include "sgd_case.h"
 #include "support.h"
 
@@ -22,14 +24,62 @@ typedef struct variant {
     gm_replacement replacement;
     double momentum;
     uint64_t checkpoint_every;
+    uint64_t kills; /* at most KILLS */
+    gm_optimizer optimizer;
+    gm_precondition precondition;
+    const char *track; /* NULL without */
 } variant;
 
-static const variant variants[] = {{GM_F64, GM_REPLACEMENT_YES, 0.9, 1},
-                                   {GM_F32, GM_REPLACEMENT_EPOCH, 0.0, 7}};
+/* Where something is tracked, the net is large enough for its solver to start from the subspace of
+ * the file instead of forming the matrix. */
+static const variant variants[] = {
+    {GM_F64, GM_REPLACEMENT_YES, 0.9, 1, KILLS, .track = NULL},
+    {GM_F32, GM_REPLACEMENT_EPOCH, 0.0, 7, KILLS, .track = NULL},
+    {GM_F64, GM_REPLACEMENT_YES, 0.9, 1, 7, .track = "spectrum:k=2,every=11,tol=1e-6"},
+    {GM_F32, GM_REPLACEMENT_NO, 0.0, 7, 5, .track = "spectrum:k=2,every=5,which=BE"},
+    {GM_F32, GM_REPLACEMENT_YES, 0.0, 5, 4, .optimizer = GM_OPTIMIZER_ADAM},
+    {GM_F64, GM_REPLACEMENT_YES, 0.0, 1, 4, .precondition = GM_PRECONDITION_RMSPROP},
+    {GM_F32, GM_REPLACEMENT_EPOCH, 0.0, 3, 4, .precondition = GM_PRECONDITION_ADAGRAD},
+    {GM_F64, GM_REPLACEMENT_NO, 0.0, 4, 4, .precondition = GM_PRECONDITION_DIAG_MOMENT},
+    {GM_F64, GM_REPLACEMENT_YES, 0.0, 1, 4, .precondition = GM_PRECONDITION_DIAG_HESSIAN}};
 
 /* ---- the process that trains ---- */
 
 enum { TO_PARENT = 3 }; /* its end of a pipe: the number of each step done */
+
+static bool tracker_due(void *tracker, uint64_t t)
+{
+    return gm_tracker_due(tracker, t);
+}
+
+static gm_status tracker_measure(void *tracker, uint64_t t, const double *theta, gm_error *err)
+{
+    return gm_tracker_measure(tracker, t, theta, err);
+}
+
+static gm_status tracker_save(void *tracker, gm_run *run, gm_error *err)
+{
+    return gm_tracker_save(tracker, run, err);
+}
+
+/* The tracker of a variant on the hooks, where the run stands. */
+static gm_status track(const sgd_case *c, const variant *v, gm_run *run, gm_train_hooks *hooks,
+                       gm_tracker **tracker, gm_error *err)
+{
+    gm_track_options o;
+    *tracker = NULL;
+    if (!v->track) return GM_OK;
+    gm_track_options_default(&o);
+    gm_status status = gm_track_options_parse(v->track, &o, err);
+    if (!status) status = gm_track_options_resolve(&o, c->problem, err);
+    if (!status) status = gm_tracker_create(c->problem, &o, 21, STEPS, tracker, err);
+    if (!status) status = gm_tracker_load(*tracker, run, err);
+    hooks->context = *tracker;
+    hooks->due = tracker_due;
+    hooks->measure = tracker_measure;
+    hooks->save = tracker_save;
+    return status;
+}
 
 static bool slow_down(void *context)
 {
@@ -54,7 +104,8 @@ static gm_status work_on(const sgd_case *c, const variant *v, const char *path, 
     gm_run *run = NULL;
     gm_run_state *state = NULL;
     gm_train_result result = {0};
-    gm_train_hooks hooks = {NULL, slow ? slow_down : NULL, slow ? report_step : NULL};
+    gm_train_hooks hooks = {.stop = slow ? slow_down : NULL, .progress = slow ? report_step : NULL};
+    gm_tracker *tracker = NULL;
     double *theta = calloc(c->p, sizeof *theta);
     gm_status status = GM_OK;
     if (access(path, F_OK) == 0) {
@@ -62,7 +113,8 @@ static gm_status work_on(const sgd_case *c, const variant *v, const char *path, 
         if (!status) status = gm_run_load_state(run, &state, err);
     }
     if (!status && state) {
-        status = gm_train_resume(c->problem, NULL, &hooks, run, theta, &result, err);
+        status = track(c, v, run, &hooks, &tracker, err);
+        if (!status) status = gm_train_resume(c->problem, NULL, &hooks, run, theta, &result, err);
     } else if (!status) {
         gm_run_close(run);
         run = NULL;
@@ -75,12 +127,16 @@ static gm_status work_on(const sgd_case *c, const variant *v, const char *path, 
         o.momentum = v->momentum;
         o.replacement = v->replacement;
         o.checkpoint_every = v->checkpoint_every;
+        o.optimizer = v->optimizer;
+        o.precondition = v->precondition;
         gm_net_init(c->net, GM_INIT_HE, 9, 0, theta);
         status = gm_run_create(path, true, NULL, 0, &run, err);
+        if (!status) status = track(c, v, run, &hooks, &tracker, err);
         if (!status) status = gm_train(c->problem, NULL, &o, &hooks, run, theta, &result, err);
     }
     if (!status && result.outcome != GM_TRAIN_FINISHED)
         status = gm_fail(err, GM_ERR_NUMERIC, "%s", result.message);
+    gm_tracker_free(tracker);
     gm_run_free(state);
     gm_run_close(run);
     free(theta);
@@ -92,7 +148,8 @@ static int work(const char *path, const char *number, bool slow)
     const variant *v = &variants[atoi(number)];
     gm_error err = {0};
     sgd_case c;
-    gm_status status = sgd_case_open(&c, 10, 4, "mlp:4-3-1,act=tanh", v->dtype, &err);
+    gm_status status = sgd_case_open(
+        &c, 10, 4, v->track ? "mlp:4-30-1,act=tanh" : "mlp:4-3-1,act=tanh", v->dtype, &err);
     if (!status) status = work_on(&c, v, path, slow, &err);
     sgd_case_close(&c);
     if (status) fprintf(stderr, "worker: %s\n", err.message);
@@ -196,7 +253,7 @@ static void kills_change_nothing(void **unused)
         const char *whole = folder_path("whole.gmr"), *killed = folder_path("killed.gmr");
         gm_stream stream = gm_stream_of(31, GM_PURPOSE_TEST, (uint32_t)number);
         finish_worker(whole, number);
-        for (uint64_t i = 0; i < KILLS; i++) {
+        for (uint64_t i = 0; i < variants[number].kills; i++) {
             bool early = i % 5 == 0;
             uint64_t done = kill_worker(killed, number, early, gm_below(stream, i, LONGEST_WAIT));
             if (!early) check_left(killed, &variants[number], done);
