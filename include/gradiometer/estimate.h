@@ -30,6 +30,7 @@ typedef struct gm_estimate_options {
     double rel_error;    /* default 0; > 0: stop where half_width <= rel_error |value| */
     uint64_t seed;       /* default 0 */
     uint32_t run;        /* default 0 */
+    bool gaussian;       /* default false: signs. Hutchinson's methods alone have the choice */
 } gm_estimate_options;
 
 void gm_estimate_options_default(gm_estimate_options *options);
@@ -37,7 +38,9 @@ void gm_estimate_options_default(gm_estimate_options *options);
 /* --- trace and Frobenius norm --- */
 
 typedef enum gm_trace_method {
-    /* mean of g . A g over Rademacher g; one product per probe. Exact for a diagonal matrix. */
+    /* mean of g . A g over Rademacher g; one product per probe. Exact for a diagonal matrix.
+     * Gaussian g have the larger variance, 2 ||A||_F^2 for 2 sum of squares off the diagonal, which
+     * the eigenvalues alone tell. */
     GM_TRACE_HUTCHINSON,
     /* tr(Q^T A Q) plus Hutchinson on the rest, Q a basis of A Omega; products in equal thirds
      * (Meyer, Musco, Musco, Woodruff 2021, arXiv 2010.09649). Its std_error is that of the rest:
@@ -62,11 +65,19 @@ typedef struct gm_trace_result {
     bool converged; /* rel_error was reached by the trace (by exactness too); true without one */
 } gm_trace_result;
 
+/* Memory that gm_trace_estimate takes at the most beside the operator's own, in bytes: 32 size
+ * doubles and, but for Hutchinson, 3 size per probe (4 where rel_error lets the probes grow) and
+ * some squares of the number of probes. SIZE_MAX where it does not fit a size_t. */
+size_t gm_trace_bytes(size_t size, gm_trace_method method, const gm_estimate_options *options);
+
 /* Estimates tr A and ||A||_F. With rel_error the number of probes grows by halves from 8 and the
- * confidence interval alone decides when to stop; a result that ran into max_products has converged
- * = false. Memory: 3 size doubles per probe of a basis, 32 size for Hutchinson. GM_ERR_USAGE for
- * options out of range (fewest products: 2, 6 and 4 for the three methods; rel_error finite and >=
- * 0); otherwise the errors of gm_operator_apply and GM_ERR_MEMORY. */
+ * confidence interval alone decides when to stop: never a change between rounds, never the sign or
+ * size of the value (tr A = 0 is not reached by any rel_error). A result that ran into max_products
+ * has converged = false. GM_ERR_USAGE for options out of range (fewest products: 2, 6 and 4 for the
+ * three methods; rel_error finite and >= 0; gaussian where the method has no choice); GM_ERR_INPUT
+ * where the first probes show that A is not symmetric, or not the same from call to call (one pair
+ * of products, so that little escapes it, but not all); GM_ERR_NUMERIC where a result is beyond the
+ * range of a double; the errors of gm_operator_apply and GM_ERR_MEMORY. */
 gm_status gm_trace_estimate(gm_operator *op, gm_trace_method method,
                             const gm_estimate_options *options, gm_trace_result *result,
                             gm_error *err);
@@ -91,9 +102,12 @@ typedef struct gm_diagonal_result {
     bool exact, exhausted, converged; /* as in gm_trace_result */
 } gm_diagonal_result;
 
+/* As gm_trace_bytes: 33 size doubles for Hutchinson, 5 size per probe for XDiag. */
+size_t gm_diagonal_bytes(size_t size, gm_diagonal_method method,
+                         const gm_estimate_options *options);
+
 /* value [size] = estimate of diag A, std_error [size] the standard error of each entry. Options,
- * growth and errors as for gm_trace_estimate (fewest products: 2 and 4). Memory: 34 size doubles
- * for Hutchinson, 5 size per probe for XDiag. */
+ * growth and errors as for gm_trace_estimate (fewest products: 2 and 4). */
 gm_status gm_diagonal_estimate(gm_operator *op, gm_diagonal_method method,
                                const gm_estimate_options *options, double *value, double *std_error,
                                gm_diagonal_result *result, gm_error *err);
