@@ -197,6 +197,15 @@ gm_status gm_train_resume(gm_problem *problem, gm_problem *test, const gm_train_
  */
 gm_status gm_train_options_load(gm_run *run, gm_train_options *options, gm_error *err);
 
+/* What epsilon = 0 stands for: 1e-8 for Adam, 1e-3 for the preconditioners of SGD. */
+double gm_train_epsilon_default(gm_optimizer optimizer);
+
+/* diagonal [p] = sqrt(diag M) + epsilon or |diag H| + epsilon at lin's point, exact; epsilon is
+ * taken as it is. GM_ERR_USAGE for preconditioners other than GM_PRECONDITION_DIAG_MOMENT and
+ * GM_PRECONDITION_DIAG_HESSIAN; otherwise errors and cost of gm_curvature_diagonal. */
+gm_status gm_precondition_exact(gm_linearization *lin, gm_precondition precondition, double epsilon,
+                                double *diagonal, gm_error *err);
+
 /* D [p], all entries positive, by which the next step of the training would be divided, from the
  * latest state of a run: *diagonal [*p] and *what, a name for it ("rmsprop: sqrt(running mean of
  * g^2) + 0.001, beta2 0.99, at step 120"), the caller's, both ended by gm_run_free. epsilon is in

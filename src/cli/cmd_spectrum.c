@@ -64,6 +64,15 @@ static const gm_option spectrum_options[] = {
      "per-sample gradients; covariance, M minus the gradient's outer product; residual, M - H; "
      "gn_residual, H - G.",
      gm_option_choice, AT(kind), kind_words, 0},
+    {"precondition", 0, "D",
+     "Put D^-1/2 on both sides of the operator, for the diagonal D by which a training divides its "
+     "gradients: optimizer, the state in the run file of --params, or its name, rmsprop, adagrad "
+     "or adam; diag-moment, sqrt(diag M) + E; diag-hessian, |diag H| + E. Default: none.",
+     gm_option_choice, AT(divisor), gm_divisor_words, 0},
+    {"precondition-file", 0, "F.npy", "The same for a D of one's own, [p] positive numbers.",
+     gm_option_text, AT(divisor_file), NULL, 0},
+    {"precondition-eps", 0, "E", "E of diag-moment and diag-hessian. Default: 0.001.",
+     gm_option_positive, AT(divisor_eps), NULL, 0},
     {"method", 0, "METHOD",
      "dense: all eigenvalues by LAPACK, of the Gram form where that is smaller; lanczos: K extreme "
      "eigenpairs by products alone; density: the whole spectrum, smoothed, by stochastic Lanczos "
@@ -251,7 +260,8 @@ static gm_status run(gm_cli *cli, gm_error *err)
     if (status != GM_OK) goto done;
     blocks = gm_spectrum_source_blocks(&source);
     block = gm_alloc(blocks, sizeof *block, "spectra", err);
-    status = block ? gm_spectrum_source_linearize(&source, session.problem, err) : GM_ERR_MEMORY;
+    status =
+        block ? gm_spectrum_source_linearize(&source, set, session.problem, err) : GM_ERR_MEMORY;
     if (status == GM_OK) {
         if (source.lin) gm_session_measure(&session, source.lin);
         status = measure_blocks(cli, &source, blocks, block, err);
@@ -260,6 +270,7 @@ static gm_status run(gm_cli *cli, gm_error *err)
         gm_spectrum_report report = {.cli = cli,
                                      .session = &session,
                                      .set = set,
+                                     .divisor = source.divisor.name ? &source.divisor : NULL,
                                      .name = set->matrix ? "matrix" : kind_words[set->kind],
                                      .title = set->matrix ? "matrix" : titles[set->kind],
                                      .each = session.each_layer,
@@ -299,6 +310,7 @@ const gm_command gm_command_spectrum = {
         "  gradiometer spectrum --params run.gmr --method density --count 0.1,inf\n"
         "  gradiometer spectrum --params run.gmr --method trace --rel-error 0.01\n"
         "  gradiometer spectrum --params run.gmr --method diagonal --export-diagonal d.npy\n"
+        "  gradiometer spectrum --params run.gmr --precondition optimizer --method lanczos\n"
         "  gradiometer spectrum --matrix A.mtx --method lanczos --k 20 --which BE\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TOLERANCE | GM_TAKES_LAYER | GM_TAKES_OUTPUT,
     .options = spectrum_options,

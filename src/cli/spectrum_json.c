@@ -186,12 +186,25 @@ static json_t *matrix_file(const gm_spectrum_report *report)
     return object;
 }
 
+static json_t *divisor_value(gm_cli *cli, const gm_spectrum_divisor *d)
+{
+    json_t *object = json_object(), *what = json_string(d->what);
+    json_object_set_new(object, "name", json_string(d->name));
+    json_object_set_new(object, "formula", what ? what : json_null());
+    set_number(cli, object, "min", d->min);
+    set_number(cli, object, "max", d->max);
+    return object;
+}
+
 json_t *gm_spectrum_document(const gm_spectrum_report *report, gm_error *err)
 {
     json_t *document = gm_document_create(report->cli, report->session, err);
     if (!document) return NULL;
     json_object_set_new(document, "operator", json_string(report->name));
     if (report->set->matrix) json_object_set_new(document, "matrix", matrix_file(report));
+    json_object_set_new(document, "precondition",
+                        report->divisor ? divisor_value(report->cli, report->divisor)
+                                        : json_null());
     json_object_set_new(document, "method", json_string(gm_spectrum_methods[report->set->method]));
     if (!report->each) {
         set_spectrum(report, report->block, document);

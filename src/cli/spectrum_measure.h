@@ -42,10 +42,25 @@ typedef struct gm_spectrum_interval {
     double from, to;
 } gm_spectrum_interval;
 
+/* Whose D stands on both sides, --precondition. */
+typedef enum gm_divisor_kind {
+    GM_DIVISOR_NONE,
+    GM_DIVISOR_OPTIMIZER, /* whatever the run file in --params was trained with */
+    GM_DIVISOR_RMSPROP,
+    GM_DIVISOR_ADAGRAD,
+    GM_DIVISOR_ADAM,
+    GM_DIVISOR_DIAG_MOMENT,
+    GM_DIVISOR_DIAG_HESSIAN
+} gm_divisor_kind;
+extern const char *const gm_divisor_words[];
+
 /* The options as given; what they leave open is settled by gm_spectrum_settle. */
 typedef struct gm_spectrum_settings {
     const char *matrix; /* file in the place of net and data; NULL: none */
     gm_curvature kind;
+    gm_divisor_kind divisor;
+    const char *divisor_file; /* NULL: none */
+    double divisor_eps;       /* 0: as in training */
     gm_spectrum_method method;
     size_t k; /* eigenpairs wanted (lanczos) or checked (dense); 0: 10, or all where fewer */
     gm_which which;

@@ -8,14 +8,16 @@
 #include "cli/cli.h"
 #include "cli/session.h"
 #include "cli/spectrum_measure.h"
+#include "cli/spectrum_source.h"
 
 typedef struct gm_spectrum_report {
     gm_cli *cli;
     const gm_session *session;
     const gm_spectrum_settings *set;
-    const char *name;  /* of the operator in the document: "hessian" */
-    const char *title; /* of the operator in words: "Hessian H" */
-    bool each;         /* every layer's block; else block [1] */
+    const gm_spectrum_divisor *divisor; /* NULL: not preconditioned */
+    const char *name;                   /* of the operator in the document: "hessian" */
+    const char *title;                  /* of the operator in words: "Hessian H" */
+    bool each;                          /* every layer's block; else block [1] */
     size_t blocks;
     const gm_spectrum *block; /* [blocks] */
 } gm_spectrum_report;

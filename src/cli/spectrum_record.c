@@ -83,8 +83,9 @@ gm_status gm_spectrum_record(const gm_spectrum_report *report, json_t *document,
         const char *layer = report->each           ? "each"
                             : report->block->layer ? report->block->layer
                                                    : "net";
-        key = gm_format(err, "%s/%s/%s", report->name, gm_spectrum_methods[report->set->method],
-                        layer);
+        key = gm_format(err, "%s/%s/%s%s%s", report->name, gm_spectrum_methods[report->set->method],
+                        layer, report->divisor ? "/precondition=" : "",
+                        report->divisor ? report->divisor->name : "");
         if (!key) status = GM_ERR_MEMORY;
     }
     if (status == GM_OK) {

@@ -2,31 +2,46 @@
 
 #include <string.h>
 
+#include "base/memory.h"
+
 gm_status gm_spectrum_check_inputs(const gm_cli *cli, const gm_spectrum_settings *set,
                                    gm_error *err)
 {
-    return set->matrix ? gm_matrix_check_options(cli, err) : GM_OK;
+    gm_status status = set->matrix ? gm_matrix_check_options(cli, err) : GM_OK;
+    return status == GM_OK ? gm_divisor_check_options(cli, set, err) : status;
 }
 
 gm_status gm_spectrum_source_open(gm_cli *cli, const gm_spectrum_settings *set, gm_session *session,
                                   gm_spectrum_source *source, gm_error *err)
 {
     *source = (gm_spectrum_source){.cli = cli, .session = session};
-    if (set->matrix) return gm_matrix_open(cli, set->matrix, session, &source->matrix, err);
-    return gm_session_open(cli, session, err);
+    gm_status status = set->matrix ? gm_matrix_open(cli, set->matrix, session, &source->matrix, err)
+                                   : gm_session_open(cli, session, err);
+    if (status != GM_OK) return status;
+    size_t size = set->matrix ? source->matrix.size : gm_net_parameters(session->net);
+    size_t from = 0, count = size;
+    if (session->layer != GM_ALL_LAYERS) {
+        gm_net_layer layer = gm_net_layer_at(session->net, (size_t)session->layer);
+        from = layer.offset;
+        count = layer.parameters;
+    }
+    return gm_divisor_open(set, session, size, from, count, &source->divisor, err);
 }
 
-gm_status gm_spectrum_source_linearize(gm_spectrum_source *source, gm_problem *problem,
-                                       gm_error *err)
+gm_status gm_spectrum_source_linearize(gm_spectrum_source *source, const gm_spectrum_settings *set,
+                                       gm_problem *problem, gm_error *err)
 {
     if (source->matrix.apply) return GM_OK;
-    return gm_linearize(problem, source->session->theta, &source->lin, err);
+    gm_status status = gm_linearize(problem, source->session->theta, &source->lin, err);
+    if (status != GM_OK) return status;
+    return gm_divisor_take(set, source->lin, &source->divisor, err);
 }
 
 void gm_spectrum_source_close(gm_spectrum_source *source)
 {
     gm_operator_destroy(&source->matrix);
     gm_linearization_free(source->lin);
+    gm_divisor_close(&source->divisor);
     memset(source, 0, sizeof *source);
 }
 
@@ -62,8 +77,8 @@ size_t gm_spectrum_source_largest(const gm_spectrum_source *source)
     return largest;
 }
 
-gm_status gm_spectrum_source_block(gm_spectrum_source *source, const gm_spectrum_settings *set,
-                                   size_t i, gm_spectrum_operator *target, gm_error *err)
+static gm_status open_plain(gm_spectrum_source *source, gm_curvature kind, int layer,
+                            gm_spectrum_operator *target, gm_error *err)
 {
     const gm_session *session = source->session;
     bool quiet = source->cli->shared.quiet;
@@ -71,8 +86,25 @@ gm_status gm_spectrum_source_block(gm_spectrum_source *source, const gm_spectrum
         gm_matrix_target(&source->matrix, quiet, target);
         return GM_OK;
     }
-    int layer = layer_of_block(session, i);
     const char *name =
         layer == GM_ALL_LAYERS ? NULL : gm_net_layer_at(session->net, (size_t)layer).name;
-    return gm_spectrum_operator_curvature(source->lin, set->kind, layer, name, quiet, target, err);
+    return gm_spectrum_operator_curvature(source->lin, kind, layer, name, quiet, target, err);
+}
+
+gm_status gm_spectrum_source_block(gm_spectrum_source *source, const gm_spectrum_settings *set,
+                                   size_t i, gm_spectrum_operator *target, gm_error *err)
+{
+    const gm_session *session = source->session;
+    int layer = layer_of_block(session, i);
+    if (!source->divisor.name) return open_plain(source, set->kind, layer, target, err);
+    gm_spectrum_operator *base = gm_alloc(1, sizeof *base, "preconditioned operator", err);
+    if (!base) return GM_ERR_MEMORY;
+    gm_status status = open_plain(source, set->kind, layer, base, err);
+    if (status != GM_OK) {
+        gm_free(base);
+        return status;
+    }
+    size_t from = layer == GM_ALL_LAYERS ? 0 : gm_net_layer_at(session->net, (size_t)layer).offset;
+    return gm_divisor_target(base, source->divisor.scale + from, source->cli->shared.quiet, target,
+                             err);
 }

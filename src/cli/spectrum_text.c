@@ -266,7 +266,10 @@ static void print_block(const gm_spectrum_report *report, const gm_spectrum *s)
 
 void gm_spectrum_print(const gm_spectrum_report *report)
 {
-    printf("operator   %s, %s\n", report->title, gm_spectrum_methods[report->set->method]);
+    const gm_spectrum_divisor *d = report->divisor;
+    printf("operator   %s%s, %s\n", d ? "preconditioned " : "", report->title,
+           gm_spectrum_methods[report->set->method]);
+    if (d) printf("D          %s, from %.4g to %.4g\n", d->what, d->min, d->max);
     if (report->set->matrix) {
         printf("matrix     %s, %zu x %zu\n", report->set->matrix, report->block->size,
                report->block->size);
@@ -274,6 +277,12 @@ void gm_spectrum_print(const gm_spectrum_report *report)
     gm_document_describe(report->session);
     for (size_t i = 0; i < report->blocks; i++) {
         print_block(report, report->block + i);
+    }
+    bool pairs = report->set->method == GM_METHOD_DENSE || report->set->method == GM_METHOD_LANCZOS;
+    if (d && pairs && report->set->kind == GM_HESSIAN && !report->set->matrix &&
+        !report->block->layer) {
+        puts("the largest eigenvalue of D^-1/2 H D^-1/2 is what 2/eta is compared with, for steps "
+             "-eta D^-1 g");
     }
     printf("%.3g s\n", gm_cli_seconds(report->cli));
 }

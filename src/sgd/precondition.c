@@ -1,11 +1,30 @@
-/* The diagonal that a training divided by, from its run file. */
+/* The diagonals that a training divides by: exact ones, and that of a training from its run file.
+ */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
 #include "base/memory.h"
+#include "gradiometer/curvature.h"
 #include "kernels/kernels.h"
 #include "sgd/update.h"
+
+gm_status gm_precondition_exact(gm_linearization *lin, gm_precondition precondition, double epsilon,
+                                double *diagonal, gm_error *err)
+{
+    bool moment = precondition == GM_PRECONDITION_DIAG_MOMENT;
+    if (!moment && precondition != GM_PRECONDITION_DIAG_HESSIAN)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "preconditioner: found %s, expected diag-moment or diag-hessian",
+                       gm_precondition_name(precondition));
+    gm_status status =
+        gm_curvature_diagonal(lin, moment ? GM_MOMENT : GM_HESSIAN, GM_ALL_LAYERS, diagonal, err);
+    size_t p = gm_problem_parameters(gm_linearization_problem(lin));
+    for (size_t i = 0; !status && i < p; i++) {
+        diagonal[i] = (moment ? sqrt(fmax(diagonal[i], 0.0)) : fabs(diagonal[i])) + epsilon;
+    }
+    return status;
+}
 
 /* How D comes from the last of the state's vectors, in words. */
 static const char *formula(const gm_train_options *o)

@@ -59,7 +59,6 @@ static gm_status start_squares(gm_update *u, gm_problem *problem, const void *th
 /* state = sqrt(diag M) or |diag H| at theta. */
 static gm_status take_diagonal(gm_update *u, gm_problem *problem, const void *theta, gm_error *err)
 {
-    bool moment = u->options.precondition == GM_PRECONDITION_DIAG_MOMENT;
     gm_linearization *lin = NULL;
     double *wide = gm_alloc(u->p, sizeof *wide, "parameters", err);
     double *diagonal = gm_alloc(u->p, sizeof *diagonal, "diagonal", err);
@@ -68,15 +67,9 @@ static gm_status take_diagonal(gm_update *u, gm_problem *problem, const void *th
         u->k->to_double(u->p, theta, wide);
         status = gm_linearize(problem, wide, &lin, err);
     }
-    if (!status)
-        status = gm_curvature_diagonal(lin, moment ? GM_MOMENT : GM_HESSIAN, GM_ALL_LAYERS,
-                                       diagonal, err);
-    if (!status) {
-        for (size_t i = 0; i < u->p; i++) {
-            diagonal[i] = moment ? sqrt(fmax(diagonal[i], 0.0)) : fabs(diagonal[i]);
-        }
-        u->k->from_double(u->p, diagonal, u->state);
-    }
+    /* Without epsilon, which the step adds. */
+    if (!status) status = gm_precondition_exact(lin, u->options.precondition, 0.0, diagonal, err);
+    if (!status) u->k->from_double(u->p, diagonal, u->state);
     gm_linearization_free(lin);
     gm_free(diagonal);
     gm_free(wide);
