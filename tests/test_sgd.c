@@ -372,7 +372,7 @@ static char *train_in_sessions(const sgd_case *c, const gm_train_options *o, uin
     double *theta = calloc(c->p, sizeof *theta);
     gm_run *run = create(path);
     stopper s = {0, first};
-    gm_train_hooks hooks = {&s, stop_now, count_step};
+    gm_train_hooks hooks = {.context = &s, .stop = stop_now, .progress = count_step};
     take_start(c, theta);
     ok(gm_train(c->problem, NULL, o, &hooks, run, theta, &result, &err), &err);
     gm_run_close(run);
@@ -434,7 +434,7 @@ static void resuming_elsewhere_is_noticed(void **unused)
     fails(gm_train_resume(c.problem, NULL, NULL, run, theta, &result, &err), GM_ERR_INPUT, &err,
           "holds no training");
     stopper s = {0, 2};
-    gm_train_hooks hooks = {&s, stop_now, count_step};
+    gm_train_hooks hooks = {.context = &s, .stop = stop_now, .progress = count_step};
     gm_train_options o = small_options();
     take_start(&c, theta);
     ok(gm_train(c.problem, NULL, &o, &hooks, run, theta, &result, &err), &err);
