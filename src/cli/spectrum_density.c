@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "cli/spectrum_methods.h"
 
+static const double LOG_RANGE = 1e-6; /* of the shares, from the largest node down */
 enum { LEAST_BINS = 200, MOST_BINS = 2000 };
 
 /* Two bins per kernel width, so that the picture shows what the kernel resolves. */
@@ -137,6 +138,32 @@ static gm_status smooth(const gm_spectrum_settings *set, gm_spectrum_density *d,
     return status;
 }
 
+/* Shares between powers of sqrt(10): round edges, of which the reader needs no list. */
+static gm_status share_out(gm_spectrum_density *d, gm_error *err)
+{
+    const gm_quadrature *q = &d->quadrature;
+    double scale = fmax(fabs(q->min), fabs(q->max));
+    if (!(scale > 0)) return GM_OK;
+    double floor = fmax(q->floor, LOG_RANGE * scale);
+    int top = (int)ceil(2 * log10(scale)), bottom = (int)ceil(2 * log10(floor));
+    while (pow(10, 0.5 * top) < scale) { /* by rounding */
+        top++;
+    }
+    if (top <= bottom) bottom = top - 1;
+    size_t bins = (size_t)(top - bottom);
+    d->log_edge = gm_alloc(2 * bins + 2, sizeof *d->log_edge, "edges", err);
+    d->log_share = gm_alloc(2 * bins + 1, sizeof *d->log_share, "shares", err);
+    d->log_error = gm_alloc(2 * bins + 1, sizeof *d->log_error, "errors of the shares", err);
+    if (!d->log_edge || !d->log_share || !d->log_error) return GM_ERR_MEMORY;
+    d->log_bins = bins;
+    for (size_t i = 0; i <= bins; i++) {
+        double edge = pow(10, 0.5 * (bottom + (int)i));
+        d->log_edge[bins + 1 + i] = edge;
+        d->log_edge[bins - i] = -edge;
+    }
+    return gm_density_log_mass(q, bins, d->log_edge, d->log_share, d->log_error, NULL, err);
+}
+
 static double identity(double lambda, void *unused)
 {
     (void)unused;
@@ -167,6 +194,7 @@ gm_status gm_measure_density(gm_spectrum_operator *target, const gm_spectrum_set
 {
     gm_status status = make_quadrature(target, set, s, err);
     if (status == GM_OK) status = smooth(set, &s->density, err);
+    if (status == GM_OK) status = share_out(&s->density, err);
     if (status == GM_OK) status = evaluate(set, s, err);
     return status;
 }

@@ -9,6 +9,11 @@ static bool estimated(const gm_spectrum_operator *target, const gm_spectrum_sett
     return set->estimate || !target->diagonal;
 }
 
+gm_diagonal_method gm_spectrum_diagonal_method(const gm_spectrum_settings *set)
+{
+    return set->estimator == GM_ESTIMATOR_XDIAG ? GM_DIAGONAL_XDIAG : GM_DIAGONAL_HUTCHINSON;
+}
+
 gm_status gm_check_diagonal(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
                             gm_error *err)
 {
@@ -26,13 +31,8 @@ static gm_status estimate(gm_spectrum_operator *target, const gm_spectrum_settin
                           gm_spectrum *s, gm_error *err)
 {
     gm_spectrum_diagonal *d = &s->diagonal;
-    gm_diagonal_method method =
-        set->estimator == GM_ESTIMATOR_XDIAG ? GM_DIAGONAL_XDIAG : GM_DIAGONAL_HUTCHINSON;
-    gm_estimate_options options;
-    gm_estimate_options_default(&options);
-    options.max_products = gm_estimate_limit(set, s->size);
-    options.rel_error = set->rel_error;
-    options.seed = set->seed;
+    gm_diagonal_method method = gm_spectrum_diagonal_method(set);
+    gm_estimate_options options = gm_spectrum_estimate_options(set, s->size);
     d->std_error = gm_alloc(s->size, sizeof *d->std_error, "errors of the diagonal", err);
     if (!d->std_error) return GM_ERR_MEMORY;
     gm_spectrum_operator_watch(target, set->rel_error > 0 ? 0 : options.max_products);

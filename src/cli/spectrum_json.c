@@ -71,6 +71,18 @@ static void set_pairs(const gm_spectrum_report *report, const gm_spectrum *s, js
     set_count(object, "block_products", pairs->blocks);
 }
 
+static json_t *log_value(gm_cli *cli, const gm_spectrum_density *d)
+{
+    if (!d->log_bins) return json_null();
+    json_t *object = json_object();
+    size_t bins = 2 * d->log_bins + 1;
+    json_object_set_new(object, "edges", gm_json_numbers(cli, "edges", bins + 1, d->log_edge));
+    json_object_set_new(object, "share", gm_json_numbers(cli, "share", bins, d->log_share));
+    json_object_set_new(object, "stderr",
+                        gm_json_numbers(cli, "errors of the shares", bins, d->log_error));
+    return object;
+}
+
 static json_t *density_value(gm_cli *cli, const gm_spectrum_density *d)
 {
     const gm_quadrature *q = &d->quadrature;
@@ -93,6 +105,7 @@ static json_t *density_value(gm_cli *cli, const gm_spectrum_density *d)
     json_object_set_new(object, "weights",
                         matrix_value(cli, "weights", q->probes, q->steps, q->weight));
     json_object_set_new(object, "taken", taken);
+    json_object_set_new(object, "log", log_value(cli, d));
     json_object_set_new(object, "deflated", gm_json_numbers(cli, "deflated", q->deflated, q->atom));
     return object;
 }

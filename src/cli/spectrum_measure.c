@@ -25,6 +25,9 @@ void gm_spectrum_free(gm_spectrum *s)
     gm_free(s->density.edge);
     gm_free(s->density.value);
     gm_free(s->density.std_error);
+    gm_free(s->density.log_edge);
+    gm_free(s->density.log_share);
+    gm_free(s->density.log_error);
     gm_free(s->diagonal.value);
     gm_free(s->diagonal.std_error);
     memset(s, 0, sizeof *s);
@@ -231,6 +234,10 @@ gm_status gm_spectrum_check(gm_cli *cli, const gm_spectrum_operator *target,
     case GM_METHOD_DENSITY:
         return gm_check_density(target, set, err);
     case GM_METHOD_TRACE:
+        if (target->diagonal && !cli->shared.each_layer) {
+            gm_cli_note(cli, "this operator has an exact diagonal: --method diagonal gives its "
+                             "trace without an error");
+        }
         return gm_check_trace(target, set, err);
     case GM_METHOD_DIAGONAL:
         if (!set->estimate && !target->diagonal) {

@@ -117,6 +117,12 @@ typedef struct gm_spectrum_density {
     double *std_error; /* [bins] of value */
     double mass;       /* within the edges: 1 - deflated / size, but for the kernels' tails */
     double unresolved; /* share of weight that is not told from 0 */
+    /* The nodes and atoms, not smoothed, between powers of sqrt(10) on either side of zero; the bin
+     * in the middle, number log_bins, is what is not told from 0 or below 1e-6 of the largest. */
+    size_t log_bins;   /* on either side; 0 where every node is 0 */
+    double *log_edge;  /* [2 log_bins + 2] ascending */
+    double *log_share; /* [2 log_bins + 1] of the spectrum */
+    double *log_error; /* [2 log_bins + 1] standard errors */
     gm_estimate log_det;
     gm_count_result count;
 } gm_spectrum_density;

@@ -39,14 +39,15 @@ gm_status gm_measure_density(gm_spectrum_operator *target, const gm_spectrum_set
 void gm_choose_estimator(gm_cli *cli, size_t size, gm_spectrum_settings *set);
 /* Products at most: --max-products, or 300, or with --rel-error as many as fit, up to 10,000. */
 size_t gm_estimate_limit(const gm_spectrum_settings *set, size_t size);
-/* Vectors of `size` doubles that an estimator holds for so many products. */
-double gm_estimate_bytes(gm_spectrum_estimator estimator, size_t products, size_t size);
+/* What the estimators are asked for, the products at most and the seed included. */
+gm_estimate_options gm_spectrum_estimate_options(const gm_spectrum_settings *set, size_t size);
 gm_status gm_check_trace(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
                          gm_error *err);
 gm_status gm_measure_trace(gm_spectrum_operator *target, const gm_spectrum_settings *set,
                            gm_spectrum *s, gm_error *err);
 
 /* The diagonal: exact where there is a way, estimated where there is none or where asked. */
+gm_diagonal_method gm_spectrum_diagonal_method(const gm_spectrum_settings *set);
 gm_status gm_check_diagonal(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
                             gm_error *err);
 gm_status gm_measure_diagonal(gm_spectrum_operator *target, const gm_spectrum_settings *set,

@@ -113,63 +113,29 @@ static void print_lanczos(const gm_spectrum_report *report, const gm_spectrum *s
 
 /* ---- density ---- */
 
-/* Share of the weight in (from, to], and its standard error over the probes. */
-static double share_between(const gm_quadrature *q, double from, double to, double *std_error)
+/* Shares of the spectrum from the smallest eigenvalues to the largest; what is not told from 0 is
+ * one line in the middle. */
+static void print_picture(const gm_spectrum_density *d)
 {
-    double sum = 0, squares = 0, n = (double)q->probes;
-    for (size_t i = 0; i < q->probes; i++) {
-        double share = 0;
-        for (size_t j = 0; j < q->taken[i]; j++) {
-            double node = q->node[i * q->steps + j];
-            if (node > from && node <= to) share += q->weight[i * q->steps + j];
-        }
-        for (size_t j = 0; j < q->deflated; j++) {
-            if (q->atom[j] > from && q->atom[j] <= to) share += 1 / (double)q->size;
-        }
-        sum += share;
-        squares += share * share;
-    }
-    double mean = sum / n, variance = fmax(0, squares / n - mean * mean);
-    *std_error = q->probes > 1 ? sqrt(variance / (n - 1)) : (double)NAN;
-    return mean;
-}
-
-static void print_share(const gm_quadrature *q, double from, double to)
-{
-    double std_error, share = share_between(q, from, to, &std_error);
-    if (!(share > 0)) return;
-    printf("%10.2e ... %10.2e  %9.2e", from, to, share);
-    if (!(std_error > 0)) { /* one probe, or exact eigenvalues alone */
-        printf("%12s  ", "");
-    } else {
-        printf(" +- %8.1e  ", std_error);
-    }
-    int length = (int)(share * BAR + 0.5);
-    for (int i = 0; i < length; i++) {
-        putchar('#');
-    }
-    puts(length ? "" : ".");
-}
-
-/* The nodes' weights between powers of sqrt(10), from the smallest eigenvalues to the largest; what
- * is not told from 0, or below 1e-6 of the largest, is one line in the middle. */
-static void print_picture(const gm_quadrature *q)
-{
-    double scale = fmax(fabs(q->min), fabs(q->max));
-    double floor = fmax(q->floor, 1e-6 * scale);
-    if (!(scale > 0)) {
-        puts("every node is 0");
+    if (!d->log_bins) {
+        puts("\nevery node is 0");
         return;
     }
-    int top = (int)ceil(2 * log10(scale)), bottom = (int)ceil(2 * log10(floor));
-    if (top <= bottom) bottom = top - 1;
     printf("\n%28s  %9s\n", "eigenvalues", "share");
-    for (int j = top; j > bottom; j--) {
-        print_share(q, -nextafter(pow(10, 0.5 * j), HUGE_VAL), -pow(10, 0.5 * (j - 1)));
-    }
-    print_share(q, -pow(10, 0.5 * bottom), pow(10, 0.5 * bottom));
-    for (int j = bottom + 1; j <= top; j++) {
-        print_share(q, pow(10, 0.5 * (j - 1)), nextafter(pow(10, 0.5 * j), HUGE_VAL));
+    for (size_t b = 0; b < 2 * d->log_bins + 1; b++) {
+        double share = d->log_share[b], error = d->log_error[b];
+        if (!(share > 0)) continue;
+        printf("%10.2e ... %10.2e  %9.2e", d->log_edge[b], d->log_edge[b + 1], share);
+        if (error > 0) {
+            printf(" +- %8.1e  ", error);
+        } else { /* one probe, or exact eigenvalues alone */
+            printf("%14s", "");
+        }
+        int length = (int)(share * BAR + 0.5);
+        for (int i = 0; i < length; i++) {
+            putchar('#');
+        }
+        puts(length ? "" : ".");
     }
     putchar('\n');
 }
@@ -180,7 +146,7 @@ static void print_density(const gm_spectrum_report *report, const gm_spectrum *s
     const gm_spectrum_density *d = &s->density;
     const gm_quadrature *q = &d->quadrature;
     if (s->pairs.value) print_lanczos(report, s);
-    print_picture(q);
+    print_picture(d);
     printf("nodes from %.6e to %.6e, %zu probes of %zu steps: %zu products\n", q->min, q->max,
            q->probes, q->steps, q->products);
     printf("kernel width %.4g%s, %zu bins; the density integrates to %.9g", d->width,

@@ -6,24 +6,31 @@
 
 enum { PRODUCTS = 300, MOST_PRODUCTS = 10000 };
 
-double gm_estimate_bytes(gm_spectrum_estimator estimator, size_t products, size_t size)
+static const gm_trace_method trace_methods[] = {[GM_ESTIMATOR_HUTCHINSON] = GM_TRACE_HUTCHINSON,
+                                                [GM_ESTIMATOR_HUTCHPP] = GM_TRACE_HUTCHPP,
+                                                [GM_ESTIMATOR_XTRACE] = GM_TRACE_XTRACE};
+
+gm_estimate_options gm_spectrum_estimate_options(const gm_spectrum_settings *set, size_t size)
 {
-    double p = (double)size, n = (double)products, vectors = 0;
-    switch (estimator) { /* as gradiometer/estimate.h states them */
-    case GM_ESTIMATOR_HUTCHINSON:
-        vectors = 34;
-        break;
-    case GM_ESTIMATOR_HUTCHPP:
-        vectors = 32 + 3 * fmin(n / 3, p);
-        break;
-    case GM_ESTIMATOR_XTRACE:
-        vectors = 3 * fmin(n / 2, p);
-        break;
-    case GM_ESTIMATOR_XDIAG:
-        vectors = 5 * fmin(n / 2, p);
-        break;
+    gm_estimate_options options;
+    gm_estimate_options_default(&options);
+    options.max_products = gm_estimate_limit(set, size);
+    options.rel_error = set->rel_error;
+    options.seed = set->seed;
+    return options;
+}
+
+/* Memory of the estimate with so many products at the most. */
+static double bytes_of(const gm_spectrum_settings *set, size_t products, size_t size)
+{
+    gm_estimate_options options;
+    gm_estimate_options_default(&options);
+    options.max_products = products;
+    options.rel_error = set->rel_error;
+    if (set->method == GM_METHOD_TRACE) {
+        return (double)gm_trace_bytes(size, trace_methods[set->estimator], &options);
     }
-    return vectors * p * (double)sizeof(double);
+    return (double)gm_diagonal_bytes(size, gm_spectrum_diagonal_method(set), &options);
 }
 
 size_t gm_estimate_limit(const gm_spectrum_settings *set, size_t size)
@@ -31,8 +38,7 @@ size_t gm_estimate_limit(const gm_spectrum_settings *set, size_t size)
     if (set->max_products) return set->max_products;
     if (!(set->rel_error > 0)) return PRODUCTS;
     size_t limit = MOST_PRODUCTS;
-    while (limit > PRODUCTS &&
-           gm_estimate_bytes(set->estimator, limit, size) > (double)set->memory) {
+    while (limit > PRODUCTS && bytes_of(set, limit, size) > (double)set->memory) {
         limit -= limit / 8;
     }
     return limit;
@@ -42,7 +48,7 @@ void gm_choose_estimator(gm_cli *cli, size_t size, gm_spectrum_settings *set)
 {
     bool trace = set->method == GM_METHOD_TRACE;
     set->estimator = trace ? GM_ESTIMATOR_XTRACE : GM_ESTIMATOR_XDIAG;
-    double bytes = gm_estimate_bytes(set->estimator, gm_estimate_limit(set, size), size);
+    double bytes = bytes_of(set, gm_estimate_limit(set, size), size);
     bool fits = bytes <= (double)set->memory;
     if (!fits) set->estimator = GM_ESTIMATOR_HUTCHINSON;
     if (!trace) return;
@@ -67,23 +73,16 @@ gm_status gm_check_trace(const gm_spectrum_operator *target, const gm_spectrum_s
     char what[96];
     snprintf(what, sizeof what, "%s with up to %zu products of %zu numbers",
              gm_spectrum_estimators[set->estimator], limit, size);
-    return gm_spectrum_fits(set, what, gm_estimate_bytes(set->estimator, limit, size), err);
+    return gm_spectrum_fits(set, what, bytes_of(set, limit, size), err);
 }
 
 gm_status gm_measure_trace(gm_spectrum_operator *target, const gm_spectrum_settings *set,
                            gm_spectrum *s, gm_error *err)
 {
-    static const gm_trace_method methods[] = {[GM_ESTIMATOR_HUTCHINSON] = GM_TRACE_HUTCHINSON,
-                                              [GM_ESTIMATOR_HUTCHPP] = GM_TRACE_HUTCHPP,
-                                              [GM_ESTIMATOR_XTRACE] = GM_TRACE_XTRACE};
-    gm_estimate_options options;
-    gm_estimate_options_default(&options);
-    options.max_products = gm_estimate_limit(set, s->size);
-    options.rel_error = set->rel_error;
-    options.seed = set->seed;
+    gm_estimate_options options = gm_spectrum_estimate_options(set, s->size);
     gm_spectrum_operator_watch(target, set->rel_error > 0 ? 0 : options.max_products);
     gm_status status =
-        gm_trace_estimate(&target->op, methods[set->estimator], &options, &s->estimate, err);
+        gm_trace_estimate(&target->op, trace_methods[set->estimator], &options, &s->estimate, err);
     if (status != GM_OK) return status;
     s->summed = s->normed = true;
     s->trace = s->estimate.trace;
