@@ -803,32 +803,32 @@ static void refusals(void **state)
 
     options = good;
     options.memory = 3 * 8 * 43 * 43; /* exactly what p = 43 takes */
-    assert_int_equal(gm_decompose_bytes(f.problem, &options), options.memory);
-    assert_int_equal(gm_decompose_check(f.problem, &options, &err), GM_OK);
+    assert_int_equal(gm_decompose_bytes(f.problem, &options, 1), options.memory);
+    assert_int_equal(gm_decompose_check(f.problem, &options, 1, &err), GM_OK);
     options.memory--;
     assert_int_equal(gm_decompose(f.lin, &options, &result, &err), GM_ERR_MEMORY);
     assert_non_null(strstr(err.message, "p = 43"));
     assert_null(result.block.op[GM_HESSIAN].value);
     options.layer = 1; /* 18 parameters fit */
-    assert_int_equal(gm_decompose_check(f.problem, &options, &err), GM_OK);
+    assert_int_equal(gm_decompose_check(f.problem, &options, 1, &err), GM_OK);
 
     options = good;
     options.k = 0;
-    assert_int_equal(gm_decompose_check(f.problem, &options, &err), GM_ERR_USAGE);
+    assert_int_equal(gm_decompose_check(f.problem, &options, 1, &err), GM_ERR_USAGE);
     options = good;
     options.cut = (double)NAN;
-    assert_int_equal(gm_decompose_check(f.problem, &options, &err), GM_ERR_USAGE);
+    assert_int_equal(gm_decompose_check(f.problem, &options, 1, &err), GM_ERR_USAGE);
     options = good;
     options.layer = 2;
-    assert_int_equal(gm_decompose_check(f.problem, &options, &err), GM_ERR_USAGE);
-    assert_true(gm_decompose_bytes(f.problem, &options) == SIZE_MAX);
+    assert_int_equal(gm_decompose_check(f.problem, &options, 1, &err), GM_ERR_USAGE);
+    assert_true(gm_decompose_bytes(f.problem, &options, 1) == SIZE_MAX);
     options.layer = -7;
-    assert_true(gm_decompose_bytes(f.problem, &options) == SIZE_MAX);
+    assert_true(gm_decompose_bytes(f.problem, &options, 1) == SIZE_MAX);
     options = good;
     options.batch = 5;
-    assert_int_equal(gm_decompose_check(f.problem, &options, &err), GM_OK);
+    assert_int_equal(gm_decompose_check(f.problem, &options, 1, &err), GM_OK);
     options.without_replacement = true;
-    assert_int_equal(gm_decompose_check(f.problem, &options, &err), GM_ERR_USAGE);
+    assert_int_equal(gm_decompose_check(f.problem, &options, 1, &err), GM_ERR_USAGE);
     close_fixture(&f);
 }
 

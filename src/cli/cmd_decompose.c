@@ -147,6 +147,7 @@ static void resolve_options(gm_cli *cli, const gm_session *session, gm_decompose
 {
     const settings *given = cli->settings;
     gm_decompose_options_default(o);
+    o->method = GM_DECOMPOSE_DENSE;
     o->k = given->k;
     o->by_magnitude = given->by_magnitude;
     o->cut = given->cut;
@@ -192,7 +193,7 @@ static void copy_point(const gm_decomposition *point, size_t i, size_t row, doub
         *out = (double)point->step;
         break;
     case EIGENVALUES:
-        memcpy(out, op->value, row * sizeof *out);
+        memcpy(out, op->value, (op->values < row ? op->values : row) * sizeof *out);
         break;
     case COSINES:
         memcpy(out, block->cosine, block->angles * sizeof *out);
@@ -325,7 +326,7 @@ static gm_status run(gm_cli *cli, gm_error *err)
     if (status == GM_OK) status = find_points(&p, path != NULL, err);
     if (status != GM_OK) goto done;
     resolve_options(cli, &session, &o);
-    status = gm_decompose_check(session.problem, &o, err);
+    status = gm_decompose_check(session.problem, &o, p.count, err);
     if (status == GM_OK) status = gm_record_check(cli, err);
     if (status != GM_OK) goto done;
     gm_cli_begin(cli);

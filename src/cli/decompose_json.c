@@ -16,7 +16,8 @@ static json_t *operator_value(gm_cli *cli, gm_curvature kind, const gm_operator_
     const char *name = gm_curvature_name(kind);
     json_t *value = json_object();
     json_object_set_new(value, "method", json_string(survey->gram ? "gram" : "dense"));
-    json_object_set_new(value, "eigenvalues", gm_json_numbers(cli, name, s->size, survey->value));
+    json_object_set_new(value, "eigenvalues",
+                        gm_json_numbers(cli, name, survey->values, survey->value));
     json_object_set_new(value, "trace", gm_json_number(cli, "trace", s->trace));
     json_object_set_new(value, "frobenius", gm_json_number(cli, "frobenius", s->frobenius));
     json_object_set_new(value, "negative", integer(s->below));

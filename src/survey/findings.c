@@ -49,6 +49,19 @@ static void name_point(const gm_decomposition *point, size_t size, char *text)
 
 /* --- H_p close to -H after convergence --- */
 
+/* Whether a difference is positive, as far as its standard error allows to tell. */
+static gm_verdict compare(double difference, double error)
+{
+    if (error > 0.0 && fabs(difference) < GM_FINDING_ERRORS * error) return GM_UNDECIDED;
+    return difference > 0.0 ? GM_HOLDS : GM_DOES_NOT_HOLD;
+}
+
+static gm_verdict both(gm_verdict a, gm_verdict b)
+{
+    if (a == GM_DOES_NOT_HOLD || b == GM_DOES_NOT_HOLD) return GM_DOES_NOT_HOLD;
+    return a == GM_HOLDS && b == GM_HOLDS ? GM_HOLDS : GM_UNDECIDED;
+}
+
 static void find_residual(size_t count, const gm_decomposition *point, gm_finding *finding)
 {
     const gm_decomposition *last = &point[count - 1], *first = &point[0];
@@ -69,8 +82,11 @@ static void find_residual(size_t count, const gm_decomposition *point, gm_findin
         say(finding, "H_p against -H: undecided, H vanishes at %s.", where);
         return;
     }
-    bool holds = ratio < GM_FINDING_RESIDUAL && residual > moment;
-    finding->verdict = holds ? GM_HOLDS : GM_DOES_NOT_HOLD;
+    finding->error = last->block.residual_plus_hessian_error;
+    gm_verdict small = compare(GM_FINDING_RESIDUAL - ratio, finding->error);
+    gm_verdict large = compare(
+        residual - moment, hypot(op[GM_RESIDUAL].frobenius_error, op[GM_MOMENT].frobenius_error));
+    finding->verdict = both(small, large);
     say(finding,
         "H_p stays significant after convergence and is close to -H: %s %s. At %s (loss %.3g, "
         "training error %.3g %%) ||H_p + H||_F / ||H||_F = %.3g, with ||H_p||_F = %.3g, ||H||_F = "
@@ -83,6 +99,10 @@ static void find_residual(size_t count, const gm_decomposition *point, gm_findin
             first->block.residual_plus_hessian, first->block.op[GM_RESIDUAL].summary.frobenius);
     }
     say(finding, ".");
+    if (finding->error > 0.0) {
+        say(finding, " Standard errors: %.2g of the ratio, %.2g of ||H_p||_F, %.2g of ||M||_F.",
+            finding->error, op[GM_RESIDUAL].frobenius_error, op[GM_MOMENT].frobenius_error);
+    }
     if (last->error_rate > 0.0) {
         say(finding, " The net does not fit all labels at the last point.");
     }
@@ -130,6 +150,35 @@ static size_t aligned(const gm_block_survey *block)
     return count;
 }
 
+/* How far the span of the first k eigenvectors found may be from the true one, as an angle: its
+ * sine is at most the norm of the residuals over the gap that they leave to the rest (Davis and
+ * Kahan 1970, doi:10.1137/0707001). pi/2 where nothing is said. */
+static double span_error(const gm_operator_survey *op, size_t k)
+{
+    const double right = 1.5707963267948966;
+    double square = 0.0;
+    if (!op->products) return 0.0;
+    if (op->count < k || !op->converged) return right;
+    for (size_t j = 0; j < k; j++) {
+        square += op->residual[j] * op->residual[j];
+    }
+    double here = op->lead_value[k - 1];
+    double next = op->count > k ? op->lead_value[k] + op->residual[k] : 0.0;
+    double gap = op->by_magnitude ? fabs(here) - fabs(next) : here - next;
+    return sqrt(square) < gap ? asin(sqrt(square) / gap) : right;
+}
+
+/* A bound on the error of the cosine of a principal angle between two such spans: the angle moves
+ * by no more than the two spans do. */
+static double cosine_error(const gm_block_survey *block, size_t k, double cosine)
+{
+    const double right = 1.5707963267948966;
+    double turn = span_error(&block->op[GM_HESSIAN], k) + span_error(&block->op[GM_MOMENT], k);
+    double angle = acos(fmin(cosine, 1.0));
+    double up = cos(fmax(angle - turn, 0.0)), down = cos(fmin(angle + turn, right));
+    return turn > 0.0 ? fmax(up - cosine, cosine - down) : 0.0;
+}
+
 static gm_status find_alignment(size_t count, const gm_decomposition *point, uint64_t seed,
                                 gm_finding *finding, gm_error *err)
 {
@@ -166,7 +215,11 @@ static gm_status find_alignment(size_t count, const gm_decomposition *point, uin
             points += aligned(&point[i].block) >= NEEDED;
         }
         finding->value = block->cosine[NEEDED - 1];
+        finding->error = cosine_error(block, k, finding->value);
         finding->verdict = aligned(block) >= NEEDED ? GM_HOLDS : GM_DOES_NOT_HOLD;
+        if (finding->error > 0.0 && fabs(finding->value - GM_FINDING_COSINE) <= finding->error) {
+            finding->verdict = GM_UNDECIDED;
+        }
         say(finding,
             "Top %d directions of H and M well aligned: %s %s. At %s %zu of the %zu principal "
             "cosines between the top-%zu spans are >= %g; the 1st, %dth and %dth are %.3f, %.3f "
@@ -181,6 +234,9 @@ static gm_status find_alignment(size_t count, const gm_decomposition *point, uin
                 NEEDED, points);
         }
         say(finding, ".");
+        if (finding->error > 0.0) {
+            say(finding, " Residuals leave %.2g to the %dth cosine.", finding->error, NEEDED);
+        }
         if (!block->pair[0].resolved[k - 1]) {
             say(finding, " The last of the %zu directions is not separated from the next.", k);
         }

@@ -6,12 +6,21 @@
 #include "kernels/lapack.h"
 #include "survey/survey.h"
 
+void gm_survey_drop_vectors(gm_operator_survey *survey)
+{
+    gm_free(survey->lead_vector);
+    gm_free(survey->low_vector);
+    survey->lead_vector = survey->low_vector = NULL;
+}
+
 void gm_operator_survey_clear(gm_operator_survey *survey)
 {
     gm_free(survey->value);
     gm_free(survey->lead_value);
     gm_free(survey->residual);
-    gm_free(survey->lead_vector);
+    gm_free(survey->low_value);
+    gm_free(survey->low_residual);
+    gm_survey_drop_vectors(survey);
     memset(survey, 0, sizeof *survey);
 }
 
@@ -96,7 +105,13 @@ static gm_status from_dense(const gm_block_task *task, double *matrix, gm_operat
     ends.low = low || task->options->by_magnitude ? ends.high : 0;
     ends.rows = smaller(ends.high + ends.low, size);
     ends.vector = gm_alloc(ends.rows * size, sizeof(double), "eigenvectors", err);
-    if (!ends.vector) return GM_ERR_MEMORY;
+    survey->value = gm_alloc(size, sizeof(double), "eigenvalues", err);
+    if (!ends.vector || !survey->value) {
+        gm_free(ends.vector);
+        return GM_ERR_MEMORY;
+    }
+    survey->values = size;
+    survey->converged = survey->above_known = survey->below_known = true;
 
     size_t top = ends.rows == size ? size : ends.high;
     gm_status status =
@@ -106,6 +121,10 @@ static gm_status from_dense(const gm_block_task *task, double *matrix, gm_operat
     if (status == GM_OK) pick_leads(task, &ends, survey);
     if (status == GM_OK && low) status = take_low_end(size, &ends, survey->value, low, err);
     gm_free(ends.vector);
+    if (status == GM_OK) {
+        gm_spectral_summarize(size, survey->value, task->options->cut, task->eps,
+                              task->outlier_limit, &survey->summary);
+    }
     return status;
 }
 
@@ -130,14 +149,18 @@ static gm_status map_leads(const gm_block_task *task, gm_curvature kind, size_t 
     return status;
 }
 
-static gm_status from_gram(const gm_block_task *task, gm_curvature kind, size_t rows,
-                           gm_operator_survey *survey, gm_error *err)
+gm_status gm_survey_gram(const gm_block_task *task, gm_curvature kind, size_t rows, bool all,
+                         gm_operator_survey *survey, gm_error *err)
 {
-    size_t size = task->size, top = smaller(task->k + 1, rows);
+    size_t size = task->size, top = smaller(task->k + 1, rows), known = all ? size : rows;
     gm_status status = GM_ERR_MEMORY;
     double *gram = gm_alloc(rows * rows, sizeof *gram, "Gram matrix", err);
     double *weight = gm_alloc(top * rows, sizeof *weight, "eigenvectors of the Gram matrix", err);
-    if (!gram || !weight) goto done;
+    survey->value = gm_alloc(known, sizeof(double), "eigenvalues", err);
+    if (!gram || !weight || !survey->value) goto done;
+    survey->gram = true;
+    survey->values = all ? size : top;
+    survey->converged = survey->above_known = survey->below_known = true;
     status = gm_curvature_gram(task->lin, kind, task->layer, gram, err);
     if (status != GM_OK) goto done;
     status = gm_symmetric_eigen(rows, gram, top, 0, survey->value, weight, err);
@@ -146,8 +169,10 @@ static gm_status from_gram(const gm_block_task *task, gm_curvature kind, size_t 
     for (size_t i = 0; i < rows; i++) {
         survey->value[i] = fmax(survey->value[i], 0.0);
     }
-    gm_spectral_summarize(size, survey->value, task->options->cut, task->eps, task->outlier_limit,
+    gm_spectral_summarize(known, survey->value, task->options->cut, task->eps, task->outlier_limit,
                           &survey->summary);
+    survey->summary.size = size; /* the others are zeros */
+    if (rows < size) survey->summary.min = 0.0;
     status = map_leads(task, kind, smaller(top, survey->summary.rank), weight, survey, err);
 done:
     gm_free(gram);
@@ -182,18 +207,11 @@ static gm_status measure_residuals(const gm_block_task *task, gm_curvature kind,
 gm_status gm_survey_operator(const gm_block_task *task, gm_curvature kind, double *matrix,
                              gm_operator_survey *survey, gm_low_end *low, gm_error *err)
 {
-    survey->value = gm_alloc(task->size, sizeof(double), "eigenvalues", err);
-    if (!survey->value) return GM_ERR_MEMORY;
-    survey->gram = matrix == NULL;
     gm_status status;
-    if (survey->gram) {
-        status = from_gram(task, kind, gm_gram_size(task->lin, kind), survey, err);
-    } else {
+    if (matrix) {
         status = from_dense(task, matrix, survey, low, err);
-        if (status == GM_OK) {
-            gm_spectral_summarize(task->size, survey->value, task->options->cut, task->eps,
-                                  task->outlier_limit, &survey->summary);
-        }
+    } else {
+        status = gm_survey_gram(task, kind, gm_gram_size(task->lin, kind), true, survey, err);
     }
     if (status == GM_OK) status = measure_residuals(task, kind, survey, low, err);
     survey->measured = status == GM_OK;
