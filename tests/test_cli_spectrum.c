@@ -343,13 +343,13 @@ static void check_log(const json_t *density, size_t n, const double *value)
         assert_true(number(edge, b) < number(edge, b + 1));
         assert_true(number(edge, b) == -number(edge, bins - b));
         total += number(share, b);
-        if (number(edge, b) > 0.99e-2) positive += number(share, b);
+        if (number(edge, b) > 0.099) positive += number(share, b);
     }
     for (size_t i = 0; i < n; i++) {
-        expected += value[i] > 1e-2;
+        expected += value[i] > 0.1;
     }
     close_to("log shares", total, 1, 1e-12);
-    close_to("share above 0.01", positive, expected / (double)n, 0.05);
+    close_to("share above 0.1", positive, expected / (double)n, 0.03);
 }
 
 static void test_density(void **state)
