@@ -90,9 +90,11 @@ typedef struct gm_train_options {
     /* Of the mean of squares, above 0 and below 1, for Adam and RMSProp alone; 0: 0.999 and 0.99.
      */
     double beta2;
-    /* Added to the divisor, above 0, for Adam and preconditioners; 0: 1e-8 and 1e-3. Adam's divisor
-     * is never much below |g_t|. That of a preconditioner is epsilon alone where a weight meets its
-     * first gradient, and the step then g_t / epsilon times eta. */
+    /* Added to the divisor, above 0, for Adam and preconditioners; 0: 1e-8 for Adam, 0.3 for
+     * diag-hessian, else 1e-3. Adam's divisor is never much below |g_t|. That of a preconditioner
+     * is epsilon alone where a weight meets its first gradient, or where H has no curvature when
+     * its diagonal is taken, and the step then g_t / epsilon times eta. 0.3 is the smallest of 1,
+     * 0.3, 0.1, ... at which small ReLU nets on the synthetic data learn with the default eta. */
     double epsilon;
     /* Steps from one exact diagonal to the next, for diag-moment and diag-hessian alone; 0: as many
      * as cost about as much as the diagonal does, n/m and K n/m. */
@@ -197,8 +199,9 @@ gm_status gm_train_resume(gm_problem *problem, gm_problem *test, const gm_train_
  */
 gm_status gm_train_options_load(gm_run *run, gm_train_options *options, gm_error *err);
 
-/* What epsilon = 0 stands for: 1e-8 for Adam, 1e-3 for the preconditioners of SGD. */
-double gm_train_epsilon_default(gm_optimizer optimizer);
+/* What epsilon = 0 stands for: 1e-8 for Adam; of the preconditioners of SGD 0.3 for diag-hessian,
+ * 1e-3 for the others. */
+double gm_train_epsilon_default(gm_optimizer optimizer, gm_precondition precondition);
 
 /* diagonal [p] = sqrt(diag M) + epsilon or |diag H| + epsilon at lin's point, exact; epsilon is
  * taken as it is. GM_ERR_USAGE for preconditioners other than GM_PRECONDITION_DIAG_MOMENT and

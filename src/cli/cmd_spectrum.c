@@ -71,8 +71,9 @@ static const gm_option spectrum_options[] = {
      gm_option_choice, AT(divisor), gm_divisor_words, 0},
     {"precondition-file", 0, "F.npy", "The same for a D of one's own, [p] positive numbers.",
      gm_option_text, AT(divisor_file), NULL, 0},
-    {"precondition-eps", 0, "E", "E of diag-moment and diag-hessian. Default: 0.001.",
-     gm_option_positive, AT(divisor_eps), NULL, 0},
+    {"precondition-eps", 0, "E",
+     "E of diag-moment and diag-hessian. Default: 0.001 and 0.3, as in train.", gm_option_positive,
+     AT(divisor_eps), NULL, 0},
     {"method", 0, "METHOD",
      "dense: all eigenvalues by LAPACK, of the Gram form where that is smaller; lanczos: K extreme "
      "eigenpairs by products alone; density: the whole spectrum, smoothed, by stochastic Lanczos "

@@ -65,8 +65,8 @@ static const gm_option train_options[] = {
      "Decay of the mean of squares, below 1. Default: 0.999 for adam, 0.99 for rmsprop.",
      gm_option_positive, AT(train.beta2), NULL, 0},
     {"epsilon", 0, "E",
-     "Added to the divisor. Default: 1e-8 for adam; 1e-3 with --precondition, whose divisor it is "
-     "alone where a weight meets its first gradient.",
+     "Added to the divisor, which it is alone where a weight meets its first gradient or shows no "
+     "curvature. Default: 1e-8 for adam, 0.3 for diag-hessian, 1e-3 for the other preconditioners.",
      gm_option_positive, AT(train.epsilon), NULL, 0},
     {"checkpoint-every", 0, "N",
      "Save the latest state at least every N steps. Default: so often that saving costs at most "

@@ -160,14 +160,13 @@ gm_status gm_divisor_take(const gm_spectrum_settings *set, gm_linearization *lin
 {
     if (!is_exact(set->divisor)) return GM_OK;
     bool moment = set->divisor == GM_DIVISOR_DIAG_MOMENT;
+    gm_precondition kind = moment ? GM_PRECONDITION_DIAG_MOMENT : GM_PRECONDITION_DIAG_HESSIAN;
     double epsilon =
-        set->divisor_eps > 0 ? set->divisor_eps : gm_train_epsilon_default(GM_OPTIMIZER_SGD);
+        set->divisor_eps > 0 ? set->divisor_eps : gm_train_epsilon_default(GM_OPTIMIZER_SGD, kind);
     d->name = gm_divisor_words[set->divisor];
     if (!d->diagonal) d->diagonal = gm_alloc(d->size, sizeof *d->diagonal, "preconditioner", err);
     if (!d->diagonal) return GM_ERR_MEMORY;
-    gm_status status = gm_precondition_exact(
-        lin, moment ? GM_PRECONDITION_DIAG_MOMENT : GM_PRECONDITION_DIAG_HESSIAN, epsilon,
-        d->diagonal, err);
+    gm_status status = gm_precondition_exact(lin, kind, epsilon, d->diagonal, err);
     if (status != GM_OK) return status;
     if (!d->what) {
         d->what = gm_format(err, "%s + %g, exact at this point",

@@ -157,16 +157,20 @@ gm_status gm_train_options_check(const gm_train_options *o, size_t n, gm_error *
     return check_method(o, err);
 }
 
-double gm_train_epsilon_default(gm_optimizer optimizer)
+double gm_train_epsilon_default(gm_optimizer optimizer, gm_precondition precondition)
 {
-    return optimizer == GM_OPTIMIZER_ADAM ? 1e-8 : 1e-3;
+    if (optimizer == GM_OPTIMIZER_ADAM) return 1e-8;
+    /* |diag H| has the units of a curvature, not of a gradient, and is tiny wherever a unit rests
+     * at the moment: eta / epsilon is then the step. */
+    return precondition == GM_PRECONDITION_DIAG_HESSIAN ? 0.3 : 1e-3;
 }
 
 void gm_train_options_resolve(gm_train_options *o, const gm_problem *problem)
 {
     bool adam = o->optimizer == GM_OPTIMIZER_ADAM;
     if (has_beta2(o) && o->beta2 == 0.0) o->beta2 = adam ? 0.999 : 0.99;
-    if (has_epsilon(o) && o->epsilon == 0.0) o->epsilon = gm_train_epsilon_default(o->optimizer);
+    if (has_epsilon(o) && o->epsilon == 0.0)
+        o->epsilon = gm_train_epsilon_default(o->optimizer, o->precondition);
     if (is_exact(o->precondition) && o->precondition_every == 0) {
         /* diag M takes one pass over the set, diag H one for each class, or a few more. */
         bool hessian = o->precondition == GM_PRECONDITION_DIAG_HESSIAN;
