@@ -64,8 +64,10 @@ typedef struct gm_eigen {
     size_t converged_count;
     double scale;    /* |lambda|_max as far as the products showed it, at most the true one */
     double floor;    /* gm_eigen_floor of the operator */
-    size_t products; /* all of them: solver, symmetry check, residuals */
-    size_t blocks;   /* calls of the operator that they took */
+    size_t products; /* all of them: the solver's and the check's */
+    size_t solver_products;
+    size_t check_products; /* those of the residuals, where the solver does not know them anyway */
+    size_t blocks;         /* calls of the operator that they took */
     gm_eigen_stop stop;
     bool dense; /* the operator was formed: every eigenvalue is exact to rounding */
 } gm_eigen;
@@ -73,20 +75,23 @@ typedef struct gm_eigen {
 void gm_eigen_free(gm_eigen *result);
 
 /* k extreme eigenpairs by implicitly restarted Lanczos (ARPACK) with a basis of max(2 k + 1, 20)
- * vectors by default, or by forming the operator where that takes no more products: size <= 2
- * basis, or k >= size - 1, or size <= a basis that was given. Of a repeated eigenvalue some copies
- * may be missed, at loose tolerances above all; gm_eigen_track finds them. With max_products the
- * pairs converged by then are returned, maybe none.
+ * vectors by default, 40 more where they fit into 512 MiB, until the pairs have converged: looked
+ * at after each product from the max(2 k + 1, 20)-th on, and confirmed by true residuals. The
+ * operator is formed instead (result->dense) where size <= 2 max(2 k + 1, 20), or k >= size - 1, or
+ * size <= a basis that was given; and, up to size 5,000, as soon as Lanczos has spent as many
+ * products as that takes (eigenvalues that crowd at the end asked for). Of a repeated eigenvalue
+ * some copies may be missed, at loose tolerances above all; gm_eigen_track finds them. With
+ * max_products the pairs converged by then are returned, maybe none.
  *
  * ARPACK is not re-entrant: callers in several threads take turns, and an operator that calls this
  * function from within a product, in the same thread, is refused. (From a thread that it starts
  * itself and waits for, it would wait for ever.)
  *
- * Cost: the solver's products, one for the symmetry check, count for the residuals; (basis +
- * count + 8) size doubles. Errors: GM_ERR_USAGE for k outside 1 ... size, tol outside floor ... 1,
- * basis <= k, sizes beyond ARPACK's 32-bit integers, an operator that starts another eigenproblem;
- * GM_ERR_INPUT where u.Av = v.Au fails for two vectors; GM_ERR_MEMORY; those of
- * gm_operator_apply. */
+ * Cost: the solver's products and count for the residuals, both told apart; (basis + count + 6)
+ * size doubles and, for the residuals, count size more or half a gigabyte. Errors: GM_ERR_USAGE for
+ * k outside 1 ... size, tol outside floor ... 1, basis <= k, sizes beyond ARPACK's 32-bit integers,
+ * an operator that starts another eigenproblem; GM_ERR_INPUT where u.Av = v.Au fails for the start
+ * and one of the first Krylov vectors; GM_ERR_MEMORY; those of gm_operator_apply. */
 gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eigen *result,
                         gm_error *err);
 

@@ -7,7 +7,12 @@
  * ARPACK calls a Ritz pair converged at residual <= tol max(eps^(2/3), |value|), which for a small
  * value beside large ones asks for more than the products can give. It is therefore run on c A,
  * with c a power of two that puts ||A x||, x the random start, at eps^(2/3): then values below
- * ||A x|| <= |lambda|_max are all held to tol ||A x||, at any scale of A. */
+ * ||A x|| <= |lambda|_max are all held to tol ||A x||, at any scale of A.
+ *
+ * ARPACK looks at its Ritz values when the basis is full. They are looked at here in between too,
+ * from its own T and V (ritz.h): where the pairs asked for have converged, and the products of
+ * their vectors say so too, the rest of the basis is not needed. That T and V are what they are
+ * taken for is checked with each product, alpha_i = v_i . A v_i; otherwise ARPACK has its way. */
 #include <arpack/arpack.h>
 #include <limits.h>
 #include <math.h>
@@ -17,13 +22,23 @@
 #include "base/memory.h"
 #include "gradiometer/random.h"
 #include "gradiometer/spectrum.h"
+#include "kernels/kernels.h"
 #include "spectrum/eigen.h"
+#include "spectrum/ritz.h"
 
 enum {
     LEAST_BASIS = 20,
+    SPARE_BASIS = 40, /* more vectors where memory allows: fewer restarts, fewer products */
     MOST_RESTARTS = 300,
+    MOST_FORMED = 5000, /* size up to which an operator is formed when that is the cheaper way */
+    SYMMETRY_CHECKS = 3,
+    MOST_ATTEMPTS = 2,       /* early ends that the true residuals may turn down */
     THRESHOLD_EXPONENT = -35 /* 2^-35 >= eps^(2/3) = 2^-35.33, ARPACK's eps being 2^-53 */
 };
+static const size_t SPARE_BYTES = (size_t)512 << 20; /* a basis with spare vectors at most */
+
+/* Of tol: what T may say where the true residuals shall stay below it. */
+static const double EARLY_SHARE = 0.9;
 
 /* ARPACK keeps its state in Fortran SAVE variables, so one solution at a time; the flag tells an
  * operator's own call from that of another thread. */
@@ -32,21 +47,31 @@ static _Thread_local bool arpack_inside;
 
 typedef struct lanczos {
     gm_operator *op;
+    const gm_eigen_options *options;
     const char *which; /* ARPACK's name */
-    double tol;
     a_int n, nev, ncv, lworkl;
     a_int restarts; /* at most */
     a_int iparam[11], ipntr[11];
     a_int info;
     double *start, *basis, *workd, *workl; /* [n], [ncv, n], [3, n], [lworkl] */
-    double *pair;                          /* [4, n]: x, u and their products */
+    double *pair;                          /* [2, n]: x and A x for the symmetry check */
     a_int *select;                         /* [ncv] */
     double *value;                         /* [nev] */
+    double *beta;                          /* [ncv] off-diagonal of T */
     uint64_t seed, drawn;                  /* of the start vectors: stream and its next draw */
     double scale;                          /* c; 0 before the first product */
-    double largest;                        /* of ||A x|| / ||x||, at most |lambda|_max */
-    size_t products, blocks;
-    bool zero; /* A x = 0 and A u = 0 for random vectors: the zero operator */
+    double typical;                        /* ||A x|| / ||x|| of the random start */
+    double largest;                        /* of ||A v|| / ||v||, at most |lambda|_max */
+    size_t row, next;                      /* of the basis: last product's; rows at the next look */
+    double alpha;                          /* v . c A v of the last product */
+    bool readable;                         /* T and V are where they are expected */
+    double share;                          /* of tol, at an early end */
+    size_t attempts;                       /* early ends turned down */
+    size_t products, blocks, checks;       /* checks: products of residuals turned down */
+    bool zero;                             /* A x = 0 for two random vectors: the zero operator */
+    bool settled;                          /* ended early, the result is made */
+    bool form;                             /* given up: forming the operator is the cheaper way */
+    bool cut;                              /* no products left but for the residuals */
 } lanczos;
 
 static void lanczos_free(lanczos *l)
@@ -58,6 +83,7 @@ static void lanczos_free(lanczos *l)
     gm_free(l->pair);
     gm_free(l->select);
     gm_free(l->value);
+    gm_free(l->beta);
     memset(l, 0, sizeof *l);
 }
 
@@ -76,7 +102,7 @@ static gm_status lanczos_make(gm_operator *op, const gm_eigen_options *options, 
     l->op = op;
     /* ARPACK refuses both ends for a single pair; the odd one is the top one. */
     l->which = options->which == GM_WHICH_BE && options->k == 1 ? "LA" : names[options->which];
-    l->tol = options->tol;
+    l->options = options;
     l->n = (a_int)n;
     l->nev = (a_int)options->k;
     l->ncv = (a_int)basis;
@@ -85,44 +111,54 @@ static gm_status lanczos_make(gm_operator *op, const gm_eigen_options *options, 
     l->basis = gm_alloc(entries, sizeof *l->basis, "Krylov vectors", err);
     l->workd = gm_alloc(3 * n, sizeof *l->workd, "Krylov workspace", err);
     l->workl = gm_alloc((size_t)l->lworkl, sizeof *l->workl, "Krylov workspace", err);
-    l->pair = gm_alloc(4 * n, sizeof *l->pair, "vectors of the symmetry check", err);
+    l->pair = gm_alloc(2 * n, sizeof *l->pair, "vectors of the symmetry check", err);
     l->select = gm_alloc(basis, sizeof *l->select, "Krylov workspace", err);
     l->value = gm_alloc(options->k, sizeof *l->value, "Ritz values", err);
-    if (!l->start || !l->basis || !l->workd || !l->workl || !l->pair || !l->select || !l->value)
+    l->beta = gm_alloc(basis, sizeof *l->beta, "tridiagonal matrix", err);
+    if (!l->start || !l->basis || !l->workd || !l->workl || !l->pair || !l->select || !l->value ||
+        !l->beta)
         return GM_ERR_MEMORY;
     l->seed = options->seed;
     gm_normal_fill(gm_stream_of(l->seed, GM_PURPOSE_KRYLOV, 0), 0, n, l->start);
     l->drawn = n;
-    gm_normal_fill(gm_stream_of(l->seed, GM_PURPOSE_KRYLOV, 1), 0, n, l->pair + n);
+    l->row = SIZE_MAX;
+    l->readable = true;
+    l->share = EARLY_SHARE;
     return GM_OK;
 }
 
-static double norm(size_t n, const double *x)
+static double dot(size_t n, const double *x, const double *y)
 {
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        sum += x[i] * x[i];
-    }
-    return sqrt(sum);
+    return gm_kernels_get(GM_F64)->dot(n, x, y);
+}
+
+static gm_status apply(lanczos *l, const double *x, double *y, gm_error *err)
+{
+    gm_status status = gm_operator_apply(l->op, 1, x, y, err);
+    if (status != GM_OK) return status;
+    l->products++;
+    l->blocks++;
+    return GM_OK;
 }
 
 /* ARPACK's first request: the start vector x, to be forced into the range of A. A x stands out of
- * the bulk, a better start, but lacks the eigenvalue 0: y = A x + a little x. A second random
- * vector in the same block tells whether A is symmetric and whether it is zero. */
-static gm_status first_product(lanczos *l, const double *x, double *y, gm_error *err)
+ * the bulk, a better start, but lacks the eigenvalue 0: y = A x + a little x. x and A x are kept:
+ * with the Krylov vectors and their products they tell whether A is symmetric. Where A x = 0,
+ * another random vector tells whether A is zero. */
+static gm_status first_product(lanczos *l, const double *start, double *y, gm_error *err)
 {
     size_t n = (size_t)l->n;
-    double *u = l->pair + n, *ax = l->pair + 2 * n, *au = l->pair + 3 * n;
-    memcpy(l->pair, x, n * sizeof *x);
-    gm_status status = gm_operator_apply(l->op, 2, l->pair, ax, err);
-    if (status != GM_OK) return status;
-    l->products += 2;
-    l->blocks++;
-    status = gm_eigen_symmetric(l->op, x, ax, u, au, err);
-    if (status != GM_OK) return status;
-    double size = norm(n, ax) / norm(n, x);
-    l->largest = size;
-    l->zero = size == 0.0 && norm(n, au) == 0.0;
+    double *x = l->pair, *ax = l->pair + n, size = 0.0;
+    memcpy(x, start, n * sizeof *x);
+    for (uint32_t draw = 1; draw <= 2; draw++) {
+        gm_status status = apply(l, x, ax, err);
+        if (status != GM_OK) return status;
+        size = sqrt(dot(n, ax, ax) / dot(n, x, x));
+        if (size > 0.0) break;
+        gm_normal_fill(gm_stream_of(l->seed, GM_PURPOSE_KRYLOV, draw), 0, n, x);
+    }
+    l->typical = l->largest = size;
+    l->zero = size == 0.0;
     l->scale = size > 0.0 ? ldexp(1.0, THRESHOLD_EXPONENT - ilogb(size)) : 1.0;
     for (size_t i = 0; i < n; i++) {
         y[i] = l->scale * (ax[i] + 1e-3 * size * x[i]);
@@ -130,8 +166,140 @@ static gm_status first_product(lanczos *l, const double *x, double *y, gm_error 
     return GM_OK;
 }
 
-/* Answers ARPACK until it has finished or the operator failed. */
-static gm_status converse(lanczos *l, gm_error *err)
+/* y = c A x for Krylov vector x, of unit length. */
+static gm_status krylov_product(lanczos *l, const double *x, double *y, gm_error *err)
+{
+    size_t n = (size_t)l->n;
+    gm_status status = apply(l, x, y, err);
+    if (status == GM_OK && l->products <= 1 + SYMMETRY_CHECKS)
+        status = gm_eigen_symmetric(l->op, l->pair, l->pair + n, x, y, err);
+    if (status != GM_OK) return status;
+    l->largest = fmax(l->largest, sqrt(dot(n, y, y)));
+    l->alpha = l->scale * dot(n, x, y);
+    for (size_t i = 0; i < n; i++) {
+        y[i] *= l->scale;
+    }
+    return GM_OK;
+}
+
+/* ARPACK's T, documented as the ncv by 2 array that ipntr(5) points at: the off-diagonal from its
+ * second row on, then the diagonal. */
+static const double *tridiagonal(const lanczos *l)
+{
+    return l->workl + l->ipntr[4] - 1;
+}
+
+/* The row of the basis that holds the vector asked for, after the last one's or, after a restart,
+ * anywhere: that many rows of T are complete. SIZE_MAX where T and V are not what they should be.
+ */
+static size_t complete_rows(lanczos *l, const double *x)
+{
+    size_t n = (size_t)l->n, ncv = (size_t)l->ncv, row = l->row + 1; /* 0 at first */
+    size_t head = (n < 256 ? n : 256) * sizeof *x;
+    if (!l->readable) return SIZE_MAX;
+    if (row < ncv && memcmp(l->basis + row * n, x, head) == 0) {
+        double off = row == 0 ? 0.0 : fabs(tridiagonal(l)[ncv + row - 1] - l->alpha);
+        l->readable = off <= 1e-9 * l->scale * l->largest;
+    } else {
+        for (row = 0; row < ncv && memcmp(l->basis + row * n, x, n * sizeof *x) != 0;) {
+            row++;
+        }
+        l->readable = row < ncv;
+        l->next = 0;
+    }
+    return l->readable ? row : SIZE_MAX;
+}
+
+/* Whether the pairs asked for have converged by what T says; not before the basis is as large as
+ * the least one that ARPACK is usually given, lest a pair asked for has not shown up yet. */
+static gm_status look(lanczos *l, size_t rows, bool *converged, gm_error *err)
+{
+    size_t k = (size_t)l->nev, n = (size_t)l->n, ncv = (size_t)l->ncv;
+    size_t least = 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
+    *converged = false;
+    if (l->products <= least || l->attempts >= MOST_ATTEMPTS || rows < l->next || rows <= k)
+        return GM_OK;
+    l->next = rows + 1 + rows / 32; /* T is small beside the products, unless k is large */
+    const double *t = tridiagonal(l);
+    memcpy(l->beta, t + 1, (rows - 1) * sizeof *l->beta);
+    l->beta[rows - 1] = sqrt(dot(n, l->start, l->start)); /* ARPACK's residual vector */
+    return gm_ritz_converged(l->options, rows, t + ncv, l->beta, l->share, l->scale * l->typical,
+                             converged, err);
+}
+
+/* Leaves the pairs that have converged. */
+static void keep_converged(gm_eigen *result)
+{
+    size_t kept = 0, n = result->size;
+    for (size_t j = 0; j < result->count; j++) {
+        if (!result->converged[j]) continue;
+        result->value[kept] = result->value[j];
+        result->residual[kept] = result->residual[j];
+        result->converged[kept] = true;
+        if (kept < j)
+            memcpy(result->vector + kept * n, result->vector + j * n, n * sizeof *result->vector);
+        kept++;
+    }
+    result->count = kept;
+}
+
+/* The result from the basis as it stands; settled where its true residuals say that all pairs have
+ * converged, or no products are left. */
+static gm_status settle(lanczos *l, size_t rows, gm_eigen *result, gm_error *err)
+{
+    size_t k = (size_t)l->nev, ncv = (size_t)l->ncv;
+    gm_status status = gm_eigen_alloc(l->op, k, result, err);
+    if (status == GM_OK)
+        status = gm_ritz_pairs(l->options, rows, tridiagonal(l) + ncv, tridiagonal(l) + 1, l->scale,
+                               l->basis, result, err);
+    if (status == GM_OK)
+        status = gm_eigen_residuals(l->op, k, result->value, result->vector, result->residual, err);
+    if (status == GM_OK) {
+        l->checks += k;
+        l->blocks += gm_eigen_residual_blocks(l->op->size, k);
+        result->scale = l->largest;
+        result->products = l->products + l->checks;
+        result->check_products = l->checks;
+        result->blocks = l->blocks;
+        gm_eigen_judge(result, k, l->options->tol, l->cut);
+        if (l->cut) keep_converged(result);
+        l->settled = l->cut || result->converged_count == k;
+    }
+    if (!l->settled) {
+        gm_eigen_free(result);
+        l->attempts++;
+        l->share *= 0.1;
+    }
+    return status;
+}
+
+/* As many products as forming the operator takes have been spent. */
+static bool better_formed(const lanczos *l)
+{
+    size_t n = (size_t)l->n, spent = l->products + l->checks, most = l->options->max_products;
+    return n <= MOST_FORMED && spent >= n && (most == 0 || spent + n <= most);
+}
+
+/* Ends where the pairs have converged, early or not, or where it is not worth while to go on.
+ * fit() reserves the products of one round of residuals; an early end that was turned down has
+ * spent them, hence cut. */
+static gm_status consider(lanczos *l, const double *x, gm_eigen *result, gm_error *err)
+{
+    size_t most = l->options->max_products, k = (size_t)l->nev;
+    gm_status status = GM_OK;
+    bool converged = false;
+    l->row = complete_rows(l, x);
+    l->cut = most > 0 && l->checks > 0 && l->products + l->checks + 1 + k > most;
+    if (l->readable && !l->cut) status = look(l, l->row, &converged, err);
+    if (status == GM_OK && l->readable && (converged || l->cut))
+        status = settle(l, l->row, result, err);
+    l->form = !l->settled && !l->cut && better_formed(l);
+    return status;
+}
+
+/* Answers ARPACK until it has finished, the pairs have converged earlier, it is not worth while
+ * any more, or the operator failed. */
+static gm_status converse(lanczos *l, gm_eigen *result, gm_error *err)
 {
     size_t n = (size_t)l->n;
     a_int ido = 0;
@@ -141,13 +309,14 @@ static gm_status converse(lanczos *l, gm_error *err)
     l->iparam[6] = 1; /* A x = lambda x */
     l->info = 1;      /* starts from l->start */
     for (;;) {
-        dsaupd_c(&ido, "I", l->n, l->which, l->nev, l->tol, l->start, l->ncv, l->basis, l->n,
-                 l->iparam, l->ipntr, l->workd, l->workl, l->lworkl, &l->info);
+        dsaupd_c(&ido, "I", l->n, l->which, l->nev, l->options->tol, l->start, l->ncv, l->basis,
+                 l->n, l->iparam, l->ipntr, l->workd, l->workl, l->lworkl, &l->info);
         if (ido != 1 && ido != -1) return GM_OK;
         const double *x = l->workd + l->ipntr[0] - 1;
         double *y = l->workd + l->ipntr[1] - 1;
+        gm_status status = GM_OK;
         if (l->scale == 0.0) {
-            gm_status status = first_product(l, x, y, err);
+            status = first_product(l, x, y, err);
             if (status != GM_OK || l->zero) return status;
             continue;
         }
@@ -158,14 +327,10 @@ static gm_status converse(lanczos *l, gm_error *err)
             l->drawn += n;
             continue;
         }
-        gm_status status = gm_operator_apply(l->op, 1, x, y, err);
+        status = consider(l, x, result, err);
+        if (status != GM_OK || l->settled || l->form || l->cut) return status;
+        status = krylov_product(l, x, y, err);
         if (status != GM_OK) return status;
-        l->products++;
-        l->blocks++;
-        l->largest = fmax(l->largest, norm(n, y) / norm(n, x));
-        for (size_t i = 0; i < n; i++) {
-            y[i] *= l->scale;
-        }
     }
 }
 
@@ -180,9 +345,9 @@ static gm_status extract(lanczos *l, size_t *count, gm_error *err)
     *count = (size_t)l->iparam[4];
     if (*count == 0) return GM_OK;
     a_int info = 0;
-    dseupd_c(1, "A", l->select, l->value, l->basis, l->n, 0.0, "I", l->n, l->which, l->nev, l->tol,
-             l->start, l->ncv, l->basis, l->n, l->iparam, l->ipntr, l->workd, l->workl, l->lworkl,
-             &info);
+    dseupd_c(1, "A", l->select, l->value, l->basis, l->n, 0.0, "I", l->n, l->which, l->nev,
+             l->options->tol, l->start, l->ncv, l->basis, l->n, l->iparam, l->ipntr, l->workd,
+             l->workl, l->lworkl, &info);
     if (info != 0) {
         return gm_fail(err, GM_ERR_NUMERIC, "eigenpairs of the %s: ARPACK's dseupd reports %d",
                        l->op->name, (int)info);
@@ -192,7 +357,7 @@ static gm_status extract(lanczos *l, size_t *count, gm_error *err)
 }
 
 /* The whole of ARPACK's part, alone in the process. */
-static gm_status solve(lanczos *l, size_t *count, gm_error *err)
+static gm_status solve(lanczos *l, gm_eigen *result, size_t *count, gm_error *err)
 {
     if (arpack_inside) {
         return gm_fail(
@@ -204,23 +369,26 @@ static gm_status solve(lanczos *l, size_t *count, gm_error *err)
         return gm_fail(err, GM_ERR_NUMERIC, "eigenpairs of the %s: no lock", l->op->name);
     }
     arpack_inside = true;
-    gm_status status = converse(l, err);
-    if (status == GM_OK && !l->zero) status = extract(l, count, err);
+    gm_status status = converse(l, result, err);
+    /* Out of restarts: an operator that is small enough is formed. */
+    if (status == GM_OK && l->info == 1 && l->restarts == MOST_RESTARTS)
+        l->form = !l->settled && better_formed(l);
+    if (status == GM_OK && !l->zero && !l->settled && !l->form && !l->cut)
+        status = extract(l, count, err);
     arpack_inside = false;
     pthread_mutex_unlock(&arpack_lock);
     return status;
 }
 
 /* Krylov vectors and restarts that stay within max_products: ARPACK takes at most 1 + ncv +
- * restarts (ncv - nev) products, the symmetry check 1, the residuals nev. False where nothing can
- * be had. */
+ * restarts (ncv - nev) products, the residuals nev. False where nothing can be had. */
 static bool fit(const gm_eigen_options *options, size_t *basis, size_t *restarts)
 {
     size_t k = options->k;
     *restarts = MOST_RESTARTS;
     if (options->max_products == 0) return true;
-    if (options->max_products < 2 * k + 4) return false;
-    size_t budget = options->max_products - k - 2;
+    if (options->max_products < 2 * k + 3) return false;
+    size_t budget = options->max_products - k - 1;
     if (2 * *basis - k > budget) *basis = (budget + k) / 2;
     size_t most = (budget - *basis) / (*basis - k);
     if (most < *restarts) *restarts = most;
@@ -239,29 +407,57 @@ static void zero_pairs(gm_eigen *result)
 static size_t choose_basis(size_t n, const gm_eigen_options *options, bool *dense)
 {
     size_t k = options->k, basis = options->basis;
-    if (basis == 0) {
-        basis = 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
-        /* A first basis and a restart or two would cost as much. */
-        *dense = n <= 2 * basis;
-    } else {
-        *dense = false;
-    }
-    if (k + 1 >= n || basis >= n) *dense = true;
-    return basis;
+    *dense = k + 1 >= n || (basis != 0 && basis >= n);
+    if (basis != 0) return basis;
+    basis = 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
+    /* A first basis and a restart or two would cost as much. */
+    if (n <= 2 * basis) *dense = true;
+    size_t wide = basis + SPARE_BASIS;
+    if (wide >= n) wide = n - 1;
+    size_t room = SPARE_BYTES / sizeof(double) / n;
+    if (wide > room) wide = room;
+    return wide > basis ? wide : basis;
 }
 
 size_t gm_eigen_bytes(size_t size, const gm_eigen_options *options)
 {
     bool dense;
-    size_t basis = choose_basis(size, options, &dense);
-    if (dense) return gm_eigen_dense_bytes(size, options->k);
-    /* The vectors of the start, the symmetry check and ARPACK's workspace, then the result. */
-    size_t vectors = basis + 8 + options->k, workspace = (basis + 8) * basis + 4 * basis, numbers;
+    size_t k = options->k, basis = choose_basis(size, options, &dense);
+    size_t formed = gm_eigen_dense_bytes(size, k);
+    if (dense) return formed;
+    /* ARPACK's vectors, those of the symmetry check, the result, a block of residuals; then T. */
+    size_t vectors = basis + 6 + k + gm_eigen_residual_rows(size, k), numbers;
     if (basis > UINT32_MAX || !gm_mul_size(vectors, size, &numbers) ||
-        !gm_add_size(numbers, workspace, &numbers) ||
+        !gm_add_size(numbers, 4 * (basis + 8) * basis, &numbers) ||
         !gm_mul_size(numbers, sizeof(double), &numbers))
         return SIZE_MAX;
-    return numbers;
+    return size <= MOST_FORMED && formed > numbers ? formed : numbers;
+}
+
+/* The result from where ARPACK left its own: the first rows of the basis, ascending. */
+static gm_status finish(lanczos *l, size_t count, gm_eigen *result, gm_error *err)
+{
+    size_t n = (size_t)l->n, k = (size_t)l->nev;
+    bool limited = l->cut || (l->info == 1 && l->restarts < MOST_RESTARTS);
+    double tol = l->options->tol;
+    gm_operator *op = l->op;
+    gm_status status = gm_eigen_alloc(op, l->zero ? k : count, result, err);
+    if (status != GM_OK) return status;
+    if (l->zero) zero_pairs(result);
+    for (size_t j = 0; j < result->count && !l->zero; j++) {
+        size_t from = count - 1 - j;
+        result->value[j] = l->value[from] / l->scale;
+        memcpy(result->vector + j * n, l->basis + from * n, n * sizeof *l->basis);
+    }
+    result->scale = l->largest;
+    result->check_products = l->checks + result->count;
+    result->products = l->products + result->check_products;
+    result->blocks = l->blocks + gm_eigen_residual_blocks(n, result->count);
+    lanczos_free(l); /* the residuals need room of their own */
+    status =
+        gm_eigen_residuals(op, result->count, result->value, result->vector, result->residual, err);
+    if (status == GM_OK) gm_eigen_judge(result, k, tol, limited);
+    return status;
 }
 
 gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eigen *result,
@@ -270,38 +466,30 @@ gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eig
     memset(result, 0, sizeof *result);
     gm_status status = gm_eigen_check(op, options, err);
     if (status != GM_OK) return status;
-    size_t k = options->k, n = op->size, restarts, count = 0;
+    size_t restarts, count = 0;
     bool dense;
-    size_t basis = choose_basis(n, options, &dense);
+    size_t basis = choose_basis(op->size, options, &dense);
     if (dense) return gm_eigen_dense(op, options, result, err);
     if (!fit(options, &basis, &restarts)) {
         status = gm_eigen_alloc(op, 0, result, err);
-        if (status == GM_OK) gm_eigen_judge(result, k, options->tol, true);
+        if (status == GM_OK) gm_eigen_judge(result, options->k, options->tol, true);
         return status;
     }
 
     lanczos l = {.restarts = (a_int)restarts};
     status = lanczos_make(op, options, basis, &l, err);
-    if (status != GM_OK) goto done;
-    status = solve(&l, &count, err);
-    if (status != GM_OK) goto done;
-    bool limited = l.info == 1 && restarts < MOST_RESTARTS;
-    if (l.zero) count = k;
-    status = gm_eigen_alloc(op, count, result, err);
-    if (status != GM_OK) goto done;
-    if (l.zero) zero_pairs(result);
-    for (size_t j = 0; j < count && !l.zero; j++) {
-        size_t from = count - 1 - j; /* ARPACK's are ascending */
-        result->value[j] = l.value[from] / l.scale;
-        memcpy(result->vector + j * n, l.basis + from * n, n * sizeof *l.basis);
+    if (status == GM_OK) status = solve(&l, result, &count, err);
+    if (status == GM_OK && l.form) {
+        size_t products = l.products, checks = l.checks, blocks = l.blocks;
+        lanczos_free(&l);
+        status = gm_eigen_dense(op, options, result, err);
+        result->products += products + checks;
+        result->solver_products += products;
+        result->check_products += checks;
+        result->blocks += blocks;
+    } else if (status == GM_OK && !l.settled) {
+        status = finish(&l, count, result, err);
     }
-    result->scale = l.largest;
-    result->products = l.products + count;
-    result->blocks = l.blocks + (count > 0);
-    lanczos_free(&l); /* the residuals need room of their own */
-    status = gm_eigen_residuals(op, count, result->value, result->vector, result->residual, err);
-    if (status == GM_OK) gm_eigen_judge(result, k, options->tol, limited);
-done:
     lanczos_free(&l);
     if (status != GM_OK) gm_eigen_free(result);
     return status;

@@ -56,19 +56,11 @@ gm_status gm_eigen_check(const gm_operator *op, const gm_eigen_options *options,
     return GM_OK;
 }
 
-static double dot(size_t size, const double *x, const double *y)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < size; i++) {
-        sum += x[i] * y[i];
-    }
-    return sum;
-}
-
 gm_status gm_eigen_symmetric(const gm_operator *op, const double *u, const double *au,
                              const double *v, const double *av, gm_error *err)
 {
     size_t p = op->size;
+    double (*dot)(size_t, const void *, const void *) = gm_kernels_get(GM_F64)->dot;
     double uav = dot(p, u, av), vau = dot(p, v, au);
     double largest =
         sqrt(dot(p, u, u)) * sqrt(dot(p, av, av)) + sqrt(dot(p, v, v)) * sqrt(dot(p, au, au));
@@ -125,6 +117,7 @@ void gm_eigen_judge(gm_eigen *result, size_t wanted, double tol, bool limited)
     for (size_t j = 0; j < result->count; j++) {
         result->scale = fmax(result->scale, fabs(result->value[j]));
     }
+    result->solver_products = result->products - result->check_products;
     result->converged_count = 0;
     for (size_t j = 0; j < result->count; j++) {
         result->converged[j] = result->residual[j] <= tol * result->scale;

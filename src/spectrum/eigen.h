@@ -19,8 +19,14 @@ void gm_eigen_order(gm_which which, size_t count, const double *value, size_t *o
 gm_status gm_eigen_alloc(const gm_operator *op, size_t count, gm_eigen *result, gm_error *err);
 
 /* Fills converged, converged_count and stop (unless limited, when max_products ended the solver)
- * from values and residuals; scale is raised to the largest |value|. */
+ * from values and residuals, solver_products from products and check_products; scale is raised to
+ * the largest |value|. */
 void gm_eigen_judge(gm_eigen *result, size_t wanted, double tol, bool limited);
+
+/* gm_eigen_residuals takes that many of count vectors to a block of products, to bound its memory;
+ * and that many blocks. */
+size_t gm_eigen_residual_rows(size_t size, size_t count);
+size_t gm_eigen_residual_blocks(size_t size, size_t count);
 
 /* By size products with the unit vectors and a dense solver. */
 gm_status gm_eigen_dense(gm_operator *op, const gm_eigen_options *options, gm_eigen *result,
