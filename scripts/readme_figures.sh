@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The figures of README.md: two of the demo's page as files of their own, on white. Run `make demo` before.
+# The figures of README.md: two of the demo's page as files of their own, on white, and a spectral density. Run `make demo`
+# before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p docs/img
@@ -8,3 +9,11 @@ for figure in angles residual; do
         sed 's|<svg |<svg xmlns="http://www.w3.org/2000/svg" style="background:#fff" font-family="sans-serif" |; s|</svg>.*|</svg>|' \
             >"docs/img/$figure.svg"
 done
+
+PATH=$PWD/build:$PATH
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+gradiometer train -q --model mlp:50-30-10 --data gauss:k=10,d=50,n=100 --batch 5 --step 0.1 --steps 2000 -o "$folder/run.gmr"
+gradiometer spectrum -q --params "$folder/run.gmr" --method density --probes 30 --deflate 10 -o "$folder/run.gmr" >/dev/null
+gradiometer report -q "$folder/run.gmr" --figures svg --dir "$folder"
+cp "$folder/density.svg" docs/img/density.svg
