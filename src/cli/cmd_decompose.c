@@ -1,4 +1,5 @@
 /* gradiometer decompose: the Hessian against the second moment of stochastic gradients. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,9 @@
 #include "cli/record.h"
 
 typedef struct settings {
+    gm_decompose_method method;
     size_t k;
+    size_t max_products; /* 0: no limit */
     bool by_magnitude;
     double cut;
     bool gn_residual;
@@ -20,7 +23,20 @@ typedef struct settings {
 
 static const settings defaults = {.k = 15, .cut = 1e-2};
 
+static const char *const methods[] = {"auto", "dense", "products", NULL};
+
 static const gm_option options[] = {
+    {"method", 0, "METHOD",
+     "dense: every eigenvalue, by LAPACK; products: the leading eigenpairs by products alone, "
+     "norms "
+     "from random vectors with standard errors, traces exact; auto (the default): dense up to "
+     "5,000 "
+     "parameters where the matrices fit the memory, else products.",
+     gm_option_choice, offsetof(settings, method), methods, 0},
+    {"max-products", 0, "N",
+     "products: at most N for either end of an operator's spectrum at a point; what has converged "
+     "by then is kept, and said not to be all. Default: no limit.",
+     gm_option_count, offsetof(settings, max_products), NULL, 0},
     {"k", 'k', "K",
      "How many leading eigenvectors to compare (default 15; overlaps stop at the smaller rank).",
      gm_option_count, offsetof(settings, k), NULL, 0},
@@ -143,11 +159,37 @@ static void choose_batch(gm_cli *cli, const gm_session *session, gm_decompose_op
     o->without_replacement = replacement != GM_REPLACEMENT_YES;
 }
 
+/* Which method every block gets, where it was not said; and options that none of them heeds. */
+static void tell_method(gm_cli *cli, const gm_session *session, const gm_decompose_options *o)
+{
+    size_t layers = gm_net_layers(session->net), products = 0;
+    size_t size = gm_net_parameters(session->net);
+    if (o->layer != GM_ALL_LAYERS)
+        size = gm_net_layer_at(session->net, (size_t)o->layer).parameters;
+    bool whole = gm_decompose_choice(size, o) == GM_DECOMPOSE_PRODUCTS;
+    for (size_t i = 0; o->each_layer && i < layers; i++) {
+        size_t parameters = gm_net_layer_at(session->net, i).parameters;
+        products += gm_decompose_choice(parameters, o) == GM_DECOMPOSE_PRODUCTS;
+    }
+    if (o->method == GM_DECOMPOSE_AUTO && whole) {
+        gm_cli_note(cli,
+                    "%zu parameters: by products (--method), which gives the ends of the spectra, "
+                    "exact traces, and norms with standard errors",
+                    size);
+    }
+    if (!whole && !products && (o->tol > 0.0 || o->max_products > 0)) {
+        gm_cli_note(cli, "--tol and --max-products are those of --method products, and all is "
+                         "dense here");
+    }
+}
+
 static void resolve_options(gm_cli *cli, const gm_session *session, gm_decompose_options *o)
 {
     const settings *given = cli->settings;
     gm_decompose_options_default(o);
-    o->method = GM_DECOMPOSE_DENSE;
+    o->method = given->method;
+    o->tol = cli->shared.tol;
+    o->max_products = given->max_products;
     o->k = given->k;
     o->by_magnitude = given->by_magnitude;
     o->cut = given->cut;
@@ -165,8 +207,10 @@ static void resolve_options(gm_cli *cli, const gm_session *session, gm_decompose
 /* ---- run file ---- */
 
 /* Stacked over the points: steps [T], all eigenvalues [T, p] of five operators, leading vectors
- * [T, k, p] of H and M and principal cosines [T, k], both with zeros beyond the rank. */
-typedef enum content { STEPS, EIGENVALUES, VECTORS, COSINES } content;
+ * [T, k, p] of H and M and principal cosines [T, k], both with zeros beyond the rank. By products
+ * the leading eigenvalues alone [T, k + 1], NaN where fewer were found, the lowest ones [T, k + 1]
+ * of H and H_p, and the vectors of the last point [1, k, p]. */
+typedef enum content { STEPS, EIGENVALUES, LOWEST, VECTORS, COSINES } content;
 
 static const struct {
     const char *name;
@@ -180,8 +224,18 @@ static const struct {
               {"ggn/eigenvalues", GM_GGN, EIGENVALUES},
               {"hessian/vectors", GM_HESSIAN, VECTORS},
               {"moment/vectors", GM_MOMENT, VECTORS},
-              {"cosines", GM_HESSIAN, COSINES}};
-enum { ARRAYS = sizeof stacks / sizeof stacks[0] };
+              {"cosines", GM_HESSIAN, COSINES},
+              /* by products alone */
+              {"hessian/lowest", GM_HESSIAN, LOWEST},
+              {"residual/lowest", GM_RESIDUAL, LOWEST}};
+enum { ARRAYS = sizeof stacks / sizeof stacks[0], DENSE_ARRAYS = ARRAYS - 2 };
+
+static void copy_or_nan(size_t count, const double *value, size_t row, double *out)
+{
+    for (size_t j = 0; j < row; j++) {
+        out[j] = j < count ? value[j] : (double)NAN;
+    }
+}
 
 /* The numbers that one point contributes to an array, at most row of them. */
 static void copy_point(const gm_decomposition *point, size_t i, size_t row, double *out)
@@ -193,7 +247,10 @@ static void copy_point(const gm_decomposition *point, size_t i, size_t row, doub
         *out = (double)point->step;
         break;
     case EIGENVALUES:
-        memcpy(out, op->value, (op->values < row ? op->values : row) * sizeof *out);
+        copy_or_nan(op->values, op->value, row, out);
+        break;
+    case LOWEST:
+        copy_or_nan(op->low_count, op->low_value, row, out);
         break;
     case COSINES:
         memcpy(out, block->cosine, block->angles * sizeof *out);
@@ -208,20 +265,25 @@ static void copy_point(const gm_decomposition *point, size_t i, size_t row, doub
 static gm_status stack_array(const gm_decompose_results *results, size_t i, gm_run_array *array,
                              double **data, gm_error *err)
 {
-    size_t p = results->point[0].block.size, k = results->point[0].block.k, total;
+    const gm_block_survey *block = &results->point[0].block;
+    size_t row = 1, total, first = 0, ends = block->products ? block->k + 1 : block->size;
+    content what = stacks[i].what;
+    /* Of the points by products only the last one still has its vectors. */
+    if (what == VECTORS && block->products) first = results->count - 1;
     *array = (gm_run_array){.name = stacks[i].name, .dtype = GM_F64, .rank = 1};
-    array->dim[0] = results->count;
-    size_t row = 1;
-    if (stacks[i].what == VECTORS || stacks[i].what == COSINES) array->dim[array->rank++] = k;
-    if (stacks[i].what == VECTORS || stacks[i].what == EIGENVALUES) array->dim[array->rank++] = p;
+    array->dim[0] = results->count - first;
+    if (what == VECTORS || what == COSINES) array->dim[array->rank++] = block->k;
+    if (what == VECTORS) array->dim[array->rank++] = block->size;
+    if (what == EIGENVALUES || what == LOWEST)
+        array->dim[array->rank++] = ends < block->size ? ends : block->size;
     for (int d = 1; d < array->rank; d++) {
         row *= array->dim[d];
     }
-    if (!gm_mul_size(results->count, row, &total)) total = SIZE_MAX;
+    if (!gm_mul_size(array->dim[0], row, &total)) total = SIZE_MAX;
     *data = gm_alloc(total, sizeof **data, stacks[i].name, err);
     if (!*data) return GM_ERR_MEMORY;
-    for (size_t t = 0; t < results->count; t++) {
-        copy_point(&results->point[t], i, row, *data + t * row);
+    for (size_t t = first; t < results->count; t++) {
+        copy_point(&results->point[t], i, row, *data + (t - first) * row);
     }
     array->data = *data;
     return GM_OK;
@@ -234,14 +296,16 @@ static gm_status record(gm_cli *cli, const gm_session *session, const gm_decompo
     gm_run_array array[ARRAYS] = {0};
     double *data[ARRAYS] = {0};
     gm_status status = GM_OK;
-    for (size_t i = 0; status == GM_OK && i < ARRAYS; i++) {
+    const gm_block_survey *block = &results->point[0].block;
+    size_t count = block->products && !block->op[GM_HESSIAN].by_magnitude ? ARRAYS : DENSE_ARRAYS;
+    for (size_t i = 0; status == GM_OK && i < count; i++) {
         status = stack_array(results, i, &array[i], &data[i], err);
     }
     if (status == GM_OK) {
         /* A layer's block stands beside the whole net's result, it does not replace it. */
         bool whole = results->options->layer == GM_ALL_LAYERS;
         const char *key = whole ? "" : results->point[0].block.name;
-        status = gm_record_result(cli, session, key, document, array, ARRAYS, err);
+        status = gm_record_result(cli, session, key, document, array, count, err);
     }
     for (size_t i = 0; i < ARRAYS; i++) {
         gm_free(data[i]);
@@ -326,6 +390,7 @@ static gm_status run(gm_cli *cli, gm_error *err)
     if (status == GM_OK) status = find_points(&p, path != NULL, err);
     if (status != GM_OK) goto done;
     resolve_options(cli, &session, &o);
+    tell_method(cli, &session, &o);
     status = gm_decompose_check(session.problem, &o, p.count, err);
     if (status == GM_OK) status = gm_record_check(cli, err);
     if (status != GM_OK) goto done;
@@ -344,20 +409,24 @@ const gm_command gm_command_decompose = {
     .usage = "--model SPEC --data SPEC [OPTION]...",
     .description =
         "Takes the Hessian H of the loss apart into the second moment M of the stochastic "
-        "gradients and the residual H_p, H = M - H_p, and measures how they lie to each other: all "
+        "gradients and the residual H_p, H = M - H_p, and measures how they lie to each other: "
         "eigenvalues of H, M, their covariance, H_p and the Gauss-Newton matrix G, overlaps and "
         "principal angles of their leading eigenspaces against those of random subspaces, and the "
         "share of the gradient in them.\n\n"
         "With --params run.gmr@all it does so at every checkpoint of a training run, and says "
         "whether two findings hold in it: that H_p stays significant after convergence and is "
         "close to -H, and that the top directions of H and M are well aligned.\n\n"
-        "All methods are dense: memory grows as the square of the number of parameters. --layer "
-        "takes one layer's diagonal block in place of the net, --layers each takes all of them "
-        "along.",
+        "Up to 5,000 parameters this is done by dense matrices, whose memory grows as the square "
+        "of "
+        "the number of parameters; beyond, by products, which give the leading eigenpairs, exact "
+        "traces, and Frobenius norms with standard errors. --layer takes one layer's diagonal "
+        "block "
+        "in place of the net, --layers each takes all of them along.",
     .examples = "  gradiometer decompose --model mlp:50-30-10 --data gauss:n=100\n"
                 "  gradiometer decompose --params run.gmr@all -o run.gmr\n"
                 "  gradiometer decompose --params run.gmr@1000 --layers each --json\n",
-    .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_BATCH | GM_TAKES_LAYER | GM_TAKES_OUTPUT,
+    .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_BATCH | GM_TAKES_LAYER | GM_TAKES_OUTPUT |
+             GM_TAKES_TOLERANCE,
     .options = options,
     .settings_size = sizeof(settings),
     .defaults = &defaults,

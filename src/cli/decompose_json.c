@@ -1,5 +1,8 @@
 #include "cli/decompose.h"
 
+#include <math.h>
+#include <stdio.h>
+
 #include "base/memory.h"
 #include "cli/document.h"
 
@@ -10,35 +13,78 @@ static json_t *integer(size_t value)
 
 /* ---- one operator ---- */
 
+/* NaN stands for what the method does not give. */
+static json_t *known(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static void set_count(json_t *value, const char *key, bool exact, size_t count)
+{
+    char least[32];
+    json_object_set_new(value, key, exact ? integer(count) : json_null());
+    if (exact) return;
+    snprintf(least, sizeof least, "%s_at_least", key);
+    json_object_set_new(value, least, integer(count));
+}
+
+static json_t *pairs_value(gm_cli *cli, const char *name, size_t count, const double *value,
+                           const double *residual)
+{
+    json_t *pairs = json_object();
+    json_object_set_new(pairs, "eigenvalues", gm_json_numbers(cli, name, count, value));
+    json_object_set_new(pairs, "residuals", gm_json_numbers(cli, name, count, residual));
+    return pairs;
+}
+
+/* By products, unless a Gram form has the whole spectrum: what these leave open, and what they
+ * cost. */
+static void set_products(gm_cli *cli, const char *name, const gm_operator_survey *survey,
+                         json_t *value)
+{
+    json_object_set_new(value, "frobenius_stderr",
+                        gm_json_number(cli, "frobenius_stderr", survey->frobenius_error));
+    if (survey->low_count) {
+        json_object_set_new(value, "lowest",
+                            gm_json_numbers(cli, name, survey->low_count, survey->low_value));
+        json_object_set_new(value, "lowest_residuals",
+                            gm_json_numbers(cli, name, survey->low_count, survey->low_residual));
+    }
+    json_object_set_new(value, "converged", json_boolean(survey->converged));
+    json_object_set_new(value, "products", integer(survey->spent));
+}
+
 static json_t *operator_value(gm_cli *cli, gm_curvature kind, const gm_operator_survey *survey)
 {
     const gm_spectral_summary *s = &survey->summary;
     const char *name = gm_curvature_name(kind);
+    bool all = survey->gram || !survey->products;
     json_t *value = json_object();
-    json_object_set_new(value, "method", json_string(survey->gram ? "gram" : "dense"));
+    json_object_set_new(value, "method",
+                        json_string(survey->gram       ? "gram"
+                                    : survey->products ? "products"
+                                                       : "dense"));
     json_object_set_new(value, "eigenvalues",
                         gm_json_numbers(cli, name, survey->values, survey->value));
     json_object_set_new(value, "trace", gm_json_number(cli, "trace", s->trace));
     json_object_set_new(value, "frobenius", gm_json_number(cli, "frobenius", s->frobenius));
-    json_object_set_new(value, "negative", integer(s->below));
-    json_object_set_new(value, "above", integer(s->above));
+    set_count(value, "negative", survey->below_known, s->below);
+    set_count(value, "above", survey->above_known, s->above);
     json_object_set_new(value, "cut", json_real(s->cut));
     json_object_set_new(value, "cut_scale", json_real(s->scale));
-    json_object_set_new(value, "max", json_real(s->max));
-    json_object_set_new(value, "min", json_real(s->min));
-    json_object_set_new(value, "rank", integer(s->rank));
+    json_object_set_new(value, "max", known(s->max));
+    json_object_set_new(value, "min", known(s->min));
+    set_count(value, "rank", all, s->rank);
     json_object_set_new(value, "rank_floor", json_real(s->floor));
-    json_object_set_new(value, "effective_rank", json_real(s->effective_rank));
+    json_object_set_new(value, "effective_rank", known(s->effective_rank));
     json_object_set_new(value, "outliers", integer(s->outliers));
     json_object_set_new(value, "outlier_limit", integer(s->outlier_limit));
     json_object_set_new(value, "gap_after", integer(s->gap_after));
     json_object_set_new(value, "gap", json_real(s->gap));
-    json_t *leading = json_object();
-    json_object_set_new(leading, "eigenvalues",
-                        gm_json_numbers(cli, name, survey->count, survey->lead_value));
-    json_object_set_new(leading, "residuals",
-                        gm_json_numbers(cli, name, survey->count, survey->residual));
-    json_object_set_new(value, "leading", leading);
+    json_object_set_new(
+        value, "leading",
+        pairs_value(cli, name, survey->count, survey->lead_value, survey->residual));
+    if (survey->products) set_products(cli, name, survey, value);
     return value;
 }
 
@@ -115,6 +161,7 @@ static void set_block(gm_cli *cli, const gm_block_survey *block,
 {
     json_object_set_new(value, "size", integer(block->size));
     json_object_set_new(value, "k", integer(block->k));
+    json_object_set_new(value, "method", json_string(block->products ? "products" : "dense"));
     json_object_set_new(value, "operators", operators_value(cli, block));
     json_object_set_new(value, "overlap", overlaps_value(block, options));
     json_object_set_new(value, "principal_angles",
@@ -134,6 +181,11 @@ static void set_block(gm_cli *cli, const gm_block_survey *block,
     json_object_set_new(value, "residual_plus_hessian",
                         gm_json_number(cli, "residual_plus_hessian (H is zero there)",
                                        block->residual_plus_hessian));
+    if (block->products) {
+        json_object_set_new(value, "residual_plus_hessian_stderr",
+                            gm_json_number(cli, "residual_plus_hessian_stderr",
+                                           block->residual_plus_hessian_error));
+    }
     json_object_set_new(value, "moment_trace_share",
                         gm_json_number(cli, "moment_trace_share", block->moment_share));
     json_t *past = json_object();
@@ -196,12 +248,30 @@ static json_t *findings_value(gm_cli *cli, const gm_decompose_results *results)
                                 ? json_null()
                                 : json_boolean(finding->verdict == GM_HOLDS));
         json_object_set_new(entry, "value", gm_json_number(cli, finding->name, finding->value));
+        json_object_set_new(entry, "error", gm_json_number(cli, "error", finding->error));
         json_object_set_new(entry, "threshold", json_real(finding->threshold));
         json_object_set_new(entry, "criterion", json_string(finding->criterion));
         json_object_set_new(entry, "sentence", json_string(finding->sentence));
         json_array_append_new(findings, entry);
     }
     return findings;
+}
+
+/* Once for the document: why some keys are null by products. */
+static void tell_open(gm_cli *cli, const gm_decompose_results *results)
+{
+    bool products = false;
+    for (size_t i = 0; i < results->count; i++) {
+        const gm_decomposition *point = &results->point[i];
+        products = products || point->block.products;
+        for (size_t l = 0; l < point->layers; l++) {
+            products = products || point->layer[l].products;
+        }
+    }
+    if (!products) return;
+    gm_cli_note(cli, "by products: rank and effective_rank, which need the whole spectrum, are "
+                     "null, as are an end of a spectrum that was not looked for and counts that "
+                     "the eigenvalues found do not settle; *_at_least has what they show");
 }
 
 json_t *gm_decompose_document(gm_cli *cli, const gm_session *session,
@@ -211,6 +281,7 @@ json_t *gm_decompose_document(gm_cli *cli, const gm_session *session,
     if (!document) return NULL;
     set_point(cli, &results->point[results->count - 1], results->options, document);
     json_object_set_new(document, "probes", integer(results->options->probes));
+    tell_open(cli, results);
     json_object_set_new(document, "findings", findings_value(cli, results));
     if (results->trajectory) {
         json_object_set_new(document, "trajectory", trajectory_value(cli, results));

@@ -80,14 +80,17 @@ static void print_row(const char *label, const gm_decomposition *point,
     size_t k = smaller(SHORT_K, block->pair[0].k), shares = block->shares;
     printf("%6s", label);
     print_short(7, point->loss);
-    printf(" %5.1f %8.3g", 100.0 * point->error_rate, h->max);
-    print_defined("%*.3f", 6, h->max > 0.0, h->min / h->max);
-    printf(" %8.3g", m->max);
+    printf(" %5.1f", 100.0 * point->error_rate);
+    print_defined("%*.3g", 8, isfinite(h->max), h->max);
+    print_defined("%*.3f", 6, h->max > 0.0 && isfinite(h->min), h->min / h->max);
+    print_defined("%*.3g", 8, isfinite(m->max), m->max);
     print_short(7, h->trace);
     print_short(7, m->trace);
     print_gap(h);
     print_gap(m);
-    printf(" %4zu", h->below);
+    char below[32]; /* "12+": at least */
+    snprintf(below, sizeof below, "%zu%s", h->below, block->op[GM_HESSIAN].below_known ? "" : "+");
+    printf(" %4s", below);
     if (isfinite(block->residual_plus_hessian)) {
         print_short(7, block->residual_plus_hessian);
     } else {
@@ -126,6 +129,44 @@ static void print_legend(const gm_decompose_results *results)
     print_wrapped(text, 0);
 }
 
+/* What is estimated by products, with its standard error, and what it took. */
+static void print_estimates(const gm_decompose_results *results)
+{
+    static const gm_curvature kinds[] = {GM_HESSIAN, GM_MOMENT, GM_RESIDUAL};
+    static const char *const names[] = {"H", "M", "H_p"};
+    bool converged = true;
+    size_t products = 0;
+    if (!results->point[0].block.products) return;
+    printf("\nFrobenius norms from %zu random vectors, +- one standard error, and ||H_p + H|| / "
+           "||H||:\n",
+           results->options->probes);
+    for (size_t i = 0; i < results->count; i++) {
+        const gm_block_survey *block = &results->point[i].block;
+        char label[32];
+        name_point(&results->point[i], "", label, sizeof label);
+        printf("%6s", label);
+        for (int j = 0; j < 3; j++) {
+            const gm_operator_survey *op = &block->op[kinds[j]];
+            printf("  %s %.3g", names[j], op->summary.frobenius);
+            if (op->frobenius_error > 0.0) printf(" +- %.1g", op->frobenius_error);
+        }
+        printf("  ratio %.3g", block->residual_plus_hessian);
+        if (block->residual_plus_hessian_error > 0.0)
+            printf(" +- %.1g", block->residual_plus_hessian_error);
+        putchar('\n');
+        for (int kind = 0; kind < GM_CURVATURES; kind++) {
+            if (!block->op[kind].measured) continue;
+            products += block->op[kind].spent;
+            converged = converged && block->op[kind].converged;
+        }
+    }
+    printf("%zu products in all; traces are exact, neg with a + is a lower bound\n", products);
+    if (!converged) {
+        print_wrapped(
+            "Not every eigenpair converged: residuals and the key converged are in --json.", 0);
+    }
+}
+
 static void print_points(const gm_decompose_results *results)
 {
     print_row_header(results->trajectory ? "step" : "");
@@ -136,6 +177,7 @@ static void print_points(const gm_decompose_results *results)
     }
     putchar('\n');
     print_legend(results);
+    print_estimates(results);
 }
 
 static void print_layers(const gm_decompose_results *results)
