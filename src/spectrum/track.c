@@ -22,36 +22,17 @@
 #include "kernels/kernels.h"
 #include "kernels/lapack.h"
 #include "spectrum/eigen.h"
+#include "spectrum/track.h"
 
 enum {
     GUARDS = 3,        /* random vectors beside the start, which notice new pairs */
     LEAST_SPARE = 20,  /* rows of the basis beyond the block */
+    KRYLOV_SPARE = 30, /* the same where one vector builds it */
     MOST_ROUNDS = 1000 /* expansions before giving up */
 };
 static const double EMERGING = 0.3; /* residual of a guard that is becoming a pair, relative */
 
-typedef struct tracker {
-    gm_operator *op;
-    const gm_eigen_options *options;
-    size_t p, most;       /* size, rows that fit */
-    size_t rows, applied; /* of q; those with products in w */
-    size_t guards, limit; /* limit: pairs at most */
-    size_t wanted;        /* pairs that must converge now */
-    size_t candidates;    /* rows of r: residuals computed */
-    double *q, *w;        /* [most, p] */
-    double *r;            /* [limit + guards, p] */
-    double *t, *y;        /* [most, most]; y's rows are Ritz vectors, theta descending */
-    double *work;         /* [most, most] */
-    double *theta;        /* [most] */
-    double *residual;     /* [limit + guards], of order's first pairs */
-    size_t *order;        /* [most] */
-    double scale;
-    size_t products, blocks;
-    uint64_t drawn; /* random numbers */
-    bool limited;   /* by max_products */
-} tracker;
-
-static void tracker_free(tracker *s)
+static void tracker_free(gm_tracker *s)
 {
     gm_free(s->q);
     gm_free(s->w);
@@ -64,7 +45,7 @@ static void tracker_free(tracker *s)
     gm_free(s->order);
 }
 
-static gm_status tracker_make(tracker *s, gm_error *err)
+static gm_status tracker_make(gm_tracker *s, gm_error *err)
 {
     size_t entries, square, block = s->limit + s->guards;
     if (!gm_mul_size(s->most, s->p, &entries) || !gm_mul_size(s->most, s->most, &square)) {
@@ -86,7 +67,7 @@ static gm_status tracker_make(tracker *s, gm_error *err)
     return GM_OK;
 }
 
-static double norm(size_t n, const double *x)
+double gm_track_norm(size_t n, const double *x)
 {
     double sum = 0.0;
     for (size_t i = 0; i < n; i++) {
@@ -97,11 +78,11 @@ static double norm(size_t n, const double *x)
 
 /* Makes x the next row of q, orthogonal to the others; false where nothing new is left of it. Each
  * pass loses the digits that cancel in it: another one follows until hardly any do. */
-static bool append(tracker *s, const double *x)
+bool gm_track_append(gm_tracker *s, const double *x)
 {
     const gm_kernels *kernels = gm_kernels_get(GM_F64);
     if (s->rows == s->most) return false;
-    double *row = s->q + s->rows * s->p, length = norm(s->p, x);
+    double *row = s->q + s->rows * s->p, length = gm_track_norm(s->p, x);
     if (!(length > 0.0)) return false;
     for (size_t i = 0; i < s->p; i++) {
         row[i] = x[i] / length;
@@ -111,7 +92,7 @@ static bool append(tracker *s, const double *x)
                       s->most);
         kernels->gemm(false, false, 1, s->p, s->rows, -1.0, s->work, s->most, s->q, s->p, 1.0, row,
                       s->p);
-        length = norm(s->p, row);
+        length = gm_track_norm(s->p, row);
         if (length < 1e-10) return false;
         for (size_t i = 0; i < s->p; i++) {
             row[i] /= length;
@@ -124,19 +105,19 @@ static bool append(tracker *s, const double *x)
     return false;
 }
 
-static void append_random(tracker *s, size_t count)
+static void append_random(gm_tracker *s, size_t count)
 {
     gm_stream stream = gm_stream_of(s->options->seed, GM_PURPOSE_KRYLOV, 2);
     for (size_t j = 0; j < count; j++) {
         gm_normal_fill(stream, s->drawn, s->p, s->r);
         s->drawn += s->p;
-        append(s, s->r);
+        gm_track_append(s, s->r);
     }
 }
 
 /* Products of the rows of q that have none, and their part of t. Where max_products does not allow
  * all of them, the rows beyond are dropped. */
-static gm_status apply(tracker *s, gm_error *err)
+static gm_status apply(gm_tracker *s, gm_error *err)
 {
     size_t limit = s->options->max_products, first = s->applied, p = s->p;
     size_t left = limit == 0 ? s->rows : limit > s->products ? limit - s->products : 0;
@@ -162,7 +143,7 @@ static gm_status apply(tracker *s, gm_error *err)
     return GM_OK;
 }
 
-static gm_status rayleigh_ritz(tracker *s, gm_error *err)
+gm_status gm_track_rayleigh_ritz(gm_tracker *s, gm_error *err)
 {
     size_t m = s->rows;
     for (size_t i = 0; i < m; i++) {
@@ -182,7 +163,7 @@ static double height(gm_which which, double value)
 }
 
 /* k pairs, and those after them above the threshold. */
-static void choose_wanted(tracker *s)
+void gm_track_choose(gm_tracker *s)
 {
     const gm_eigen_options *options = s->options;
     s->wanted = options->k < s->rows ? options->k : s->rows;
@@ -195,7 +176,7 @@ static void choose_wanted(tracker *s)
 }
 
 /* r and residual of the candidates, in the order of preference. */
-static void find_residuals(tracker *s)
+static void find_residuals(gm_tracker *s)
 {
     const gm_kernels *kernels = gm_kernels_get(GM_F64);
     size_t m = s->rows, p = s->p;
@@ -210,14 +191,14 @@ static void find_residuals(tracker *s)
     }
     kernels->gemm(false, false, s->candidates, p, m, -1.0, s->work, m, s->q, p, 1.0, s->r, p);
     for (size_t j = 0; j < s->candidates; j++) {
-        s->residual[j] = norm(p, s->r + j * p);
+        s->residual[j] = gm_track_norm(p, s->r + j * p);
     }
 }
 
 /* Whether the candidate has to converge: the wanted ones, and an emerging pair beside them whose
  * eigenvalue could yet turn out to be among them (it lies within the residual of the Ritz value). A
  * guard that is still a mixture of the bulk does not count as a pair. */
-static bool matters(const tracker *s, size_t j)
+static bool matters(const gm_tracker *s, size_t j)
 {
     if (j < s->wanted) return true;
     gm_which which = s->options->which;
@@ -226,14 +207,14 @@ static bool matters(const tracker *s, size_t j)
     return s->residual[j] < EMERGING * fabs(here) && here + s->residual[j] > last;
 }
 
-static bool is_open(const tracker *s, size_t j)
+static bool is_open(const gm_tracker *s, size_t j)
 {
     return !(s->residual[j] <= s->options->tol * s->scale);
 }
 
 /* Candidates that are to be expanded; on the first look the guards too, since random vectors alone
  * hardly show a new pair. */
-static size_t count_open(const tracker *s, bool look)
+size_t gm_track_open(const gm_tracker *s, bool look)
 {
     size_t open = 0;
     for (size_t j = 0; j < s->candidates; j++) {
@@ -259,7 +240,7 @@ static void combine(size_t keep, size_t m, size_t p, const double *coefficient, 
 }
 
 /* Keeps the best `keep` Ritz vectors as the basis. */
-static gm_status restart(tracker *s, size_t keep, gm_error *err)
+static gm_status restart(gm_tracker *s, size_t keep, gm_error *err)
 {
     enum { WIDTH = 2048 };
     size_t m = s->rows;
@@ -280,9 +261,9 @@ static gm_status restart(tracker *s, size_t keep, gm_error *err)
 }
 
 /* Appends the residuals that are open; false where none of them holds a new direction. */
-static gm_status expand(tracker *s, bool look, bool *grown, gm_error *err)
+static gm_status expand(gm_tracker *s, bool look, bool *grown, gm_error *err)
 {
-    size_t open = count_open(s, look);
+    size_t open = gm_track_open(s, look);
     if (s->rows + open > s->most && s->most < s->p) {
         size_t keep = s->candidates + (s->most - s->candidates) / 3;
         if (keep > s->most - open) keep = s->most - open;
@@ -291,23 +272,23 @@ static gm_status expand(tracker *s, bool look, bool *grown, gm_error *err)
     }
     size_t before = s->rows;
     for (size_t j = 0; j < s->candidates; j++) {
-        if ((look || matters(s, j)) && is_open(s, j)) append(s, s->r + j * s->p);
+        if ((look || matters(s, j)) && is_open(s, j)) gm_track_append(s, s->r + j * s->p);
     }
     *grown = s->rows > before;
     return GM_OK;
 }
 
-static gm_status iterate(tracker *s, gm_error *err)
+/* look: the guards are new. */
+static gm_status iterate(gm_tracker *s, bool look, gm_error *err)
 {
-    for (size_t round = 0; round < MOST_ROUNDS; round++) {
+    for (size_t round = 0; round < MOST_ROUNDS; round++, look = false) {
         gm_status status = apply(s, err);
         if (status != GM_OK || s->rows == 0) return status;
-        status = rayleigh_ritz(s, err);
+        status = gm_track_rayleigh_ritz(s, err);
         if (status != GM_OK) return status;
-        choose_wanted(s);
+        gm_track_choose(s);
         find_residuals(s);
-        bool look = round == 0;
-        if (s->limited || (!look && s->wanted >= s->options->k && count_open(s, false) == 0))
+        if (s->limited || (!look && s->wanted >= s->options->k && gm_track_open(s, false) == 0))
             return GM_OK;
         bool grown;
         status = expand(s, look, &grown, err);
@@ -323,7 +304,7 @@ static int compare_sizes(const void *a, const void *b)
 }
 
 /* The wanted pairs, descending by value. */
-static gm_status collect(tracker *s, gm_eigen *result, gm_error *err)
+static gm_status collect(gm_tracker *s, gm_eigen *result, gm_error *err)
 {
     size_t m = s->rows, p = s->p, count = m == 0 ? 0 : s->wanted;
     gm_status status = gm_eigen_alloc(s->op, count, result, err);
@@ -353,7 +334,7 @@ static gm_status collect(tracker *s, gm_eigen *result, gm_error *err)
 }
 
 /* Sizes of the basis from the options; the limit never exceeds the operator's size. */
-static void plan(tracker *s, size_t start_count)
+static void plan(gm_tracker *s, size_t start_count)
 {
     const gm_eigen_options *options = s->options;
     size_t p = s->p, k = options->k;
@@ -362,7 +343,8 @@ static void plan(tracker *s, size_t start_count)
     if (s->limit > p) s->limit = p;
     s->guards = GUARDS;
     size_t block = s->limit > start_count ? s->limit : start_count;
-    size_t spare = 2 * s->limit > LEAST_SPARE ? 2 * s->limit : LEAST_SPARE;
+    size_t least = start_count > 0 ? KRYLOV_SPARE : LEAST_SPARE;
+    size_t spare = 2 * s->limit > least ? 2 * s->limit : least;
     s->most = options->basis ? options->basis : block + s->guards + spare;
     if (s->most < block + 2 * s->guards + s->limit) s->most = block + 2 * s->guards + s->limit;
     if (s->most > p) s->most = p;
@@ -371,7 +353,7 @@ static void plan(tracker *s, size_t start_count)
 size_t gm_eigen_track_bytes(size_t size, const gm_eigen_options *options, size_t start_count)
 {
     if (options->k + 1 >= size) return gm_eigen_dense_bytes(size, options->k);
-    tracker s = {.options = options, .p = size};
+    gm_tracker s = {.options = options, .p = size};
     plan(&s, start_count);
     /* The basis and its products, the residuals, the result; then what is small. */
     size_t vectors = 2 * s.most + s.limit + s.guards + s.limit, squares = 3 * s.most + 8, numbers;
@@ -402,17 +384,17 @@ gm_status gm_eigen_track(gm_operator *op, const gm_eigen_options *options, size_
                        "threshold %g with max_pairs %zu: expected a number and at least k = %zu",
                        options->threshold, options->max_pairs, options->k);
     }
-    tracker s = {.op = op, .options = options, .p = op->size};
+    gm_tracker s = {.op = op, .options = options, .p = op->size};
     plan(&s, start_count);
     if (options->k + 1 >= op->size) return gm_eigen_dense(op, options, result, err);
 
     status = tracker_make(&s, err);
     if (status != GM_OK) goto done;
-    for (size_t j = 0; j < start_count; j++) {
-        append(&s, start + j * s.p);
-    }
-    append_random(&s, (options->k > s.rows ? options->k - s.rows : 0) + s.guards);
-    status = iterate(&s, err);
+    bool fresh = true;
+    if (start_count > 0) status = gm_track_warm_start(&s, start_count, start, &fresh, err);
+    if (s.rows < options->k) append_random(&s, options->k - s.rows);
+    if (fresh) append_random(&s, s.guards);
+    if (status == GM_OK) status = iterate(&s, fresh, err);
     if (status == GM_OK) status = collect(&s, result, err);
 done:
     tracker_free(&s);
