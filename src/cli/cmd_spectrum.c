@@ -228,6 +228,12 @@ static gm_status refuse_unconverged(const gm_spectrum_report *report, gm_error *
                        "--max-products",
                        pairs->converged, pairs->wanted, s->products);
     }
+    if (pairs->value && pairs->values < pairs->wanted) {
+        return gm_fail(err, GM_ERR_NUMERIC,
+                       "not converged: %zu of %zu eigenpairs after %zu products, where the solver "
+                       "gave up; expected a larger --tol or --solver block",
+                       pairs->converged, pairs->wanted, s->products);
+    }
     if (pairs->value) {
         return gm_fail(err, GM_ERR_NUMERIC,
                        "not converged: residuals reach %.2g of the largest |eigenvalue|, --tol "

@@ -101,8 +101,8 @@ typedef struct gm_spectrum_pairs {
     bool gram;        /* dense, by the Gram form */
     gm_eigen_stop stop;
     double scale, floor; /* lanczos: |lambda|_max as seen; smallest sensible tol */
-    size_t products;     /* lanczos: of the solver, its checks among them ... */
-    size_t blocks;       /* ... in so many calls of the operator */
+    size_t solver_products, check_products; /* lanczos: of the solver, and of the residuals */
+    size_t blocks;                          /* calls of the operator that they took */
 } gm_spectrum_pairs;
 
 /* Of a deflated density the grid holds the rest of the spectrum only; the deflated eigenvalues are

@@ -51,7 +51,8 @@ static void keep(gm_eigen *found, size_t wanted, gm_spectrum_pairs *pairs)
     pairs->formed = found->dense;
     pairs->stop = found->stop;
     pairs->scale = found->scale;
-    pairs->products = found->products;
+    pairs->solver_products = found->solver_products;
+    pairs->check_products = found->check_products;
     pairs->blocks = found->blocks;
     pairs->floor = found->floor;
     for (size_t i = 0; i < found->count && found->scale > 0; i++) {

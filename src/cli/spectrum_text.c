@@ -77,19 +77,14 @@ static void print_dense(const gm_spectrum_report *report, const gm_spectrum *s)
 
 /* ---- lanczos ---- */
 
-/* What the products of the solver were for. ARPACK's own are checked by one for symmetry (another
- * of that block is its start) and one for each residual; the block method's residuals are those
- * of products that it has. */
+/* The products of the solver, and apart from them those that check its answer. */
 static void print_solver(const gm_spectrum_report *report, const gm_spectrum_pairs *pairs)
 {
-    if (pairs->formed) {
-        printf("%zu products, the operator was formed", pairs->products);
-    } else if (report->set->solver == GM_SOLVER_BLOCK) {
-        printf("%zu products in %zu blocks, block method", pairs->products, pairs->blocks);
-    } else {
-        printf("%zu products, ARPACK: 1 of them for the check of symmetry, %zu for the residuals",
-               pairs->products, pairs->values);
-    }
+    bool block = report->set->solver == GM_SOLVER_BLOCK;
+    printf("%s: %zu products", block ? "block method" : "ARPACK", pairs->solver_products);
+    if (block) printf(" in %zu blocks", pairs->blocks);
+    if (pairs->check_products) printf(", and %zu for the residuals", pairs->check_products);
+    if (pairs->formed) printf("; the operator was formed");
     puts(pairs->stop == GM_EIGEN_PRODUCTS ? "; stopped by --max-products" : "");
 }
 
@@ -126,7 +121,7 @@ static void print_picture(const gm_spectrum_density *d)
         double share = d->log_share[b], error = d->log_error[b];
         if (!(share > 0)) continue;
         printf("%10.2e ... %10.2e  %9.2e", d->log_edge[b], d->log_edge[b + 1], share);
-        if (error > 0) {
+        if (error > 1e-12 * share) {
             printf(" +- %8.1e  ", error);
         } else { /* one probe, or exact eigenvalues alone */
             printf("%14s", "");
