@@ -63,7 +63,7 @@ typedef struct world {
     double *theta;
 } world;
 
-static gm_status open_world(world *w, gm_dtype dtype, gm_error *err)
+static gm_status open_net(world *w, const char *spec, gm_dtype dtype, gm_error *err)
 {
     gm_data_options options;
     gm_data_options_default(&options);
@@ -73,8 +73,7 @@ static gm_status open_world(world *w, gm_dtype dtype, gm_error *err)
     options.standardize = true;
     gm_status status = gm_data_load("gauss:k=3,d=4,n=13", &options, &w->data, err);
     if (status == GM_OK) {
-        status =
-            gm_net_from_spec("mlp:4-5-3,act=tanh", &w->data->shape, w->data->classes, &w->net, err);
+        status = gm_net_from_spec(spec, &w->data->shape, w->data->classes, &w->net, err);
     }
     if (status == GM_OK) {
         gm_problem_options po;
@@ -87,6 +86,11 @@ static gm_status open_world(world *w, gm_dtype dtype, gm_error *err)
     if (!w->theta) return GM_ERR_MEMORY;
     gm_net_init(w->net, GM_INIT_HE, 7, 0, w->theta);
     return gm_linearize(w->problem, w->theta, &w->lin, err);
+}
+
+static gm_status open_world(world *w, gm_dtype dtype, gm_error *err)
+{
+    return open_net(w, "mlp:4-5-3,act=tanh", dtype, err);
 }
 
 static void close_world(world *w)
@@ -242,6 +246,87 @@ static gm_status recording(gm_error *err)
     return status;
 }
 
+/* Adam and every preconditioner. */
+static gm_status optimizers(gm_error *err)
+{
+    gm_status status = GM_OK;
+    for (int i = GM_PRECONDITION_NONE; i <= GM_PRECONDITION_DIAG_HESSIAN && status == GM_OK; i++) {
+        world w = {0};
+        gm_train_result result;
+        gm_train_options options;
+        gm_train_options_default(&options);
+        options.steps = 3;
+        options.batch = 4;
+        options.precondition = (gm_precondition)i;
+        if (i == GM_PRECONDITION_NONE) options.optimizer = GM_OPTIMIZER_ADAM;
+        status = open_world(&w, i % 2 ? GM_F32 : GM_F64, err);
+        if (status == GM_OK) {
+            status = gm_train(w.problem, NULL, &options, NULL, NULL, w.theta, &result, err);
+        }
+        close_world(&w);
+    }
+    return status;
+}
+
+/* The divisor of a training, read from its run file. */
+static gm_status divisor(gm_error *err)
+{
+    char path[64];
+    snprintf(path, sizeof path, "out_of_memory_%ld.gmr", (long)getpid());
+    world w = {0};
+    gm_run *run = NULL;
+    double *diagonal = NULL;
+    char *what = NULL;
+    size_t p;
+    gm_train_result result;
+    gm_train_options options;
+    gm_train_options_default(&options);
+    options.steps = 1;
+    options.batch = 4;
+    options.precondition = GM_PRECONDITION_RMSPROP;
+    gm_status status = open_world(&w, GM_F64, err);
+    if (status == GM_OK) status = gm_run_create(path, true, NULL, 0, &run, err);
+    if (status == GM_OK) {
+        status = gm_train(w.problem, NULL, &options, NULL, run, w.theta, &result, err);
+    }
+    if (status == GM_OK) status = gm_precondition_from_run(run, &diagonal, &p, &what, err);
+    gm_run_free(diagonal);
+    gm_run_free(what);
+    gm_run_close(run);
+    close_world(&w);
+    unlink(path);
+    return status;
+}
+
+/* A tracker on a net that is too large for the solver to form the matrix, saved and loaded. */
+static gm_status tracking(gm_error *err)
+{
+    char path[64];
+    snprintf(path, sizeof path, "out_of_memory_%ld.gmr", (long)getpid());
+    world w = {0};
+    gm_run *run = NULL;
+    gm_tracker *tracker = NULL, *next = NULL;
+    gm_track_options o;
+    gm_track_options_default(&o);
+    gm_status status = open_net(&w, "mlp:4-30-3,act=tanh", GM_F32, err);
+    if (status == GM_OK) status = gm_track_options_parse("spectrum:k=1,n=6,products=12", &o, err);
+    if (status == GM_OK) status = gm_track_options_resolve(&o, w.problem, err);
+    if (status == GM_OK) status = gm_tracker_create(w.problem, &o, 0, 100, &tracker, err);
+    if (status == GM_OK) status = gm_tracker_create(w.problem, &o, 0, 100, &next, err);
+    for (uint64_t t = 0; t <= 100 && status == GM_OK; t += 50) {
+        status = gm_tracker_measure(tracker, t, w.theta, err);
+    }
+    if (status == GM_OK) status = gm_run_create(path, true, NULL, 0, &run, err);
+    if (status == GM_OK) status = gm_tracker_save(tracker, run, err);
+    if (status == GM_OK) status = gm_tracker_load(next, run, err);
+    gm_tracker_free(next);
+    gm_tracker_free(tracker);
+    gm_run_close(run);
+    close_world(&w);
+    unlink(path);
+    return status;
+}
+
 static gm_status load_and_scale(const char *path, gm_error *err)
 {
     static const double scale[3] = {1, 2, 0.5}, v[6] = {1, 1, 1, 0, 1, 0};
@@ -319,6 +404,24 @@ static void test_recording(void **unused)
 {
     (void)unused;
     fail_every_allocation(recording, 15);
+}
+
+static void test_optimizers(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(optimizers, 60);
+}
+
+static void test_divisor(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(divisor, 20);
+}
+
+static void test_tracking(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(tracking, 60);
 }
 
 static void test_matrices(void **unused)
@@ -411,7 +514,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_survey),    cmocka_unit_test(test_training),
         cmocka_unit_test(test_recording), cmocka_unit_test(test_matrices),
         cmocka_unit_test(test_density),   cmocka_unit_test(test_resampling),
-        cmocka_unit_test(test_estimates),
+        cmocka_unit_test(test_estimates), cmocka_unit_test(test_optimizers),
+        cmocka_unit_test(test_divisor),   cmocka_unit_test(test_tracking),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }
