@@ -4,7 +4,14 @@
  * What rounding then leaves of the others a sweep of classical Gram-Schmidt removes, w -= V V^T w,
  * on columns that stay in cache. It is accurate unless most of w was rounding: where the sweep
  * takes more than half of the length, a second one follows, and "twice is enough" (Daniel, Gragg,
- * Kaufman, Stewart 1976, doi:10.1090/S0025-5718-1976-0431641-8; Parlett 1998, section 6.9). */
+ * Kaufman, Stewart 1976, doi:10.1090/S0025-5718-1976-0431641-8; Parlett 1998, section 6.9).
+ *
+ * Reading the basis is what a sweep costs, so one sweep serves two steps (Simon 1984,
+ * doi:10.1090/S0025-5718-1984-0725988-X, reorthogonalizes pairs too): the vector of the first step
+ * waits, is multiplied as the recurrence left it, and both are swept. What the sweep took off it is
+ * accounted for in T exactly: with x = nu x' + V c, A V = V T + beta nu x' e^T gives
+ *   x' . A x' = x . A x / |x|^2 + (x' . y - beta nu c_last) / nu
+ * for y the product's rest, and the next residual is what y has outside V and x', over nu. */
 #include "spectrum/lanczos.h"
 
 #include <math.h>
@@ -17,6 +24,8 @@
 
 enum { CHUNK = 2048 }; /* entries of a vector that stay in cache through all rows of the basis */
 static const double most_lost = 0.5;
+/* A vector may wait while rounding has tilted it by no more than this towards the basis. */
+static const double most_tilted = 0.01;
 
 /* Columns in a piece: sums of pieces are joined in order, whatever the threads. */
 static size_t piece_length(size_t size)
@@ -40,7 +49,8 @@ gm_status gm_lanczos_make(size_t size, size_t steps, size_t known, const double 
     *l = (gm_lanczos){.size = size, .steps = steps, .known = known, .known_vector = known_vector};
     size_t entries = 0, sums = 0, rows = 0;
     if (!gm_add_size(steps, 1, &rows) || !gm_mul_size(rows, size, &entries)) entries = SIZE_MAX;
-    if (!gm_add_size(rows, known, &rows) || !gm_mul_size(rows, GM_PARTS, &sums)) sums = SIZE_MAX;
+    bool fits = gm_add_size(rows, known, &rows) && gm_mul_size(rows, 2, &rows);
+    if (!fits || !gm_mul_size(rows + 3, GM_PARTS, &sums)) rows = sums = SIZE_MAX;
     l->basis = gm_alloc(entries, sizeof *l->basis, "Krylov basis", err);
     if (!l->basis) return GM_ERR_MEMORY;
     l->alpha = gm_alloc(steps, 2 * sizeof *l->alpha, "tridiagonal matrix", err);
@@ -53,88 +63,115 @@ gm_status gm_lanczos_make(size_t size, size_t steps, size_t known, const double 
 
 /* ---- orthogonalization --------------------------------------------------------------------- */
 
-/* Columns first ... first + count - 1 of: w -= local[0] row j - 1 + local[1] row j (local NULL: not
- * wanted); part = products of the known vectors, of `rows` rows of the basis and of w with w. */
-static void project_piece(const gm_lanczos *l, size_t rows, const double *local, size_t first,
-                          size_t count, double *w, double *part)
+enum { MOST = 2, GRAM = 3, ROWS = 8 }; /* vectors in a sweep; their products; rows at a time */
+
+/* Columns first ... first + count - 1 of one sweep, in chunks: product [vectors, known + rows] +=
+ * those of the known vectors and of the basis with w [vectors, size]. */
+static void project_piece(const gm_lanczos *l, size_t rows, size_t vectors, const double *w,
+                          size_t first, size_t count, double *product)
 {
     const gm_kernels *k = gm_kernels_get(GM_F64);
     size_t p = l->size, sums = l->known + rows;
-    memset(part, 0, (sums + 1) * sizeof *part);
+    memset(product, 0, vectors * sums * sizeof *product);
     for (size_t i = first, n; i < first + count; i += n) {
         n = first + count - i < CHUNK ? first + count - i : CHUNK;
-        if (local) {
-            size_t last = rows < 2 ? rows : 2;
-            k->rows_axpy(last, n, -1, local + 2 - last, l->basis + (rows - last) * p + i, p, w + i);
+        for (size_t c = 0; l->known && c < vectors; c++) {
+            k->rows_dot(l->known, n, l->known_vector + i, p, w + c * p + i, product + c * sums);
         }
-        if (l->known) k->rows_dot(l->known, n, l->known_vector + i, p, w + i, part);
-        k->rows_dot(rows, n, l->basis + i, p, w + i, part + l->known);
-        part[sums] += k->dot(n, w + i, w + i);
+        for (size_t j = 0; j < rows; j += ROWS) { /* few rows: the second vector finds them near */
+            size_t block = rows - j < ROWS ? rows - j : ROWS;
+            for (size_t c = 0; c < vectors; c++) {
+                k->rows_dot(block, n, l->basis + j * p + i, p, w + c * p + i,
+                            product + c * sums + l->known + j);
+            }
+        }
     }
 }
 
-/* The same columns: w -= the known vectors and rows times product; *square = their part of w . w.
- */
-static void subtract_piece(const gm_lanczos *l, size_t rows, size_t first, size_t count, double *w,
-                           double *square)
+/* The same columns: w -= the known vectors and the basis times product; gram: w_0 . w_0, and with
+ * two vectors w_0 . w_1, w_1 . w_1 of what is left. */
+static void subtract_piece(const gm_lanczos *l, size_t rows, size_t vectors, double *w,
+                           size_t first, size_t count, double *gram)
 {
     const gm_kernels *k = gm_kernels_get(GM_F64);
-    size_t p = l->size;
-    *square = 0;
+    size_t p = l->size, sums = l->known + rows;
+    memset(gram, 0, GRAM * sizeof *gram);
     for (size_t i = first, n; i < first + count; i += n) {
         n = first + count - i < CHUNK ? first + count - i : CHUNK;
-        if (l->known) k->rows_axpy(l->known, n, -1, l->product, l->known_vector + i, p, w + i);
-        k->rows_axpy(rows, n, -1, l->product + l->known, l->basis + i, p, w + i);
-        *square += k->dot(n, w + i, w + i);
+        for (size_t c = 0; l->known && c < vectors; c++) {
+            k->rows_axpy(l->known, n, -1, l->product + c * sums, l->known_vector + i, p,
+                         w + c * p + i);
+        }
+        for (size_t j = 0; j < rows; j += ROWS) {
+            size_t block = rows - j < ROWS ? rows - j : ROWS;
+            for (size_t c = 0; c < vectors; c++) {
+                k->rows_axpy(block, n, -1, l->product + c * sums + l->known + j,
+                             l->basis + j * p + i, p, w + c * p + i);
+            }
+        }
+        gram[0] += k->dot(n, w + i, w + i);
+        if (vectors < MOST) continue;
+        gram[1] += k->dot(n, w + i, w + p + i);
+        gram[2] += k->dot(n, w + p + i, w + p + i);
     }
 }
 
-/* One sweep, after the subtraction of `local` if any. product: what was removed; before and after:
- * lengths of w around it. */
-static void sweep(gm_lanczos *l, size_t rows, const double *local, double *w, double *before,
-                  double *after)
+/* sum [count] of the pieces' parts [pieces, count], in order. */
+static void join(size_t pieces, size_t count, const double *part, double *sum)
+{
+    memset(sum, 0, count * sizeof *sum);
+    for (size_t i = 0; i < pieces; i++) {
+        for (size_t j = 0; j < count; j++) {
+            sum[j] += part[i * count + j];
+        }
+    }
+}
+
+/* w [vectors, size], one or two, without their parts in the known vectors and in `rows` rows of the
+ * basis; product: those parts, gram [3] as above. */
+static void sweep(gm_lanczos *l, size_t rows, size_t vectors, double *w, double *gram)
 {
     size_t length = piece_length(l->size), pieces = (l->size + length - 1) / length;
-    size_t sums = l->known + rows;
+    size_t sums = vectors * (l->known + rows);
     bool threads = gm_threaded(l->size);
 #pragma omp parallel for schedule(static) if (threads)
     for (size_t i = 0; i < pieces; i++) {
         size_t first = i * length, rest = l->size - first;
-        project_piece(l, rows, local, first, rest < length ? rest : length, w,
-                      l->part + i * (sums + 1));
+        project_piece(l, rows, vectors, w, first, rest < length ? rest : length,
+                      l->part + i * sums);
     }
-    memset(l->product, 0, (sums + 1) * sizeof *l->product);
-    for (size_t i = 0; i < pieces; i++) {
-        for (size_t j = 0; j <= sums; j++) {
-            l->product[j] += l->part[i * (sums + 1) + j];
-        }
-    }
+    join(pieces, sums, l->part, l->product);
 #pragma omp parallel for schedule(static) if (threads)
     for (size_t i = 0; i < pieces; i++) {
         size_t first = i * length, rest = l->size - first;
-        subtract_piece(l, rows, first, rest < length ? rest : length, w, l->part + i);
+        subtract_piece(l, rows, vectors, w, first, rest < length ? rest : length,
+                       l->part + i * GRAM);
     }
-    double square = 0;
-    for (size_t i = 0; i < pieces; i++) {
-        square += l->part[i];
-    }
-    *before = sqrt(l->product[sums]);
-    *after = sqrt(square);
-    l->sweeps++;
+    join(pieces, GRAM, l->part, gram);
+    l->sweeps += rows > 0;
 }
 
-/* w without its part in the known vectors and in the first `rows` rows of the basis, which
- * along[0 ... rows - 1] (or NULL) grows by; returns its length. */
-static double orthogonalize(gm_lanczos *l, size_t rows, const double *local, double *w,
-                            double *along)
+/* y = (y - t x) / length and x = x / length; returns the length of y then. */
+static double separate(gm_lanczos *l, double t, double length, double *x, double *y)
 {
-    double before = 0, after = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        sweep(l, rows, pass ? NULL : local, w, &before, &after);
-        if (along) *along += l->product[l->known + rows - 1];
-        if (after >= most_lost * before) break;
+    size_t columns = piece_length(l->size), pieces = (l->size + columns - 1) / columns;
+    bool threads = gm_threaded(l->size);
+#pragma omp parallel for schedule(static) if (threads)
+    for (size_t i = 0; i < pieces; i++) {
+        size_t first = i * columns, rest = l->size - first;
+        size_t end = first + (rest < columns ? rest : columns);
+        double sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (size_t c = first; c < end; c++) {
+            y[c] = (y[c] - t * x[c]) / length;
+            x[c] /= length;
+            sum += y[c] * y[c];
+        }
+        l->part[i] = sum;
     }
-    return after;
+    double square = 0;
+    join(pieces, 1, l->part, &square);
+    return sqrt(square);
 }
 
 static void divide(size_t size, double *x, double length)
@@ -146,28 +183,105 @@ static void divide(size_t size, double *x, double length)
     }
 }
 
-/* ---- the run ------------------------------------------------------------------------------- */
+/* ---- steps --------------------------------------------------------------------------------- */
+
+/* The recurrence of step j on its product w: alpha[j], and w without its parts in the two last
+ * vectors, of this length. */
+static double recur(gm_lanczos *l, size_t j, double *w)
+{
+    const gm_kernels *k = gm_kernels_get(GM_F64);
+    const double *v = l->basis + j * l->size;
+    size_t columns = piece_length(l->size), pieces = (l->size + columns - 1) / columns;
+    size_t p = l->size, rows = j ? 2 : 1;
+    l->alpha[j] = k->dot(p, v, w);
+    const double local[2] = {j ? l->beta[j - 1] : 0, l->alpha[j]}; /* of rows j - 1 and j */
+    bool threads = gm_threaded(p);
+#pragma omp parallel for schedule(static) if (threads)
+    for (size_t i = 0; i < pieces; i++) {
+        size_t first = i * columns, end = p - first < columns ? p : first + columns;
+        l->part[i] = 0;
+        for (size_t c = first, n; c < end; c += n) {
+            n = end - c < CHUNK ? end - c : CHUNK;
+            k->rows_axpy(rows, n, -1, local + 2 - rows, v - (rows - 1) * p + c, p, w + c);
+            l->part[i] += k->dot(n, w + c, w + c);
+        }
+    }
+    double square = 0;
+    join(pieces, 1, l->part, &square);
+    return sqrt(square);
+}
+
+/* Sweeps w, of this length, against rows 0 ... j: beta[j], and a correction of alpha[j]. */
+static void sweep_one(gm_lanczos *l, size_t j, double length, double *w)
+{
+    double before = length, gram[GRAM];
+    for (int pass = 0; pass < 2; pass++) {
+        sweep(l, j + 1, 1, w, gram);
+        l->alpha[j] += l->product[l->known + j];
+        l->beta[j] = sqrt(gram[0]);
+        if (l->beta[j] >= most_lost * before) break;
+        before = l->beta[j];
+    }
+}
+
+/* The same for row j, which waits, and the product w after it (see the top). */
+static void sweep_two(gm_lanczos *l, size_t j, double length, double *w)
+{
+    double gram[GRAM], *x = w - l->size;
+    sweep(l, j, 2, x, gram);
+    double nu = sqrt(gram[0]), along = l->beta[j - 1] * l->product[l->known + j - 1];
+    l->beta[j - 1] *= nu;
+    l->alpha[j - 1] += along;
+    l->alpha[j] += (gram[1] / nu - nu * along) / nu;
+    l->beta[j] = separate(l, gram[1] / gram[0], nu, x, w);
+    if (l->beta[j] < most_lost * length) sweep_one(l, j, l->beta[j], w);
+}
+
+/* Whether w, of this length after step j, may wait for the next one: not where rounding may have
+ * tilted it too much, nor the known vectors, which are eigenvectors only roughly. */
+static bool may_wait(gm_lanczos *l, double noise, double *length, double *w)
+{
+    if (l->known) {
+        double gram[GRAM], before = *length;
+        sweep(l, 0, 1, w, gram);
+        *length = sqrt(gram[0]);
+        if (*length < most_lost * before) return false;
+    }
+    return *length * most_tilted > noise * l->norm;
+}
 
 gm_status gm_lanczos_run(gm_operator *op, gm_lanczos *l, gm_error *err)
 {
     size_t size = l->size;
-    double noise = gm_product_noise(op) * sqrt((double)l->steps), local[2] = {0};
-    divide(size, l->basis, orthogonalize(l, 0, NULL, l->basis, NULL));
+    double noise = gm_product_noise(op) * sqrt((double)l->steps), gram[GRAM];
+    for (int pass = 0; pass < 2; pass++) {
+        sweep(l, 0, 1, l->basis, gram);
+    }
+    divide(size, l->basis, sqrt(gram[0]));
+    bool waiting = false;
     for (l->taken = 0; l->taken < l->steps;) {
         size_t j = l->taken;
         double *v = l->basis + j * size, *w = v + size;
         gm_status status = gm_operator_apply(op, 1, v, w, err);
         if (status != GM_OK) return status;
-        local[0] = j ? l->beta[j - 1] : 0;
-        local[1] = l->alpha[j] = gm_kernels_get(GM_F64)->dot(size, v, w);
-        l->beta[j] = orthogonalize(l, j + 1, local, w, l->alpha + j);
-        l->norm = fmax(l->norm, hypot(hypot(local[0], l->alpha[j]), l->beta[j]));
+        double length = recur(l, j, w);
+        l->norm = fmax(l->norm, hypot(hypot(j ? l->beta[j - 1] : 0, l->alpha[j]), length));
         l->taken = j + 1;
+        bool last = l->taken == l->steps;
+        if (waiting) {
+            sweep_two(l, j, length, w);
+            waiting = false;
+        } else if (!last && may_wait(l, noise, &length, w)) {
+            l->beta[j] = length;
+            waiting = true;
+        } else {
+            sweep_one(l, j, length, w);
+        }
         if (l->beta[j] <= noise * l->norm) { /* an invariant space */
             l->beta[j] = 0;
             break;
         }
-        if (l->taken < l->steps) divide(size, w, l->beta[j]);
+        if (!last) divide(size, w, l->beta[j]);
     }
     return GM_OK;
 }

@@ -14,9 +14,9 @@ typedef struct gm_lanczos {
     double *alpha, *beta;       /* [steps] diagonal of T; beta[j]: length of what step j left */
     size_t taken;               /* steps until breakdown, where the last beta is exactly 0 */
     double norm;                /* lower bound of ||A||: only grows, over all runs */
-    size_t sweeps;              /* over the basis so far, in all runs */
-    double *product;            /* [known + steps + 1] workspaces */
-    double *part;               /* [pieces, known + steps + 1] */
+    size_t sweeps;              /* over the basis so far (two readings each), in all runs */
+    double *product;            /* [2, known + steps + 1] workspaces */
+    double *part;               /* [pieces, 2 (known + steps + 1) + 3] */
 } gm_lanczos;
 
 /* Cost in memory: (steps + 1) size doubles. *l is for gm_lanczos_free in any case. */
@@ -26,8 +26,9 @@ void gm_lanczos_free(gm_lanczos *l);
 
 /* Runs from row 0 of the basis, whose part outside the known vectors is made a unit vector first
  * (it must have one). Breakdown: an off-diagonal below the rounding of the products times
- * sqrt(steps). Cost: a product per step, and two readings of the basis so far, four where a step
- * lost more than half of its length to it. The result does not depend on the threads. */
+ * sqrt(steps). Cost: a product per step, and every second step two readings of the basis so
+ * far; where a step lost more than half of its length to rounding, up to four each. The result does
+ * not depend on the threads. */
 gm_status gm_lanczos_run(gm_operator *op, gm_lanczos *l, gm_error *err);
 
 #endif
