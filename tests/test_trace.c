@@ -309,49 +309,71 @@ static void xtrace_is_its_definition(void **state)
     gm_free(a);
 }
 
+/* each [k, n]: the terms of XDiag on the given probes; mean [n]. */
+static void plain_xdiag(size_t n, size_t k, const double *a, const double *omega, double *each,
+                        double *mean)
+{
+    double *av = new_numbers(n);
+    memset(mean, 0, n * sizeof *mean);
+    for (size_t i = 0; i < k; i++) {
+        double *q = basis_without(k, i, n, a, omega), *row = each + i * n;
+        multiply(n, a, omega + i * n, av);
+        remove_basis(k - 1, n, q, av);
+        for (size_t j = 0; j < n; j++) {
+            row[j] = av[j] / omega[i * n + j];
+        }
+        for (size_t b = 0; b < k - 1; b++) {
+            multiply(n, a, q + b * n, av);
+            for (size_t j = 0; j < n; j++) {
+                row[j] += q[b * n + j] * av[j];
+            }
+        }
+        for (size_t j = 0; j < n; j++) {
+            mean[j] += row[j] / (double)k;
+        }
+        gm_free(q);
+    }
+    gm_free(av);
+}
+
 static void xdiag_is_its_definition(void **state)
 {
     (void)state;
     enum { N = 30, K = 10 };
-    double lambda[N], omega[K * N], av[N], value[N], error[N];
+    double lambda[N], omega[K * N], rest[K * N], mean[N], value[N], error[N], column[K];
     for (size_t i = 0; i < N; i++) {
         lambda[i] = (i % 4 ? 1.0 : -1.0) / (double)(i + 1);
     }
     double *a = rotated(N, lambda, 6, NULL), *each = new_numbers(K * N);
+    double *unused = new_numbers(K * N), *without = new_numbers(K * N);
     for (uint64_t seed = 0; seed < 5; seed++) {
         for (size_t j = 0; j < K; j++) {
             rough_probe(seed, j, N, omega + j * N);
         }
-        for (size_t i = 0; i < K; i++) {
-            double *q = basis_without(K, i, N, a, omega), *row = each + i * N;
-            multiply(N, a, omega + i * N, av);
-            remove_basis(K - 1, N, q, av);
-            for (size_t j = 0; j < N; j++) {
-                row[j] = av[j] / omega[i * N + j];
-            }
-            for (size_t b = 0; b < K - 1; b++) {
-                multiply(N, a, q + b * N, av);
-                for (size_t j = 0; j < N; j++) {
-                    row[j] += q[b * N + j] * av[j];
-                }
-            }
-            gm_free(q);
+        plain_xdiag(N, K, a, omega, each, mean);
+        for (size_t j = 0; j < K; j++) {
+            memcpy(rest, omega, j * N * sizeof *rest);
+            memcpy(rest + j * N, omega + (j + 1) * N, (K - 1 - j) * N * sizeof *rest);
+            plain_xdiag(N, K - 1, a, rest, unused, without + j * N);
         }
         diagonal_of(N, a, GM_DIAGONAL_XDIAG, 2 * K, seed, value, error);
         for (size_t j = 0; j < N; j++) {
-            double mean = 0, squares = 0;
             for (size_t i = 0; i < K; i++) {
-                mean += each[i * N + j] / K;
+                column[i] = each[i * N + j];
             }
+            double scatter = sum_of_squares(K, column) / (K * (K - 1));
             for (size_t i = 0; i < K; i++) {
-                squares += (each[i * N + j] - mean) * (each[i * N + j] - mean);
+                column[i] = without[i * N + j];
             }
-            near(value[j], mean, 1e-10);
-            near(error[j], sqrt(squares / (K * (K - 1))), 1e-10);
+            double jackknife = sum_of_squares(K, column) * (K - 1) / K;
+            near(value[j], mean[j], 1e-10);
+            near(error[j], sqrt(sqrt(scatter * jackknife)), 1e-10);
         }
     }
     gm_free(a);
     gm_free(each);
+    gm_free(unused);
+    gm_free(without);
 }
 
 /* Hutch++ projects its residual probes before the product; ours afterwards. */

@@ -40,7 +40,8 @@ void gm_estimate_options_default(gm_estimate_options *options);
 typedef enum gm_trace_method {
     /* mean of g . A g over Rademacher g; one product per probe. Exact for a diagonal matrix.
      * Gaussian g have the larger variance, 2 ||A||_F^2 for 2 sum of squares off the diagonal, which
-     * the eigenvalues alone tell. */
+     * the eigenvalues alone tell; and skewed samples where few eigenvalues prevail: with 20 probes
+     * the 95 % interval then covers 86 %. */
     GM_TRACE_HUTCHINSON,
     /* tr(Q^T A Q) plus Hutchinson on the rest, Q a basis of A Omega; products in equal thirds
      * (Meyer, Musco, Musco, Woodruff 2021, arXiv 2010.09649). Its std_error is that of the rest:
@@ -89,7 +90,8 @@ typedef enum gm_diagonal_method {
     GM_DIAGONAL_HUTCHINSON,
     /* the leave-one-out estimator of Epperly, Tropp and Webber; two products per probe. Probes are
      * random signs with magnitudes uniform on [0.9, 1.1]: mere signs can repeat themselves on the
-     * coordinates that matter, which would look like an exhausted range. */
+     * coordinates that matter, which would look like an exhausted range.
+     * Standard errors are made as XTrace's. */
     GM_DIAGONAL_XDIAG
 } gm_diagonal_method;
 

@@ -3,7 +3,12 @@
  *   XDiag        mean over i of diag(P_i A) + (omega_i * (I - P_i) A omega_i) / (omega_i *
  * omega_i), P_i the projector on the images of all probes but i (Epperly, Tropp, Webber 2024, arXiv
  * 2301.07825). With Q, Z, R, s_i as in sketch.h, P_i A = Q (I - s_i s_i^T) Z^T and (I - P_i) A
- * omega_i = Q s_i (s_i . r_i). */
+ * omega_i = Q s_i (s_i . r_i). The terms share probes, as those of XTrace do, so that their scatter
+ * understates the error; the standard error is, as there (trace.c), its geometric mean with the
+ * jackknife's: the spread of XDiag with each probe j left out altogether. With t_ij the unit vector
+ * along what s_j adds to s_i that takes Q t_ij (t_ij . Z^T) from P_i A and adds Q t_ij (t_ij .
+ * r_i), t_ij . r_i = -(s_i . s_j) (s_i . r_i) / ||s_j - (s_i . s_j) s_i||, to the rest. No product.
+ */
 #include <math.h>
 #include <string.h>
 
@@ -11,6 +16,8 @@
 #include "gradiometer/estimate.h"
 #include "kernels/kernels.h"
 #include "spectrum/sketch.h"
+
+enum { BLOCK = 128 }; /* coordinates looked at together */
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -73,39 +80,135 @@ static void basis_diagonal(const gm_sketch *s, double *all)
     }
 }
 
-static gm_status xdiag(const gm_sketch *s, double *mean, double *squares, gm_error *err)
+/* What XDiag's terms are made of. */
+typedef struct terms {
+    const gm_sketch *sketch;
+    size_t k, size;
+    double *sr;       /* [k] s_i . r_i */
+    double *along;    /* [k, k] s_i . s_j */
+    double *qs, *zs;  /* [k, size] Q s_i, Z s_i */
+    double *all;      /* [size] diag(Q Z^T) */
+    double *inverse;  /* [k, BLOCK] 1 / omega_i on a block of coordinates */
+    double *each;     /* [k, BLOCK] terms there */
+    double *left_out; /* [k, BLOCK] means there without probe j */
+} terms;
+
+static void free_terms(terms *t)
+{
+    gm_free(t->sr);
+    gm_free(t->qs);
+    gm_free(t->all);
+    gm_free(t->inverse);
+}
+
+static gm_status make_terms(const gm_sketch *s, terms *t, gm_error *err)
 {
     const gm_kernels *kernels = gm_kernels_get(GM_F64);
     size_t k = s->probes, size = s->size;
+    *t = (terms){.sketch = s, .k = k, .size = size};
     double *r = gm_alloc(k * k, 2 * sizeof *r, "triangle of a sketch", err);
-    double *qs = gm_alloc(k * size, 2 * sizeof *qs, "left-out directions", err);
-    double *omega = gm_alloc(size, 2 * sizeof *omega, "probe", err);
-    gm_status status = r && qs && omega ? GM_OK : GM_ERR_MEMORY;
+    t->sr = gm_alloc(k * (k + 1), sizeof *t->sr, "products of directions", err);
+    t->qs = gm_alloc(k * size, 2 * sizeof *t->qs, "left-out directions", err);
+    t->all = gm_alloc(size, sizeof *t->all, "diagonal in a sketch", err);
+    t->inverse = gm_alloc(k * BLOCK, 3 * sizeof *t->inverse, "terms of a block", err);
+    gm_status status = r && t->sr && t->qs && t->all && t->inverse ? GM_OK : GM_ERR_MEMORY;
     if (status != GM_OK) goto done;
-    double *leave = r + k * k, *zs = qs + k * size, *all = omega + size;
+    double *leave = r + k * k;
+    t->along = t->sr + k;
+    t->zs = t->qs + k * size;
+    t->each = t->inverse + k * BLOCK;
+    t->left_out = t->each + k * BLOCK;
     gm_sketch_leave_out(s, r, leave);
-    kernels->gemm(false, false, k, size, k, 1, leave, k, s->q, size, 0, qs, size);
-    kernels->gemm(false, false, k, size, k, 1, leave, k, s->z, size, 0, zs, size);
-    basis_diagonal(s, all);
-    memset(mean, 0, size * sizeof *mean);
-    memset(squares, 0, size * sizeof *squares);
+    kernels->gemm(false, false, k, size, k, 1, leave, k, s->q, size, 0, t->qs, size);
+    kernels->gemm(false, false, k, size, k, 1, leave, k, s->z, size, 0, t->zs, size);
+    kernels->gemm(false, true, k, k, k, 1, leave, k, leave, k, 0, t->along, k);
     for (size_t i = 0; i < k; i++) {
-        const double *qsi = qs + i * size, *zsi = zs + i * size;
-        double sr = 0;
         for (size_t a = 0; a < k; a++) {
-            sr += leave[i * k + a] * r[a * k + i];
-        }
-        gm_probe_fill(s->stream, s->kind, i, 1, size, omega);
-        for (size_t j = 0; j < size; j++) {
-            double value = all[j] - qsi[j] * zsi[j] + sr * qsi[j] / omega[j];
-            add_value(i + 1, value, mean + j, squares + j);
+            t->sr[i] += leave[i * k + a] * r[a * k + i];
         }
     }
-    finish_errors(k, size, squares);
+    basis_diagonal(s, t->all);
 done:
     gm_free(r);
-    gm_free(qs);
-    gm_free(omega);
+    return status;
+}
+
+/* Term i on coordinates first ... first + count - 1. */
+static void plain_terms(const terms *t, size_t first, size_t count)
+{
+    for (size_t i = 0; i < t->k; i++) {
+        const double *qs = t->qs + i * t->size + first, *zs = t->zs + i * t->size + first;
+        double *inverse = t->inverse + i * BLOCK, *each = t->each + i * BLOCK;
+        gm_probe_part(t->sketch->stream, t->sketch->kind, i * t->size + first, count, inverse);
+        for (size_t c = 0; c < count; c++) {
+            inverse[c] = 1 / inverse[c];
+            each[c] = t->all[first + c] - qs[c] * zs[c] + t->sr[i] * qs[c] * inverse[c];
+        }
+    }
+}
+
+/* Adds to left_out what term i changes by where probe j is left out too. */
+static void add_second(const terms *t, size_t i, size_t j, size_t first, size_t count)
+{
+    double along = t->along[i * t->k + j], length = sqrt(fmax(1 - along * along, 0));
+    if (length < 1e-12) return;
+    double scale = 1 / length, tr = -along * t->sr[i] * scale;
+    const double *qi = t->qs + i * t->size + first, *zi = t->zs + i * t->size + first;
+    const double *qj = t->qs + j * t->size + first, *zj = t->zs + j * t->size + first;
+    const double *inverse = t->inverse + i * BLOCK;
+    double *left_out = t->left_out + j * BLOCK;
+    for (size_t c = 0; c < count; c++) {
+        double qt = (qj[c] - along * qi[c]) * scale, zt = (zj[c] - along * zi[c]) * scale;
+        left_out[c] += qt * (tr * inverse[c] - zt);
+    }
+}
+
+static void means_left_out(const terms *t, size_t first, size_t count)
+{
+    memset(t->left_out, 0, t->k * BLOCK * sizeof *t->left_out);
+    for (size_t j = 0; j < t->k; j++) {
+        double *left_out = t->left_out + j * BLOCK;
+        for (size_t i = 0; i < t->k; i++) {
+            if (i == j) continue;
+            add_second(t, i, j, first, count);
+            for (size_t c = 0; c < count; c++) {
+                left_out[c] += t->each[i * BLOCK + c];
+            }
+        }
+        for (size_t c = 0; c < count; c++) {
+            left_out[c] /= (double)(t->k - 1);
+        }
+    }
+}
+
+/* Mean and sum of squared deviations of column c of values [k, BLOCK]. */
+static void column_spread(const double *values, size_t k, size_t c, double *mean, double *squares)
+{
+    *mean = *squares = 0;
+    for (size_t i = 0; i < k; i++) {
+        add_value(i + 1, values[i * BLOCK + c], mean, squares);
+    }
+}
+
+/* Both k^2 size multiplications, as orthogonalizing the basis takes. */
+static gm_status xdiag(const gm_sketch *s, double *value, double *std_error, gm_error *err)
+{
+    terms t;
+    gm_status status = make_terms(s, &t, err);
+    double k = (double)s->probes;
+    for (size_t first = 0; status == GM_OK && first < s->size; first += BLOCK) {
+        size_t count = smaller(BLOCK, s->size - first);
+        plain_terms(&t, first, count);
+        means_left_out(&t, first, count);
+        for (size_t c = 0; c < count; c++) {
+            double unused, scatter, spread;
+            column_spread(t.left_out, t.k, c, &unused, &spread);
+            column_spread(t.each, t.k, c, value + first + c, &scatter);
+            double jackknife = sqrt(spread * (k - 1) / k);
+            std_error[first + c] = sqrt(jackknife * sqrt(scatter / (k * (k - 1))));
+        }
+    }
+    free_terms(&t);
     return status;
 }
 
@@ -174,10 +277,10 @@ size_t gm_diagonal_bytes(size_t size, gm_diagonal_method method, const gm_estima
     size_t vectors = 2 * GM_PROBE_BLOCK + 1, numbers = 0, k = options->max_products / 2, left = 0;
     if (method == GM_DIAGONAL_HUTCHINSON) return gm_estimate_bytes_of(size, vectors, 0);
     gm_sketch_need(size, k, false, &vectors, &numbers);
-    /* left-out directions and their images; a probe, all of the diagonal, squared deviations; two
-     * triangles */
+    /* left-out directions and their images; all of the diagonal, squared deviations; triangles,
+     * products and blocks */
     bool fits = gm_mul_size(smaller(k, size), 2, &left) && gm_add_size(vectors, left, &vectors) &&
-                gm_add_size(vectors, 3, &vectors) && gm_mul_size(numbers, 2, &numbers);
+                gm_add_size(vectors, 2, &vectors) && gm_mul_size(numbers, 4, &numbers);
     return fits ? gm_estimate_bytes_of(size, vectors, numbers) : SIZE_MAX;
 }
 

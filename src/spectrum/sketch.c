@@ -24,26 +24,30 @@ static void fill_sphere(gm_stream stream, uint64_t first, size_t size, double *v
     }
 }
 
-void gm_probe_fill(gm_stream stream, gm_probe_kind kind, size_t first, size_t count, size_t size,
-                   double *v)
+void gm_probe_part(gm_stream stream, gm_probe_kind kind, uint64_t first, size_t count, double *v)
 {
     /* Signs take 128 draws from one counter, uniform numbers one: far apart they never share one.
      */
     const uint64_t signs = UINT64_C(1) << 63;
+    if (kind == GM_PROBE_NORMAL) {
+        gm_normal_fill(stream, first, count, v);
+        return;
+    }
+    gm_rademacher_fill(stream, signs + first, count, v);
+    for (size_t i = 0; kind == GM_PROBE_ROUGH && i < count; i++) {
+        v[i] *= 0.9 + 0.2 * gm_uniform(stream, first + i);
+    }
+}
+
+void gm_probe_fill(gm_stream stream, gm_probe_kind kind, size_t first, size_t count, size_t size,
+                   double *v)
+{
     for (size_t j = 0; j < count; j++) {
-        double *row = v + j * size;
         uint64_t start = (uint64_t)(first + j) * size;
-        if (kind == GM_PROBE_NORMAL) {
-            gm_normal_fill(stream, start, size, row);
-            continue;
-        }
         if (kind == GM_PROBE_SPHERE) {
-            fill_sphere(stream, start, size, row);
-            continue;
-        }
-        gm_rademacher_fill(stream, signs + start, size, row);
-        for (size_t i = 0; kind == GM_PROBE_ROUGH && i < size; i++) {
-            row[i] *= 0.9 + 0.2 * gm_uniform(stream, start + i);
+            fill_sphere(stream, start, size, v + j * size);
+        } else {
+            gm_probe_part(stream, kind, start, size, v + j * size);
         }
     }
 }

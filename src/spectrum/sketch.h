@@ -22,6 +22,9 @@ typedef enum gm_probe_kind {
 void gm_probe_fill(gm_stream stream, gm_probe_kind kind, size_t first, size_t count, size_t size,
                    double *v);
 
+/* Entries first ... first + count - 1 of all such vectors laid end to end; not of the sphere's. */
+void gm_probe_part(gm_stream stream, gm_probe_kind kind, uint64_t first, size_t count, double *v);
+
 /* Rounding of a product relative to the operator's norm: 8 eps of its precision (1e-6 in float32),
  * and what sums over the size add in double. */
 double gm_product_noise(const gm_operator *op);
