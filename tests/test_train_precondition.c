@@ -1,6 +1,7 @@
 /* Preconditioned SGD and Adam against loops of plain C on linear regression, whose gradients and
  * diagonals are written down here; then interruptions, the diagonal in the run file, refusals. */
 #include <math.h>
+#include <sqlite3.h>
 #include <string.h>
 
 #include "folder.h"
@@ -296,6 +297,65 @@ static void interruptions_change_nothing(void **unused)
     folder_empty();
 }
 
+/* Takes the settings that came with optimizers and preconditioners out of a run file. */
+static void make_older(const char *path)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "DELETE FROM setting WHERE key IN ('train.optimizer', "
+                                  "'train.precondition', 'train.beta1', 'train.beta2', "
+                                  "'train.epsilon', 'train.precondition_every')",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_changes(db), 6);
+    sqlite3_close(db);
+}
+
+/* A run file from before these settings is one of SGD, and goes on as such. */
+static void older_run_files_go_on(void **unused)
+{
+    (void)unused;
+    gm_error err;
+    sgd_case c;
+    ok(sgd_case_open(&c, N, D, "mlp:4-3-1,act=tanh", GM_F64, &err), &err);
+    gm_train_options o;
+    gm_train_options_default(&o);
+    o.steps = STEPS;
+    o.batch = 3;
+    o.step = 0.02;
+    o.momentum = 0.9;
+    o.checkpoint_every = 6;
+    free(train_in_sessions(&c, &o, UINT64_MAX));
+    make_older(folder_path("sessions.gmr"));
+    char *whole = run_dump(folder_path("sessions.gmr"));
+
+    const char *path = folder_path("older.gmr");
+    double theta[64];
+    gm_run *run = NULL;
+    gm_train_result result;
+    stopper s = {0, 11};
+    gm_train_hooks hooks = {.context = &s, .stop = stop_now, .progress = count_step};
+    assert_true(c.p <= 64);
+    gm_net_init(c.net, GM_INIT_HE, 9, 0, theta);
+    ok(gm_run_create(path, true, NULL, 0, &run, &err), &err);
+    ok(gm_train(c.problem, NULL, &o, &hooks, run, theta, &result, &err), &err);
+    gm_run_close(run);
+    make_older(path);
+    ok(gm_run_open(path, GM_RUN_WRITE, &run, &err), &err);
+    ok(gm_train_resume(c.problem, NULL, NULL, run, theta, &result, &err), &err);
+    gm_run_close(run);
+    assert_int_equal(result.outcome, GM_TRAIN_FINISHED);
+    char *older = run_dump(path);
+    assert_non_null(whole);
+    assert_non_null(older);
+    assert_string_equal(older, whole);
+    free(older);
+    free(whole);
+    sgd_case_close(&c);
+    folder_empty();
+}
+
 /* ---- refusals ---- */
 
 static void what_contradicts_is_refused(void **unused)
@@ -373,6 +433,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(training_follows_the_reference),
         cmocka_unit_test(adam_by_hand),
         cmocka_unit_test(interruptions_change_nothing),
+        cmocka_unit_test(older_run_files_go_on),
         cmocka_unit_test(what_contradicts_is_refused),
         cmocka_unit_test(runs_without_a_diagonal_are_refused),
     };
