@@ -148,6 +148,27 @@ static void test_pairs(void **state)
     }
 }
 
+/* M has 75 eigenvalues 0 at its lower end: every pair asked for is one of them, within the loose
+ * tolerance, by the solver that is chosen there; the other one is named where the user insists. */
+static void test_repeated_zeros(void **state)
+{
+    (void)state;
+    json_t *d = measure("--method lanczos --operator moment --which SA --k 5 --tol 1e-4");
+    assert_string_equal(json_string_value(at(d, "solver")), "block");
+    double largest = program_number(d, "scale");
+    for (size_t i = 0; i < K; i++) {
+        close_to("zero", number(at(d, "eigenvalues"), i), 0, 1e-4 * largest);
+    }
+    char *notes = json_dumps(at(d, "notes"), 0);
+    assert_non_null(strstr(notes, "solver block: 0 is met many times"));
+    free(notes);
+    json_decref(d);
+    program_result r = program(NET "--method lanczos --operator moment --which SA --k 5 --tol 1e-4 "
+                                   "--solver arpack");
+    assert_non_null(strstr(r.out, "as 0 is at the lower end of this operator, ARPACK may miss"));
+    program_free(&r);
+}
+
 /* Products in single precision: within the tolerance, 1e-4, of the same in double. */
 static void test_single_precision(void **state)
 {
@@ -688,6 +709,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_single_precision),
+        cmocka_unit_test(test_repeated_zeros),
         cmocka_unit_test(test_export_vectors),
         cmocka_unit_test(test_trace_exhausted),
         cmocka_unit_test(test_trace_errors),

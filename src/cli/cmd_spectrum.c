@@ -89,9 +89,10 @@ static const gm_option spectrum_options[] = {
      "largest in absolute value.",
      gm_option_choice, AT(which), end_words, 0},
     {"solver", 0, "SOLVER",
-     "lanczos: arpack (the default), implicitly restarted Lanczos, the fewest products; of a "
-     "repeated eigenvalue it may miss copies at loose tolerances. block, a block method from "
-     "random vectors: finds every copy, takes more products.",
+     "lanczos: arpack, implicitly restarted Lanczos, the fewest products; of a repeated eigenvalue "
+     "it may miss copies at loose tolerances. block, a block method from random vectors: finds "
+     "every copy, takes more products. Default: arpack, but block at the lower end of G, M and the "
+     "covariance, where 0 is met many times.",
      gm_option_choice, AT(solver), gm_spectrum_solvers, 0},
     {"max-products", 0, "N",
      "lanczos: stop after N products with what has converged; default: no limit. trace, estimated "

@@ -162,19 +162,30 @@ static gm_status choose_method(gm_cli *cli, size_t largest, gm_spectrum_settings
     return check_uses(cli, 1u << set->method, how, err);
 }
 
-/* What ARPACK may pass over, where it runs at all: gm_eigenpairs forms smaller operators. */
-static void note_copies(gm_cli *cli, size_t largest, const gm_spectrum_settings *set)
+/* The lower end of a positive semidefinite operator is the eigenvalue 0 many times over, of which
+ * ARPACK finds some and then eigenvalues from elsewhere: block there, unless the user says. */
+static void choose_solver(gm_cli *cli, size_t largest, gm_spectrum_settings *set)
 {
     size_t k = set->method == GM_METHOD_LANCZOS ? gm_spectrum_k(set, largest) : set->deflate;
+    bool given = gm_cli_given(cli, "solver"), zeros = gm_spectrum_zeros_below(set);
     size_t basis = 2 * k + 1 < 20 ? 20 : 2 * k + 1;
+    if (!k || largest <= 2 * basis) return; /* gm_eigenpairs forms such operators */
+    if (!given && zeros) {
+        set->solver = GM_SOLVER_BLOCK;
+        gm_cli_note(cli, "solver block: 0 is met many times at the lower end of a positive "
+                         "semidefinite operator, and arpack misses copies");
+    } else if (set->solver == GM_SOLVER_ARPACK) {
+        gm_cli_note(cli,
+                    "solver arpack: of a repeated eigenvalue%s it may miss copies at loose "
+                    "tolerances, and give others in their place; --solver block does not",
+                    zeros ? ", as 0 is at the lower end of a positive semidefinite operator," : "");
+    }
+}
+
+bool gm_spectrum_zeros_below(const gm_spectrum_settings *set)
+{
     bool semidefinite = set->kind == GM_GGN || set->kind == GM_MOMENT || set->kind == GM_COVARIANCE;
-    if (!k || set->solver != GM_SOLVER_ARPACK || largest <= 2 * basis) return;
-    gm_cli_note(cli,
-                "solver arpack: of a repeated eigenvalue%s it may miss copies at loose tolerances; "
-                "--solver block does not",
-                semidefinite && (set->which == GM_WHICH_SA || set->which == GM_WHICH_BE)
-                    ? ", as zero is at the lower end of a positive semidefinite operator,"
-                    : "");
+    return semidefinite && (set->which == GM_WHICH_SA || set->which == GM_WHICH_BE);
 }
 
 gm_status gm_spectrum_settle(gm_cli *cli, size_t largest, gm_dtype precision, uint64_t seed,
@@ -197,7 +208,7 @@ gm_status gm_spectrum_settle(gm_cli *cli, size_t largest, gm_dtype precision, ui
     if (status != GM_OK) return status;
     bool probed = set->method == GM_METHOD_TRACE || set->method == GM_METHOD_DIAGONAL;
     if (probed && !set->estimate) gm_choose_estimator(cli, largest, set);
-    note_copies(cli, largest, set);
+    choose_solver(cli, largest, set);
     return GM_OK;
 }
 

@@ -8,6 +8,10 @@
 /* Eigenpairs wanted of an operator of that size. */
 size_t gm_spectrum_k(const gm_spectrum_settings *set, size_t size);
 
+/* Whether the lower end of a positive semidefinite operator is wanted, where 0 is met many times.
+ */
+bool gm_spectrum_zeros_below(const gm_spectrum_settings *set);
+
 /* GM_ERR_MEMORY where `bytes` (a double, so that it cannot overflow) exceed the budget. */
 gm_status gm_spectrum_fits(const gm_spectrum_settings *set, const char *what, double bytes,
                            gm_error *err);

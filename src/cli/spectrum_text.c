@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cli/document.h"
+#include "cli/spectrum_methods.h"
 #include "cli/spectrum_output.h"
 #include "gradiometer/spectrum.h"
 
@@ -101,8 +102,10 @@ static void print_lanczos(const gm_spectrum_report *report, const gm_spectrum *s
            pairs->converged, pairs->wanted, report->set->tol);
     print_solver(report, pairs);
     if (!pairs->formed && report->set->solver == GM_SOLVER_ARPACK) {
-        puts("of a repeated eigenvalue ARPACK may miss copies at loose tolerances; --solver block "
-             "does not");
+        printf("of a repeated eigenvalue%s ARPACK may miss\ncopies at loose tolerances, and give "
+               "others in their place; --solver block does not\n",
+               gm_spectrum_zeros_below(report->set) ? ", as 0 is at the lower end of this operator,"
+                                                    : "");
     }
 }
 
