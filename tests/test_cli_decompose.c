@@ -229,6 +229,143 @@ static void test_record(void **state)
     folder_empty();
 }
 
+/* An estimate against the number from dense matrices: five standard errors, and rounding. */
+static void estimate_close(const json_t *found, const char *key, const char *error,
+                           const json_t *dense)
+{
+    double expected = program_number(dense, key);
+    close_to(program_number(found, key), expected,
+             5 * program_number(found, error) + 1e-12 * fabs(expected));
+}
+
+static void check_ends(const json_t *found, const json_t *dense, bool indefinite)
+{
+    const json_t *all = at(dense, "eigenvalues"), *lead = at(found, "eigenvalues");
+    double scale = program_number(dense, "cut_scale");
+    assert_int_equal(json_array_size(lead), K + 1);
+    for (size_t j = 0; j <= K; j++) {
+        close_to(number(lead, j), number(all, j), 1e-10 * scale);
+        if (indefinite)
+            close_to(number(at(found, "lowest"), j), number(all, P - 1 - j), 1e-10 * scale);
+    }
+    assert_int_equal(json_object_get(found, "lowest") != NULL, indefinite);
+    close_to(program_number(found, "trace"), program_number(dense, "trace"), 1e-13 * scale * P);
+    estimate_close(found, "frobenius", "frobenius_stderr", dense);
+    /* Counts: the number, or null beside a lower bound. */
+    double negative = program_number(dense, "negative");
+    if (json_is_null(at(found, "negative"))) {
+        assert_true(program_number(found, "negative_at_least") <= negative);
+    } else {
+        assert_true(program_number(found, "negative") == negative);
+    }
+    assert_true(json_is_true(at(found, "converged")));
+    assert_true(program_number(found, "products") > 0);
+}
+
+static void test_products(void **state)
+{
+    (void)state;
+    const char *run = train();
+    json_t *dense =
+        program_document(program("decompose --params %s@all --k %d --threads 1 -q --json", run, K));
+    json_t *found = program_document(program("decompose --params %s@all --k %d --method products "
+                                             "--threads 1 -q --json -o %s",
+                                             run, K, run));
+    assert_non_null(dense);
+    assert_non_null(found);
+    for (size_t i = 0; i < POINTS; i++) {
+        const json_t *a = json_array_get(at(found, "trajectory"), i);
+        const json_t *b = json_array_get(at(dense, "trajectory"), i);
+        assert_string_equal(json_string_value(at(a, "method")), "products");
+        assert_string_equal(json_string_value(at(b, "method")), "dense");
+        const json_t *x = at(a, "operators"), *y = at(b, "operators");
+        check_ends(at(x, "hessian"), at(y, "hessian"), true);
+        check_ends(at(x, "residual"), at(y, "residual"), true);
+        check_ends(at(x, "moment"), at(y, "moment"), false);
+        check_ends(at(x, "covariance"), at(y, "covariance"), false);
+        assert_true(json_is_null(at(at(x, "hessian"), "rank")));
+        assert_string_equal(json_string_value(at(at(x, "moment"), "method")), "gram");
+        estimate_close(a, "residual_plus_hessian", "residual_plus_hessian_stderr", b);
+        for (size_t j = 0; j < K; j++) { /* gaps of more than 1e-4 of the scale */
+            close_to(number(at(a, "cosines"), j), number(at(b, "cosines"), j), 1e-5);
+        }
+        assert_true(program_number(a, "decomposition_error") < 1e-13);
+    }
+    gm_error err = {0};
+    gm_run *file;
+    gm_run_result *list;
+    gm_run_array *array;
+    size_t count;
+    assert_int_equal(gm_run_open(run, GM_RUN_READ, &file, &err), GM_OK);
+    assert_int_equal(gm_run_results(file, "decompose", &list, &count, &err), GM_OK);
+    assert_int_equal(gm_run_load_array(file, list->id, "residual/lowest", &array, &err), GM_OK);
+    assert_int_equal(array->dim[0], POINTS);
+    assert_int_equal(array->dim[1], K + 1);
+    const json_t *last = at(at(at(found, "operators"), "residual"), "lowest");
+    for (size_t j = 0; j <= K; j++) {
+        assert_true(array->data[(POINTS - 1) * (K + 1) + j] == number(last, j));
+    }
+    gm_run_free(array);
+    /* Vectors of the last point alone. */
+    assert_int_equal(gm_run_load_array(file, list->id, "hessian/vectors", &array, &err), GM_OK);
+    assert_int_equal(array->dim[0], 1);
+    assert_int_equal(array->dim[2], P);
+    gm_run_free(array);
+    gm_run_free(list);
+    gm_run_close(file);
+    json_decref(dense);
+    json_decref(found);
+
+    /* The page takes the lower end of H_p from where it is, and says bounds as bounds. */
+    const char *page = folder_path("page.html");
+    program_result r = program("report %s -o %s", run, page);
+    assert_int_equal(r.exit, 0);
+    program_free(&r);
+    char *text = program_slurp(page);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "The ends of the spectra, found by products"));
+    assert_non_null(strstr(text, "&ge;&nbsp;"));
+    free(text);
+
+    r = program("decompose --params %s@all --k %d --method products --threads 1", run, K);
+    assert_int_equal(r.exit, 0);
+    assert_non_null(strstr(r.out, " +- "));
+    assert_non_null(strstr(r.out, "products in all"));
+    program_free(&r);
+    folder_empty();
+}
+
+/* Ctrl-C: status 1, and a whole document of the points that were finished. Until the program
+ * listens, the shell has it ignore the signal: sent again and again, a second apart, since a second
+ * one that is heard kills. Three thousand points take much longer than that. */
+static void test_interrupt(void **state)
+{
+    (void)state;
+    const char *run = folder_path("long.gmr");
+    program_result r = program("train --model mlp:6-5-3,act=tanh --data gauss:k=3,d=6,n=20 --steps "
+                               "3000 --keep-every 1 --threads 1 -q -o %s",
+                               run);
+    assert_int_equal(r.exit, 0);
+    program_free(&r);
+    r = program("decompose --params %s@all --k 10 --method products --threads 1 -q --json & while "
+                "sleep 1; do kill -INT $! 2>/dev/null || break; done; wait $!",
+                run);
+    if (r.exit != 1) fail_msg("status %d: %s", r.exit, r.err);
+    json_t *d = json_loads(r.out, 0, NULL);
+    assert_non_null(d);
+    assert_true(json_is_true(at(d, "interrupted")));
+    assert_int_equal(program_number(d, "points_asked"), 3001);
+    size_t kept = json_array_size(at(d, "trajectory"));
+    assert_true(kept >= 1 && kept < 3001);
+    const json_t *last = json_array_get(at(d, "trajectory"), kept - 1);
+    assert_true(program_number(d, "step") == program_number(last, "step"));
+    assert_true(json_equal(at(d, "operators"), at(last, "operators")));
+    assert_non_null(strstr(r.err, "interrupted"));
+    json_decref(d);
+    program_free(&r);
+    folder_empty();
+}
+
 /* Tables: within 100 columns, both sentences, nothing on stderr. */
 static void test_tables(void **state)
 {
@@ -256,8 +393,16 @@ static void test_refusals(void **state)
     static const struct {
         const char *arguments, *said;
     } bad[] = {
-        {"--k 0", "--k"},       {"--cut 1.5", "--cut"},     {"--cut 1", "cut"},
-        {"--layer 2", "layer"}, {"--memory 10K", "p = 53"}, {"--batch 21 --replacement no", "21"},
+        {"--k 0", "--k"},
+        {"--cut 1.5", "--cut"},
+        {"--cut 1", "cut"},
+        {"--layer 2", "layer"},
+        {"--memory 10K", "p = 53"},
+        {"--method lanczos", "--method"},
+        {"--method products --tol 1e-17", "noise floor"},
+        {"--method dense --memory 60K", "--method products"},
+        {"--max-products 0", "max-products"},
+        {"--batch 21 --replacement no", "21"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         program_result r = program("decompose --params %s@all %s", run, bad[i].arguments);
@@ -284,7 +429,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trajectory), cmocka_unit_test(test_layers),
         cmocka_unit_test(test_record),     cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_products),
+        cmocka_unit_test(test_interrupt),
     };
     (void)argc, (void)argv;
     return cmocka_run_group_tests_name("cli_decompose", tests, folder_make, folder_remove);

@@ -15,19 +15,27 @@ enum { ENDS = 10, SHOWN = 2 * ENDS, DECADES = 6 };
  * fewer, and for what is zero to rounding. */
 static gm_status take_ends(const json_t *spectrum, double row[SHOWN], gm_error *err)
 {
-    gm_numbers all;
-    gm_status status = gm_result_numbers(spectrum, "eigenvalues", &all, err);
+    gm_numbers high, low;
+    gm_status status = gm_result_end(spectrum, false, &high, err);
     if (status != GM_OK) return status;
+    status = gm_result_end(spectrum, true, &low, err);
+    if (status != GM_OK) {
+        gm_numbers_free(&high);
+        return status;
+    }
     double floor_size = gm_result_number(spectrum, "rank_floor");
-    size_t top = all.rows < ENDS ? all.rows : ENDS;
-    size_t bottom = all.rows - top < ENDS ? all.rows - top : ENDS;
+    size_t top = high.rows < ENDS ? high.rows : ENDS;
+    /* Where all are known, the two ends are parts of one list. */
+    size_t left = gm_result_partial(spectrum) ? low.rows : low.rows - top;
+    size_t bottom = left < ENDS ? left : ENDS;
     for (size_t j = 0; j < SHOWN; j++) {
         row[j] = (double)NAN;
-        if (j < top) row[j] = all.value[j];
-        if (j >= ENDS && j - ENDS < bottom) row[j] = all.value[all.rows - 1 - (j - ENDS)];
+        if (j < top) row[j] = high.value[j];
+        if (j >= ENDS && j - ENDS < bottom) row[j] = low.value[j - ENDS];
         if (fabs(row[j]) <= floor_size || (j >= ENDS && row[j] > 0.0)) row[j] = (double)NAN;
     }
-    gm_numbers_free(&all);
+    gm_numbers_free(&high);
+    gm_numbers_free(&low);
     return GM_OK;
 }
 

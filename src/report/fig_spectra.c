@@ -16,19 +16,14 @@ static const struct {
 
 /* Sizes of the eigenvalues on one side of zero by rank, largest first, in data block
  * $KEY_MOMENT_SIDE; thinned beyond rank 100, where neighbours cannot be told apart. Eigenvalues
- * within rounding of zero (eps p times the largest) are left out. Returns how many were written. */
-static size_t write_side(const char *key, int moment, int side, const gm_numbers *all,
-                         double *largest, double *smallest, FILE *script)
+ * within floor_size of zero are left out. Returns how many were written. */
+static size_t write_side(const char *key, int moment, int side, const gm_numbers *end,
+                         double floor_size, double *largest, double *smallest, FILE *script)
 {
-    double scale = 0.0;
-    for (size_t i = 0; i < all->rows; i++) {
-        if (isfinite(all->value[i])) scale = fmax(scale, fabs(all->value[i]));
-    }
-    double floor_size = scale * DBL_EPSILON * (double)all->rows;
     size_t rank = 0, next = 1, written = 0;
     fprintf(script, "$%s_%d_%d << EOD\n", key, moment, side);
-    for (size_t i = 0; i < all->rows; i++) {
-        double value = side ? -all->value[all->rows - 1 - i] : all->value[i];
+    for (size_t i = 0; i < end->rows; i++) {
+        double value = side ? -end->value[i] : end->value[i];
         if (!(value > floor_size) || !isfinite(value)) continue;
         *largest = fmax(*largest, value);
         *smallest = fmin(*smallest, value);
@@ -41,9 +36,21 @@ static size_t write_side(const char *key, int moment, int side, const gm_numbers
     return written;
 }
 
+/* Rounding of zero: eps p times the largest where all eigenvalues are known. */
+static double rounding(const json_t *operator, const gm_numbers * all)
+{
+    double scale = 0.0;
+    if (gm_result_partial(operator)) return gm_result_number(operator, "rank_floor");
+    for (size_t i = 0; i < all->rows; i++) {
+        if (isfinite(all->value[i])) scale = fmax(scale, fabs(all->value[i]));
+    }
+    return scale * DBL_EPSILON * (double)all->rows;
+}
+
 typedef struct extent {
     double largest, smallest; /* sizes of eigenvalues */
     size_t size;              /* eigenvalues of an operator */
+    bool partial;             /* of some spectra only the ends are known */
     bool filled[GM_SHOWN_OPERATORS][MOMENTS][2];
 } extent;
 
@@ -53,18 +60,19 @@ static gm_status write_blocks(const gm_subject *subject, const size_t index[MOME
     for (int o = 0; o < GM_SHOWN_OPERATORS; o++) {
         const char *key = gm_shown_operators[o].key;
         char path[64];
-        snprintf(path, sizeof path, "operators/%s/eigenvalues", key);
+        snprintf(path, sizeof path, "operators/%s", key);
         for (int m = 0; m < moments; m++) {
-            gm_numbers all;
-            gm_status status =
-                gm_result_numbers(subject->point[index[m]].document, path, &all, err);
-            if (status != GM_OK) return status;
-            if (all.rows > seen->size) seen->size = all.rows;
+            const json_t *operator= gm_result_find(subject->point[index[m]].document, path);
+            seen->partial = seen->partial || gm_result_partial(operator);
             for (int side = 0; side < 2; side++) {
-                seen->filled[o][m][side] =
-                    write_side(key, m, side, &all, &seen->largest, &seen->smallest, script) > 0;
+                gm_numbers end;
+                gm_status status = gm_result_end(operator, side == 1, &end, err);
+                if (status != GM_OK) return status;
+                if (end.rows > seen->size) seen->size = end.rows;
+                seen->filled[o][m][side] = write_side(key, m, side, &end, rounding(operator, & end),
+                                                      &seen->largest, &seen->smallest, script) > 0;
+                gm_numbers_free(&end);
             }
-            gm_numbers_free(&all);
         }
     }
     return GM_OK;
@@ -104,9 +112,15 @@ static size_t fill_legend(const gm_subject *subject, const size_t index[MOMENTS]
     return count;
 }
 
-static void write_caption(FILE *caption)
+static void write_caption(bool partial, FILE *caption)
 {
-    fputs("Every eigenvalue by rank, both axes logarithmic: positive ones from the largest down "
+    if (partial) {
+        fputs("The ends of the spectra, found by products: a curve stops where no more were asked "
+              "for. ",
+              caption);
+    }
+    fputs(partial ? "Eigenvalues by rank, " : "Every eigenvalue by rank, ", caption);
+    fputs("both axes logarithmic: positive ones from the largest down "
           "(full lines), and the sizes of negative ones from the lowest up (dashed). A steep step "
           "ends the eigenvalues that stand off the bulk; with <i>K</i> classes it is expected near "
           "rank <i>K</i>. <i>M</i> has no negative eigenvalues and at most as many as there are "
@@ -122,7 +136,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
         fputs("The run file holds no decomposition: no spectra to show.", drawing->missing);
         return GM_OK;
     }
-    extent seen = {0.0, HUGE_VAL, 1, {{{false}}}};
+    extent seen = {0.0, HUGE_VAL, 1, false, {{{false}}}};
     FILE *script = drawing->script;
     gm_status status = write_blocks(subject, index, moments, &seen, script, err);
     if (status != GM_OK) return status;
@@ -148,7 +162,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     }
     fputs("unset multiplot\n", script);
     drawing->height = layout.height;
-    write_caption(drawing->caption);
+    write_caption(seen.partial, drawing->caption);
     return GM_OK;
 }
 

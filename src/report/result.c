@@ -82,3 +82,28 @@ void gm_numbers_free(gm_numbers *numbers)
     gm_free(numbers->value);
     *numbers = (gm_numbers){0};
 }
+
+bool gm_result_partial(const json_t *operator)
+{
+    return gm_result_find(operator, "products") != NULL;
+}
+
+gm_status gm_result_end(const json_t *operator, bool low, gm_numbers *numbers, gm_error *err)
+{
+    bool partial = gm_result_partial(operator);
+    bool searched = partial && gm_result_find(operator, "lowest");
+    if (low && searched) return gm_result_numbers(operator, "lowest", numbers, err);
+    gm_status status = gm_result_numbers(operator, "eigenvalues", numbers, err);
+    if (status != GM_OK || !low) return status;
+    size_t rows = numbers->rows;
+    for (size_t i = 0; i < rows / 2; i++) {
+        double other = numbers->value[rows - 1 - i];
+        numbers->value[rows - 1 - i] = numbers->value[i];
+        numbers->value[i] = other;
+    }
+    /* Of the leading ones alone the rest may lie anywhere above the negative ones found. */
+    while (partial && numbers->rows > 0 && !(numbers->value[numbers->rows - 1] < 0.0)) {
+        numbers->rows--;
+    }
+    return GM_OK;
+}

@@ -3,6 +3,7 @@
 #define GM_REPORT_RESULT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "gradiometer/status.h"
@@ -29,5 +30,13 @@ typedef struct gm_numbers {
 gm_status gm_result_numbers(const json_t *document, const char *path, gm_numbers *numbers,
                             gm_error *err);
 void gm_numbers_free(gm_numbers *numbers);
+
+/* Whether only the ends of this operator's spectrum are known (decompose by products). */
+bool gm_result_partial(const json_t *operator);
+
+/* The eigenvalues of an operator of a decomposition from one end inwards: the largest first or,
+ * with low, the lowest first. All of them where all are known. By products the ones found at that
+ * end; without a search for the lowest, those that are negative. Errors as above. */
+gm_status gm_result_end(const json_t *operator, bool low, gm_numbers *numbers, gm_error *err);
 
 #endif

@@ -265,6 +265,16 @@ static void write_outliers(const json_t *last, const char *operator, FILE * page
     }
 }
 
+/* By products in the order of magnitude an end of a spectrum may not have been seen. */
+static void write_range_end(double value, FILE *page)
+{
+    if (isfinite(value)) {
+        gm_html_number(page, value);
+    } else {
+        fputs("a value not looked for", page);
+    }
+}
+
 static void write_curvature(const gm_subject *subject, FILE *page)
 {
     const json_t *last = subject->decomposition;
@@ -274,14 +284,17 @@ static void write_curvature(const gm_subject *subject, FILE *page)
         if (step >= 0) fprintf(page, " at step %" PRId64, step);
     }
     fputs(".</strong> The eigenvalues of the Hessian <i>H</i> run from ", page);
-    gm_html_number(page, gm_result_number(last, "operators/hessian/min"));
+    write_range_end(gm_result_number(last, "operators/hessian/min"), page);
     fputs(" to ", page);
-    gm_html_number(page, gm_result_number(last, "operators/hessian/max"));
+    write_range_end(gm_result_number(last, "operators/hessian/max"), page);
     write_outliers(last, "hessian", page);
     fputs(". Below &minus;", page);
     gm_html_number(page, gm_result_number(last, "operators/hessian/cut"));
     fputs(" times its largest size lie ", page);
-    gm_html_number(page, gm_result_number(last, "operators/hessian/negative"));
+    double negative = gm_result_number(last, "operators/hessian/negative");
+    double least = gm_result_number(last, "operators/hessian/negative_at_least");
+    if (!isfinite(negative) && isfinite(least)) fputs("at least ", page);
+    gm_html_number(page, isfinite(negative) ? negative : least);
     fputs(". The largest eigenvalue of the second moment <i>M</i> is ", page);
     gm_html_number(page, gm_result_number(last, "operators/moment/max"));
     write_outliers(last, "moment", page);
@@ -395,7 +408,15 @@ static void write_row(const gm_subject *subject, FILE *page)
     write_share_cell(gm_subject_last(subject, GM_SUBJECT_ERROR), page);
     write_share_cell(gm_subject_last(subject, GM_SUBJECT_TEST_ERROR), page);
     write_cell(gm_result_number(last, "operators/hessian/max"), page);
-    write_cell(gm_result_number(last, "operators/hessian/negative"), page);
+    double negative = gm_result_number(last, "operators/hessian/negative");
+    double least = gm_result_number(last, "operators/hessian/negative_at_least");
+    if (isfinite(negative) || !isfinite(least)) {
+        write_cell(negative, page);
+    } else {
+        fputs("<td>&ge;&nbsp;", page);
+        gm_html_number(page, least);
+        fputs("</td>", page);
+    }
     write_cell(gm_result_number(last, "moment_trace_share"), page);
     write_cell(gm_result_number(last, "residual_plus_hessian"), page);
     for (size_t i = 0; i < 2; i++) {

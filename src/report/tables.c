@@ -111,6 +111,22 @@ static void write_cell(double value, bool percent, FILE *page)
     fputs("</td>", page);
 }
 
+/* A number of a document; a count that is only known from below has its bound. */
+static void write_cell_of(const json_t *document, const column *c, FILE *page)
+{
+    double value = gm_result_number(document, c->path);
+    char path[80];
+    snprintf(path, sizeof path, "%s_at_least", c->path);
+    double least = gm_result_number(document, path);
+    if (isfinite(value) || !isfinite(least)) {
+        write_cell(value, c->percent, page);
+        return;
+    }
+    fputs("<td>&ge;&nbsp;", page);
+    gm_html_number(page, least);
+    fputs("</td>", page);
+}
+
 static const column step_columns[] = {
     {"loss", "loss", false},
     {"training<br>error", "error_rate", true},
@@ -141,8 +157,7 @@ static void write_steps(const gm_subject *subject, FILE *page)
         fputs("<tr>", page);
         write_cell(point->step >= 0 ? (double)point->step : (double)NAN, false, page);
         for (size_t i = 0; i < STEP_COLUMNS; i++) {
-            write_cell(gm_result_number(point->document, step_columns[i].path),
-                       step_columns[i].percent, page);
+            write_cell_of(point->document, &step_columns[i], page);
         }
         fputs("</tr>\n", page);
     }
@@ -153,8 +168,7 @@ static const column direction_columns[] = {
     {"&lambda;<sub>j</sub>(<i>H</i>)", "operators/hessian/eigenvalues", false},
     {"&lambda;<sub>j</sub>(<i>M</i>)", "operators/moment/eigenvalues", false},
     {"&lambda;<sub>j</sub>(<i>H</i><sub>p</sub>)", "operators/residual/eigenvalues", false},
-    {"&lambda;<sub>p+1&minus;j</sub>(<i>H</i><sub>p</sub>)", "operators/residual/eigenvalues",
-     false},
+    {"&lambda;<sub>p+1&minus;j</sub>(<i>H</i><sub>p</sub>)", "operators/residual", false},
     {"cosine of<br>angle <i>j</i>", "cosines", false},
     {"overlap<br><i>H</i>, <i>M</i>", "overlap/pairs/0/value", false},
     {"random", "overlap/pairs/0/random", false},
@@ -162,10 +176,9 @@ static const column direction_columns[] = {
 };
 enum { DIRECTION_COLUMNS = sizeof direction_columns / sizeof *direction_columns, FROM_BELOW = 3 };
 
-static double direction_value(const gm_numbers *numbers, size_t column_index, size_t j)
+static double direction_value(const gm_numbers *numbers, size_t j)
 {
-    if (j >= numbers->rows) return (double)NAN;
-    return numbers->value[column_index == FROM_BELOW ? numbers->rows - 1 - j : j];
+    return j < numbers->rows ? numbers->value[j] : (double)NAN;
 }
 
 static gm_status write_directions(const gm_subject *subject, FILE *page, gm_error *err)
@@ -174,7 +187,9 @@ static gm_status write_directions(const gm_subject *subject, FILE *page, gm_erro
     gm_numbers numbers[DIRECTION_COLUMNS] = {{0}};
     gm_status status = GM_OK;
     for (size_t i = 0; i < DIRECTION_COLUMNS && status == GM_OK; i++) {
-        status = gm_result_numbers(last, direction_columns[i].path, &numbers[i], err);
+        const char *path = direction_columns[i].path;
+        status = i == FROM_BELOW ? gm_result_end(gm_result_find(last, path), true, &numbers[i], err)
+                                 : gm_result_numbers(last, path, &numbers[i], err);
     }
     double k = gm_result_number(last, "k");
     size_t rows = k >= 1.0 && k <= 1000.0 ? (size_t)k : 15;
@@ -188,7 +203,7 @@ static gm_status write_directions(const gm_subject *subject, FILE *page, gm_erro
         for (size_t j = 0; j < rows; j++) {
             fprintf(page, "<tr><td>%zu</td>", j + 1);
             for (size_t i = 0; i < DIRECTION_COLUMNS; i++) {
-                write_cell(direction_value(&numbers[i], i, j), false, page);
+                write_cell(direction_value(&numbers[i], j), false, page);
             }
             fputs("</tr>\n", page);
         }
@@ -225,8 +240,7 @@ static void write_layers(const json_t *layers, FILE *page)
         gm_html_text(page, gm_result_text(layer, "name"));
         fputs("</th>", page);
         for (size_t i = 0; i < LAYER_COLUMNS; i++) {
-            write_cell(gm_result_number(layer, layer_columns[i].path), layer_columns[i].percent,
-                       page);
+            write_cell_of(layer, &layer_columns[i], page);
         }
         fputs("</tr>\n", page);
     }
