@@ -165,7 +165,7 @@ static void test_repeated_zeros(void **state)
     json_decref(d);
     program_result r = program(NET "--method lanczos --operator moment --which SA --k 5 --tol 1e-4 "
                                    "--solver arpack");
-    assert_non_null(strstr(r.out, "as 0 is at the lower end of this operator, ARPACK may miss"));
+    assert_non_null(strstr(r.out, "0 is met many times at the lower end of this operator"));
     program_free(&r);
 }
 

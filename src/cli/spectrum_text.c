@@ -102,10 +102,12 @@ static void print_lanczos(const gm_spectrum_report *report, const gm_spectrum *s
            pairs->converged, pairs->wanted, report->set->tol);
     print_solver(report, pairs);
     if (!pairs->formed && report->set->solver == GM_SOLVER_ARPACK) {
-        printf("of a repeated eigenvalue%s ARPACK may miss\ncopies at loose tolerances, and give "
-               "others in their place; --solver block does not\n",
-               gm_spectrum_zeros_below(report->set) ? ", as 0 is at the lower end of this operator,"
-                                                    : "");
+        if (gm_spectrum_zeros_below(report->set)) {
+            puts("0 is met many times at the lower end of this operator, and");
+        }
+        puts("of a repeated eigenvalue ARPACK may miss copies at loose tolerances, and give others "
+             "in "
+             "their\nplace; --solver block does not");
     }
 }
 
