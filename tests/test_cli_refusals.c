@@ -264,7 +264,7 @@ static void test_wording(void **state)
     (void)state;
     static const refusal refused[] = {
         {SPECTRUM "--k 0", "--k: found '0', expected a whole number of at least 1"},
-        {SPECTRUM "--prec f64", "--prec: found an abbreviation, expected the whole name"},
+        {SPECTRUM "--preci f64", "--preci: found an abbreviation, expected the whole name"},
         {SPECTRUM "--params FOLDER/short.npy", "holds 5 numbers, expected 6"},
         {SPECTRUM "--which XX", "--which: found 'XX', expected LA, SA, BE or LM"},
         {SPECTRUM "--memory 5Q", "--memory: found '5Q', expected a size such as 512M"},

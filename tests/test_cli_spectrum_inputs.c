@@ -447,6 +447,7 @@ static void test_matrix_refusals(void **state)
         {"--matrix @a.npy --precision f32", "--precision"},
         {"--matrix @a.npy --subset 5", "--subset"},
         {"--matrix @a.npy --precondition adam", "--precondition"},
+        {"--matrix @a.npy --data-resample 5", "--data-resample"},
         {"--matrix @a.npy --method trace --which SA", "--which"},
     };
     CHECK(refused);

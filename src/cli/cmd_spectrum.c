@@ -9,6 +9,7 @@
 #include "cli/session.h"
 #include "cli/spectrum_measure.h"
 #include "cli/spectrum_output.h"
+#include "cli/spectrum_resample.h"
 #include "cli/spectrum_source.h"
 #include "data/npy.h"
 
@@ -127,6 +128,10 @@ static const gm_option spectrum_options[] = {
      0},
     {"count", 0, "A,B", "density: estimate also the number of eigenvalues in [A, B].",
      parse_interval, AT(count), NULL, 0},
+    {"data-resample", 0, "B",
+     "Repeat the measurement on B bootstrap resamples of the data and show the spread: the "
+     "sampling error of the data itself, which no estimator's error contains.",
+     gm_option_count, AT(resamples), NULL, 100000},
     {"export-vectors", 0, "F.npy",
      "dense, lanczos: write the K eigenvectors, [K, p] in f8, in descending order of their "
      "eigenvalues.",
@@ -213,6 +218,17 @@ static gm_status deliver(const gm_spectrum_report *report, gm_error *err)
     return status;
 }
 
+static gm_status refuse_resamples(const gm_spectrum_report *report, gm_error *err)
+{
+    for (size_t i = 0; i < report->blocks; i++) {
+        const gm_spectrum_resamples *r = &report->block[i].resamples;
+        if (r->converged == r->count) continue;
+        return gm_fail(err, GM_ERR_NUMERIC, "not converged: %zu of %zu resamples of the data",
+                       r->count - r->converged, r->count);
+    }
+    return GM_OK;
+}
+
 /* A result that did not converge is printed all the same; then this is the line on stderr. */
 static gm_status refuse_unconverged(const gm_spectrum_report *report, gm_error *err)
 {
@@ -221,7 +237,7 @@ static gm_status refuse_unconverged(const gm_spectrum_report *report, gm_error *
     for (size_t i = 0; i < report->blocks && s->converged; i++) {
         s = report->block + i;
     }
-    if (s->converged) return GM_OK;
+    if (s->converged) return refuse_resamples(report, err);
     const gm_spectrum_pairs *pairs = &s->pairs;
     if (pairs->value && pairs->stop == GM_EIGEN_PRODUCTS) {
         return gm_fail(err, GM_ERR_NUMERIC,
@@ -273,6 +289,7 @@ static gm_status run(gm_cli *cli, gm_error *err)
     if (status == GM_OK) {
         if (source.lin) gm_session_measure(&session, source.lin);
         status = measure_blocks(cli, &source, blocks, block, err);
+        if (status == GM_OK) status = gm_spectrum_resample(&source, set, blocks, block, err);
     }
     if (status == GM_OK) {
         gm_spectrum_report report = {.cli = cli,

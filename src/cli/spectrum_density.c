@@ -116,6 +116,19 @@ static gm_quadrature without_atoms(const gm_quadrature *q)
     return rest;
 }
 
+gm_status gm_density_on_grid(const gm_quadrature *q, double width, size_t bins, const double *edge,
+                             double *value, double *std_error, double *mass, gm_error *err)
+{
+    gm_quadrature rest = without_atoms(q);
+    gm_status status = gm_density_mass(&rest, width, bins, edge, value, std_error, mass, err);
+    for (size_t b = 0; status == GM_OK && b < bins; b++) { /* from shares to a density */
+        double step = edge[b + 1] - edge[b];
+        value[b] /= step;
+        std_error[b] /= step;
+    }
+    return status;
+}
+
 static gm_status smooth(const gm_spectrum_settings *set, gm_spectrum_density *d, gm_error *err)
 {
     gm_quadrature rest = without_atoms(&d->quadrature);
@@ -127,15 +140,9 @@ static gm_status smooth(const gm_spectrum_settings *set, gm_spectrum_density *d,
     d->std_error = gm_alloc(d->bins, sizeof *d->std_error, "errors of the density", err);
     if (!d->edge || !d->value || !d->std_error) return GM_ERR_MEMORY;
     gm_density_edges(&rest, d->width, d->bins, d->edge);
-    gm_status status =
-        gm_density_mass(&rest, d->width, d->bins, d->edge, d->value, d->std_error, &d->mass, err);
-    for (size_t b = 0; status == GM_OK && b < d->bins; b++) { /* from shares to a density */
-        double step = d->edge[b + 1] - d->edge[b];
-        d->value[b] /= step;
-        d->std_error[b] /= step;
-    }
     d->unresolved = gm_quadrature_unresolved(&d->quadrature);
-    return status;
+    return gm_density_on_grid(&d->quadrature, d->width, d->bins, d->edge, d->value, d->std_error,
+                              &d->mass, err);
 }
 
 /* Shares between powers of sqrt(10): round edges, of which the reader needs no list. */

@@ -3,6 +3,7 @@
 
 #include "cli/document.h"
 #include "cli/spectrum_output.h"
+#include "cli/spectrum_resample.h"
 
 static void set_number(gm_cli *cli, json_t *object, const char *key, double value)
 {
@@ -187,6 +188,9 @@ static void set_spectrum(const gm_spectrum_report *report, const gm_spectrum *s,
     set_sums(report, s, object);
     if (s->diagonal.value) {
         json_object_set_new(object, "diagonal", diagonal_value(report, &s->diagonal));
+    }
+    if (s->resamples.count) {
+        json_object_set_new(object, "data_resample", gm_resamples_value(report->cli, s));
     }
     json_object_set_new(object, "converged", json_boolean(s->converged));
     set_count(object, "products", s->products);

@@ -6,8 +6,8 @@
 gm_status gm_matrix_check_options(const gm_cli *cli, gm_error *err)
 {
     static const char *const of_nets[] = {
-        "model", "params", "data",      "subset",   "random-labels", "standardize", "loss",
-        "layer", "layers", "precision", "operator", "precondition",  NULL};
+        "model", "params", "data",      "subset",   "random-labels", "standardize",   "loss",
+        "layer", "layers", "precision", "operator", "precondition",  "data-resample", NULL};
     for (const char *const *name = of_nets; *name; name++) {
         if (!gm_cli_given(cli, *name)) continue;
         return gm_fail(err, GM_ERR_USAGE,

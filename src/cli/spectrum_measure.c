@@ -30,6 +30,7 @@ void gm_spectrum_free(gm_spectrum *s)
     gm_free(s->density.log_error);
     gm_free(s->diagonal.value);
     gm_free(s->diagonal.std_error);
+    gm_spectrum_resamples_free(&s->resamples);
     memset(s, 0, sizeof *s);
 }
 

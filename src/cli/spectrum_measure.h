@@ -76,7 +76,8 @@ typedef struct gm_spectrum_settings {
     bool log_det_wanted;
     gm_spectrum_interval count; /* where count_wanted */
     bool count_wanted;
-    bool estimate; /* the diagonal by products: --estimator was given */
+    bool estimate;    /* the diagonal by products: --estimator was given */
+    size_t resamples; /* of the data; 0: none */
     const char *export_vectors, *export_diagonal; /* NULL: not wanted */
 
     double tol;    /* of the residuals, relative to |lambda|_max */
@@ -134,6 +135,27 @@ typedef struct gm_spectrum_diagonal {
     gm_diagonal_result estimate; /* of an estimated one */
 } gm_spectrum_diagonal;
 
+/* Numbers that every resample of the data has: [columns] of them. */
+typedef struct gm_spectrum_series {
+    size_t columns;
+    double *value; /* [resamples, columns]; NaN where a resample lacks it. NULL: not measured */
+    double *mean, *sd, *min, *max; /* [columns] over the resamples; in one piece of memory */
+} gm_spectrum_series;
+
+/* The measurement on resamples of the data. */
+typedef struct gm_spectrum_resamples {
+    size_t count; /* 0: none */
+    /* Eigenvalues: as in the pairs; of the dense method those of the pairs' index. */
+    gm_spectrum_series eigenvalues, trace, frobenius;
+    gm_spectrum_series diagonal; /* [3]: least, most, mean */
+    gm_spectrum_series density;  /* [bins], on the grid of the density */
+    double worst;                /* largest residual relative to |lambda|_max, over all resamples */
+    size_t products;             /* of all resamples */
+    size_t converged;            /* resamples in which everything did */
+} gm_spectrum_resamples;
+
+void gm_spectrum_resamples_free(gm_spectrum_resamples *r);
+
 /* One operator on the whole net or on one layer's block, measured. */
 typedef struct gm_spectrum {
     const char *layer; /* NULL for the whole operator */
@@ -147,6 +169,7 @@ typedef struct gm_spectrum {
     gm_estimate trace, frobenius; /* std_error 0 where exact */
     size_t trace_products;
     gm_trace_result estimate; /* of --method trace */
+    gm_spectrum_resamples resamples;
 } gm_spectrum;
 
 void gm_spectrum_free(gm_spectrum *s);

@@ -37,6 +37,11 @@ gm_status gm_check_density(const gm_spectrum_operator *target, const gm_spectrum
 gm_status gm_measure_density(gm_spectrum_operator *target, const gm_spectrum_settings *set,
                              gm_spectrum *s, gm_error *err);
 
+/* value [bins] and std_error [bins], per unit eigenvalue, between edges [bins + 1]; mass is what
+ * lies within. Without the atoms of q. */
+gm_status gm_density_on_grid(const gm_quadrature *q, double width, size_t bins, const double *edge,
+                             double *value, double *std_error, double *mass, gm_error *err);
+
 /* Trace and Frobenius norm by random probes. The estimator where none was given: xtrace (for an
  * estimated diagonal xdiag) where its vectors fit, else hutchinson; for the trace a note says so.
  */

@@ -6,7 +6,7 @@
 #include "cli/spectrum_output.h"
 
 /* Vectors are kept up to this many numbers, 8 MB; --export-vectors has no such limit. */
-enum { ARRAYS = 11, VECTOR_NUMBERS = 1000000 };
+enum { ARRAYS = 12, VECTOR_NUMBERS = 1000000 };
 
 /* The arrays of all blocks, with names of their own. */
 typedef struct collection {
@@ -62,6 +62,11 @@ static gm_status add_block(collection *c, const gm_spectrum_report *report, cons
     if (status == GM_OK && vectors) {
         status = add(c, s, "vectors", pairs->k, s->size, pairs->vector, err);
     }
+    const gm_spectrum_series *e = &s->resamples.eigenvalues;
+    if (status == GM_OK && e->columns) {
+        status =
+            add(c, s, "data_resample/eigenvalues", s->resamples.count, e->columns, e->value, err);
+    }
     if (status == GM_OK) status = add_density(c, s, grid, err);
     if (status == GM_OK) status = add(c, s, "diagonal", s->size, 0, s->diagonal.value, err);
     if (status != GM_OK) return status;
@@ -83,9 +88,10 @@ gm_status gm_spectrum_record(const gm_spectrum_report *report, json_t *document,
         const char *layer = report->each           ? "each"
                             : report->block->layer ? report->block->layer
                                                    : "net";
-        key = gm_format(err, "%s/%s/%s%s%s", report->name, gm_spectrum_methods[report->set->method],
-                        layer, report->divisor ? "/precondition=" : "",
-                        report->divisor ? report->divisor->name : "");
+        key = gm_format(
+            err, "%s/%s/%s%s%s%s", report->name, gm_spectrum_methods[report->set->method], layer,
+            report->divisor ? "/precondition=" : "", report->divisor ? report->divisor->name : "",
+            report->set->resamples ? "/data_resample" : "");
         if (!key) status = GM_ERR_MEMORY;
     }
     if (status == GM_OK) {

@@ -3,21 +3,20 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "cli/spectrum_resample.h"
 
 gm_status gm_spectrum_check_inputs(const gm_cli *cli, const gm_spectrum_settings *set,
                                    gm_error *err)
 {
     gm_status status = set->matrix ? gm_matrix_check_options(cli, err) : GM_OK;
-    return status == GM_OK ? gm_divisor_check_options(cli, set, err) : status;
+    if (status == GM_OK) status = gm_divisor_check_options(cli, set, err);
+    return status == GM_OK ? gm_resample_check_options(cli, set, err) : status;
 }
 
-gm_status gm_spectrum_source_open(gm_cli *cli, const gm_spectrum_settings *set, gm_session *session,
-                                  gm_spectrum_source *source, gm_error *err)
+static gm_status open_divisor(const gm_spectrum_settings *set, gm_spectrum_source *source,
+                              gm_error *err)
 {
-    *source = (gm_spectrum_source){.cli = cli, .session = session};
-    gm_status status = set->matrix ? gm_matrix_open(cli, set->matrix, session, &source->matrix, err)
-                                   : gm_session_open(cli, session, err);
-    if (status != GM_OK) return status;
+    const gm_session *session = source->session;
     size_t size = set->matrix ? source->matrix.size : gm_net_parameters(session->net);
     size_t from = 0, count = size;
     if (session->layer != GM_ALL_LAYERS) {
@@ -28,6 +27,22 @@ gm_status gm_spectrum_source_open(gm_cli *cli, const gm_spectrum_settings *set, 
     return gm_divisor_open(set, session, size, from, count, &source->divisor, err);
 }
 
+gm_status gm_spectrum_source_open(gm_cli *cli, const gm_spectrum_settings *set, gm_session *session,
+                                  gm_spectrum_source *source, gm_error *err)
+{
+    *source = (gm_spectrum_source){.cli = cli, .session = session};
+    gm_status status = set->matrix ? gm_matrix_open(cli, set->matrix, session, &source->matrix, err)
+                                   : gm_session_open(cli, session, err);
+    return status == GM_OK ? open_divisor(set, source, err) : status;
+}
+
+gm_status gm_spectrum_source_again(const gm_spectrum_source *source,
+                                   const gm_spectrum_settings *set, gm_spectrum_source *again,
+                                   gm_error *err)
+{
+    *again = (gm_spectrum_source){.cli = source->cli, .session = source->session};
+    return open_divisor(set, again, err);
+}
 gm_status gm_spectrum_source_linearize(gm_spectrum_source *source, const gm_spectrum_settings *set,
                                        gm_problem *problem, gm_error *err)
 {
@@ -35,6 +50,12 @@ gm_status gm_spectrum_source_linearize(gm_spectrum_source *source, const gm_spec
     gm_status status = gm_linearize(problem, source->session->theta, &source->lin, err);
     if (status != GM_OK) return status;
     return gm_divisor_take(set, source->lin, &source->divisor, err);
+}
+
+void gm_spectrum_source_rest(gm_spectrum_source *source)
+{
+    gm_linearization_free(source->lin);
+    source->lin = NULL;
 }
 
 void gm_spectrum_source_close(gm_spectrum_source *source)

@@ -39,6 +39,12 @@ gm_status gm_spectrum_source_open(gm_cli *cli, const gm_spectrum_settings *set, 
 /* Loss, gradient and exact D of the problem at the session's point; nothing with a matrix. */
 gm_status gm_spectrum_source_linearize(gm_spectrum_source *source, const gm_spectrum_settings *set,
                                        gm_problem *problem, gm_error *err);
+/* Ends the use of the linearization. */
+void gm_spectrum_source_rest(gm_spectrum_source *source);
+/* *again = the same net at the same point, for another problem, with a D of its own. */
+gm_status gm_spectrum_source_again(const gm_spectrum_source *source,
+                                   const gm_spectrum_settings *set, gm_spectrum_source *again,
+                                   gm_error *err);
 void gm_spectrum_source_close(gm_spectrum_source *source);
 
 /* How many operators there are, the largest of their sizes, and number i. */

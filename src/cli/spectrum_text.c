@@ -5,6 +5,7 @@
 #include "cli/document.h"
 #include "cli/spectrum_methods.h"
 #include "cli/spectrum_output.h"
+#include "cli/spectrum_resample.h"
 #include "gradiometer/spectrum.h"
 
 enum { BAR = 40 };
@@ -228,6 +229,7 @@ static void print_block(const gm_spectrum_report *report, const gm_spectrum *s)
         break;
     }
     if (s->diagonal.value) print_diagonal(report, &s->diagonal);
+    gm_resamples_print(s);
 }
 
 void gm_spectrum_print(const gm_spectrum_report *report)
