@@ -294,7 +294,8 @@ static double integral(const json_t *density)
     assert_int_equal(json_array_size(at(density, "stderr")), n);
     double step = (number(grid, n - 1) - number(grid, 0)) / (double)(n - 1), sum = 0;
     for (size_t i = 0; i < n; i++) {
-        close_to("grid", number(grid, i), number(grid, 0) + (double)i * step, 1e-9 * step * n);
+        close_to("grid", number(grid, i), number(grid, 0) + (double)i * step,
+                 1e-9 * step * (double)n);
         assert_true(number(values, i) >= 0);
         sum += number(values, i) * step;
     }
