@@ -201,28 +201,28 @@ typedef enum kind { COUNT, SIZE, SMALL, NUMBER, SWITCH, REPLACEMENT, OPTIMIZER, 
 /* One list, so that what is written is what is read. */
 static const struct {
     const char *key;
-    kind kind;
     size_t offset;
+    kind kind;
     bool later; /* not in the first run files; there it has its default */
 } fields[] = {
-    {"train.steps", COUNT, offsetof(gm_train_options, steps), false},
-    {"train.batch", SIZE, offsetof(gm_train_options, batch), false},
-    {"train.step", NUMBER, offsetof(gm_train_options, step), false},
-    {"train.momentum", NUMBER, offsetof(gm_train_options, momentum), false},
-    {"train.nesterov", SWITCH, offsetof(gm_train_options, nesterov), false},
-    {"train.weight_decay", NUMBER, offsetof(gm_train_options, weight_decay), false},
-    {"train.replacement", REPLACEMENT, offsetof(gm_train_options, replacement), false},
-    {"train.seed", COUNT, offsetof(gm_train_options, seed), false},
-    {"train.run", SMALL, offsetof(gm_train_options, run), false},
-    {"train.checkpoint_every", COUNT, offsetof(gm_train_options, checkpoint_every), false},
-    {"train.keep_every", COUNT, offsetof(gm_train_options, keep_every), false},
-    {"train.record_every", COUNT, offsetof(gm_train_options, record_every), false},
-    {"train.optimizer", OPTIMIZER, offsetof(gm_train_options, optimizer), true},
-    {"train.precondition", PRECONDITION, offsetof(gm_train_options, precondition), true},
-    {"train.beta1", NUMBER, offsetof(gm_train_options, beta1), true},
-    {"train.beta2", NUMBER, offsetof(gm_train_options, beta2), true},
-    {"train.epsilon", NUMBER, offsetof(gm_train_options, epsilon), true},
-    {"train.precondition_every", COUNT, offsetof(gm_train_options, precondition_every), true},
+    {"train.steps", offsetof(gm_train_options, steps), COUNT, false},
+    {"train.batch", offsetof(gm_train_options, batch), SIZE, false},
+    {"train.step", offsetof(gm_train_options, step), NUMBER, false},
+    {"train.momentum", offsetof(gm_train_options, momentum), NUMBER, false},
+    {"train.nesterov", offsetof(gm_train_options, nesterov), SWITCH, false},
+    {"train.weight_decay", offsetof(gm_train_options, weight_decay), NUMBER, false},
+    {"train.replacement", offsetof(gm_train_options, replacement), REPLACEMENT, false},
+    {"train.seed", offsetof(gm_train_options, seed), COUNT, false},
+    {"train.run", offsetof(gm_train_options, run), SMALL, false},
+    {"train.checkpoint_every", offsetof(gm_train_options, checkpoint_every), COUNT, false},
+    {"train.keep_every", offsetof(gm_train_options, keep_every), COUNT, false},
+    {"train.record_every", offsetof(gm_train_options, record_every), COUNT, false},
+    {"train.optimizer", offsetof(gm_train_options, optimizer), OPTIMIZER, true},
+    {"train.precondition", offsetof(gm_train_options, precondition), PRECONDITION, true},
+    {"train.beta1", offsetof(gm_train_options, beta1), NUMBER, true},
+    {"train.beta2", offsetof(gm_train_options, beta2), NUMBER, true},
+    {"train.epsilon", offsetof(gm_train_options, epsilon), NUMBER, true},
+    {"train.precondition_every", offsetof(gm_train_options, precondition_every), COUNT, true},
 };
 enum { FIELDS = sizeof fields / sizeof fields[0], VALUE_LENGTH = 32 };
 
