@@ -492,6 +492,39 @@ static void warm_starts(void **state)
     close_fixture(&f);
 }
 
+/* Where the point before is no help, looking there costs half a start from nothing at most, and the
+ * next point does without. */
+static void far_points(void **state)
+{
+    (void)state;
+    enum { POINTS = 3 };
+    gm_error err = {0};
+    fixture f;
+    open_fixture(&f, (setting){"mlp:10-20-5,act=tanh", 500, 0.5, GM_F64, false});
+    path way = {.f = &f, .step = 0.4};
+    gm_decompose_options options = options_of(4);
+    options.method = GM_DECOMPOSE_PRODUCTS;
+    options.gn_residual = false;
+    gm_decomposition run[POINTS];
+    gm_decompose_points points = {.count = POINTS, .self = &way, .at = walk};
+    must(gm_decompose_run(f.problem, &points, &options, run, NULL, &err), &err);
+    size_t before = 0;
+    for (size_t i = 0; i < POINTS; i++) {
+        const gm_operator_survey *h = &run[i].block.op[GM_HESSIAN];
+        size_t cold = h->lead_start.cold + h->low_start.cold + options.probes;
+        size_t tried = i == 1 ? before / 2 : 0;
+        assert_true(h->converged);
+        if (h->spent > cold + tried) fail_msg("%zu: %zu > %zu + %zu", i, h->spent, cold, tried);
+        before = cold;
+        assert_true(h->low_start.failures <= (i > 0)); /* none in a row where it was followed */
+        if (i == 1) assert_int_equal(h->low_start.wait, h->low_start.failures);
+    }
+    for (size_t i = 0; i < POINTS; i++) {
+        gm_decomposition_free(&run[i]);
+    }
+    close_fixture(&f);
+}
+
 /* --- the limit on products, the choice, refusals --- */
 
 static void cut_short(void **state)
@@ -627,6 +660,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(errors_of_norms),
         cmocka_unit_test(equal_seeds),
         cmocka_unit_test(warm_starts),
+        cmocka_unit_test(far_points),
         cmocka_unit_test(cut_short),
         cmocka_unit_test(undecided_findings),
         cmocka_unit_test(choice_and_refusals),

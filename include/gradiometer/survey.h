@@ -47,6 +47,16 @@ typedef struct gm_decompose_options {
 } gm_decompose_options;
 void gm_decompose_options_default(gm_decompose_options *options);
 
+/* How the pairs at one end of a spectrum are looked for along a run: from those of the point before
+ * with at most half of the products that the last start from nothing took, then, where these do not
+ * suffice, from nothing; after the f-th failure in a row 2^f - 1 points start from nothing at once.
+ */
+typedef struct gm_decompose_start {
+    size_t cold;       /* products of the last start from nothing */
+    unsigned failures; /* in a row */
+    unsigned wait;     /* points left that start from nothing */
+} gm_decompose_start;
+
 /* One operator: eigenvalues, their summary, and the leading eigenpairs.
  *
  * By products only the ends of a spectrum are known (unless the Gram form gives all of it), and the
@@ -78,6 +88,7 @@ typedef struct gm_operator_survey {
     double *low_vector;   /* [low_count, size], NULL in a finished survey */
     bool converged;       /* every pair looked for reached the tolerance; true where dense */
     size_t spent;         /* products with this operator; 0 where dense */
+    gm_decompose_start lead_start, low_start;
 } gm_operator_survey;
 
 /* Overlap of two operators' leading subspaces, or of one with its own past. */

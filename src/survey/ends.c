@@ -20,19 +20,58 @@ static bool semidefinite(gm_curvature kind)
 
 /* --- eigenpairs --- */
 
-/* Which solver: Krylov from nothing, the block method from what a neighbouring operator had. */
+enum { MOST_FAILURES = 6 };
+
+/* The block method from the pairs of the point before, start [start_count, size], with at most half
+ * of the products of a start from nothing: it pays where these stand out of the rest and have
+ * turned little, and not where they are the edge of a bulk. *enough: the pairs have converged. */
+static gm_status follow_pairs(const gm_block_task *task, gm_operator *op, gm_eigen_options options,
+                              size_t start_count, const double *start, gm_decompose_start *state,
+                              gm_eigen *found, bool *enough, gm_error *err)
+{
+    size_t most = state->cold / 2, asked = task->options->max_products;
+    if (most < options.k) most = options.k;
+    options.max_products = asked && asked / 2 < most ? asked / 2 : most;
+    if (options.max_products == 0) options.max_products = 1; /* 0 stands for no limit */
+    gm_status status = gm_eigen_track(op, &options, start_count, start, found, err);
+    if (status != GM_OK) return status;
+    *enough = found->stop == GM_EIGEN_CONVERGED;
+    if (*enough) {
+        state->failures = 0;
+    } else {
+        gm_eigen_free(found);
+        if (state->failures < MOST_FAILURES) state->failures++;
+        state->wait = (1u << state->failures) - 1;
+    }
+    return GM_OK;
+}
+
+/* Which solver: the block method from what the point before had, as gm_decompose_start says, else
+ * Krylov from nothing. */
 static gm_status find_pairs(const gm_block_task *task, gm_operator *op, gm_which which,
-                            size_t start_count, const double *start, gm_eigen *found, gm_error *err)
+                            size_t start_count, const double *start, gm_decompose_start *state,
+                            gm_eigen *found, gm_error *err)
 {
     gm_eigen_options options;
     gm_eigen_options_default(&options);
     options.which = which;
     options.k = smaller(task->k + 1, task->size);
     options.tol = gm_decompose_tolerance(task->options, task->precision);
-    options.max_products = task->options->max_products;
     options.seed = task->options->seed;
-    if (start_count == 0) return gm_eigenpairs(op, &options, found, err);
-    return gm_eigen_track(op, &options, start_count, start, found, err);
+    size_t before = op->products, asked = task->options->max_products;
+    if (start_count > 0 && state->wait == 0) {
+        bool enough = false;
+        gm_status status =
+            follow_pairs(task, op, options, start_count, start, state, found, &enough, err);
+        if (status != GM_OK || enough) return status;
+    } else if (state->wait > 0) {
+        state->wait--;
+    }
+    size_t spent = op->products - before;
+    if (asked) options.max_products = asked > spent ? asked - spent : 1;
+    gm_status status = gm_eigenpairs(op, &options, found, err);
+    if (status == GM_OK) state->cold = found->products;
+    return status;
 }
 
 static void swap(size_t n, double *a, double *b)
@@ -69,8 +108,9 @@ static gm_status find_leads(const gm_block_task *task, gm_operator *op, gm_opera
     gm_which which = task->options->by_magnitude ? GM_WHICH_LM : GM_WHICH_LA;
     gm_eigen found;
     size_t start = past && past->lead_vector ? past->count : 0;
-    gm_status status =
-        find_pairs(task, op, which, start, start ? past->lead_vector : NULL, &found, err);
+    if (past) survey->lead_start = past->lead_start;
+    gm_status status = find_pairs(task, op, which, start, start ? past->lead_vector : NULL,
+                                  &survey->lead_start, &found, err);
     if (status != GM_OK) return status;
     order_pairs(which, &found);
     survey->by_magnitude = task->options->by_magnitude;
@@ -89,8 +129,9 @@ static gm_status find_lowest(const gm_block_task *task, gm_operator *op, gm_oper
 {
     gm_eigen found;
     size_t start = past && past->low_vector ? past->low_count : 0;
-    gm_status status =
-        find_pairs(task, op, GM_WHICH_SA, start, start ? past->low_vector : NULL, &found, err);
+    if (past) survey->low_start = past->low_start;
+    gm_status status = find_pairs(task, op, GM_WHICH_SA, start, start ? past->low_vector : NULL,
+                                  &survey->low_start, &found, err);
     if (status != GM_OK) return status;
     order_pairs(GM_WHICH_SA, &found);
     survey->low_count = found.count;
