@@ -1,13 +1,12 @@
 /* What estimates of traces and diagonals are known to fall into: stopping where a running mean
- * stands still or is negative, probes used twice, scales beyond the squares of doubles, error bars
- * that do not cover, operators that are none; and their memory. This program's aligned_alloc, which
- * serves the library alone, counts what it hands out. */
+ * stands still or is negative, probes used twice, scales beyond the squares of doubles, operators
+ * that are none; and their memory. This program's aligned_alloc, which serves the library alone,
+ * counts what it hands out. */
 #include "support.h"
 
 #include <stdlib.h>
 
-#include "gradiometer/estimate.h"
-#include "known_operator.h"
+#include "trace_case.h"
 
 static size_t handed_out;
 
@@ -16,51 +15,6 @@ void *aligned_alloc(size_t alignment, size_t size)
     void *memory = NULL;
     handed_out += size;
     return posix_memalign(&memory, alignment, size) ? NULL : memory;
-}
-
-/* All ways to a trace: the three methods, and Hutchinson's with Gaussian probes. */
-enum { WAYS = 4, GAUSSIAN = 3 };
-
-static gm_trace_method method_of(int way)
-{
-    return way == GAUSSIAN ? GM_TRACE_HUTCHINSON : (gm_trace_method)way;
-}
-
-static gm_estimate_options with(int way, size_t products, double rel_error, uint64_t seed)
-{
-    gm_estimate_options options;
-    gm_estimate_options_default(&options);
-    options.max_products = products;
-    options.rel_error = rel_error;
-    options.seed = seed;
-    options.gaussian = way == GAUSSIAN;
-    return options;
-}
-
-static gm_trace_result trace_of(gm_operator *op, int way, size_t products, double rel_error,
-                                uint64_t seed)
-{
-    gm_estimate_options options = with(way, products, rel_error, seed);
-    gm_trace_result result;
-    gm_error err;
-    if (gm_trace_estimate(op, method_of(way), &options, &result, &err) != GM_OK)
-        fail_msg("%s", err.message);
-    return result;
-}
-
-/* The same for diagonals: signs, XDiag, Gaussian. */
-enum { DIAGONAL_WAYS = 3 };
-
-static gm_diagonal_result diagonal_of(gm_operator *op, int way, size_t products, double rel_error,
-                                      uint64_t seed, double *value, double *error)
-{
-    gm_estimate_options options = with(way == 2 ? GAUSSIAN : 0, products, rel_error, seed);
-    gm_diagonal_result result;
-    gm_error err;
-    gm_diagonal_method method = way == 1 ? GM_DIAGONAL_XDIAG : GM_DIAGONAL_HUTCHINSON;
-    if (gm_diagonal_estimate(op, method, &options, value, error, &result, &err) != GM_OK)
-        fail_msg("%s", err.message);
-    return result;
 }
 
 /* --- stopping --- */
@@ -156,93 +110,6 @@ static void seeds_and_runs_are_two_things(void **state)
     }
     gm_operator_destroy(&op);
     gm_free(a);
-}
-
-/* --- error bars --- */
-
-static void spectrum_of(int kind, size_t n, double *lambda)
-{
-    gm_normal_fill(gm_stream_of(64, GM_PURPOSE_TEST, (uint32_t)kind), 0, n, lambda);
-    for (size_t i = 0; i < n; i++) {
-        double noise = lambda[i];
-        switch (kind) {
-        case 0: /* flat */
-            lambda[i] = 1 + (double)i / (double)n;
-            break;
-        case 1: /* decaying */
-            lambda[i] = pow((double)(i + 1), -1.5);
-            break;
-        case 2: /* low rank and noise */
-            lambda[i] = (i < 6 ? 20.0 - 2 * (double)i : 0) + 0.1 * noise;
-            break;
-        default: /* indefinite */
-            lambda[i] = noise;
-        }
-    }
-}
-
-/* 95 % intervals over 200 seeds: 190 expected, standard deviation 3.1. Twelve or more ways and
- * spectra are looked at: four of them below is what chance does not do, 178. Sum of squares: of
- * errors against stated ones, at most 1.6 times (k - 1)/(k - 3), Student's. Gaussian probes get ten
- * times as many: theirs are squares of normal numbers, so skewed where one eigenvalue prevails that
- * twenty of them cover 86 % only. */
-static void intervals_cover_the_trace(void **state)
-{
-    (void)state;
-    enum { N = 60, SEEDS = 200, PROBES = 20, SPECTRA = 4 };
-    static const size_t cost[WAYS] = {1, 3, 2, 10};
-    for (int kind = 0; kind < SPECTRA; kind++) {
-        double lambda[N], trace = 0;
-        spectrum_of(kind, N, lambda);
-        for (size_t i = 0; i < N; i++) {
-            trace += lambda[i];
-        }
-        double *a = rotated(N, lambda, 65, NULL);
-        gm_operator op = dense_operator(N, a);
-        for (int way = 0; way < WAYS; way++) {
-            size_t hits = 0;
-            double ratio = 0;
-            for (uint64_t seed = 0; seed < SEEDS; seed++) {
-                gm_trace_result t = trace_of(&op, way, PROBES * cost[way], 0, seed);
-                double error = t.trace.value - trace;
-                hits += fabs(error) <= t.trace.half_width;
-                ratio += error * error / (t.trace.std_error * t.trace.std_error) / SEEDS;
-            }
-            if (hits < 178 || ratio > 1.6 * (PROBES - 1.0) / (PROBES - 3.0)) {
-                fail_msg("spectrum %d, way %d: %zu of %d, ratio %g", kind, way, hits, SEEDS, ratio);
-            }
-        }
-        gm_operator_destroy(&op);
-        gm_free(a);
-    }
-}
-
-/* Entry by entry, 8,000 of them: 95 % to 2 % with room for their dependence and skewed samples.
- * Gaussian ones again with ten times the probes, their Student quantile 1.972. */
-static void intervals_cover_the_diagonal(void **state)
-{
-    (void)state;
-    enum { N = 40, SEEDS = 200, PROBES = 20, SPECTRA = 4 };
-    for (int kind = 0; kind < SPECTRA; kind++) {
-        double lambda[N], value[N], error[N];
-        spectrum_of(kind, N, lambda);
-        double *a = rotated(N, lambda, 66, NULL);
-        gm_operator op = dense_operator(N, a);
-        for (int way = 0; way < DIAGONAL_WAYS; way++) {
-            size_t hits = 0, products = PROBES * (way == 2 ? 10 : way == 1 ? 2 : 1);
-            double student = way == 2 ? 1.972 : 2.093; /* 199 and 19 degrees of freedom */
-            for (uint64_t seed = 0; seed < SEEDS; seed++) {
-                diagonal_of(&op, way, products, 0, seed, value, error);
-                for (size_t i = 0; i < N; i++) {
-                    hits += fabs(value[i] - a[i * N + i]) <= student * error[i];
-                }
-            }
-            double rate = (double)hits / (SEEDS * N);
-            if (rate < 0.93) fail_msg("spectrum %d, way %d: %g", kind, way, rate);
-        }
-        gm_operator_destroy(&op);
-        gm_free(a);
-    }
 }
 
 /* --- scales and sizes --- */
@@ -570,8 +437,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(zero_trace_never_converges),
         cmocka_unit_test(negative_traces_are_like_positive_ones),
         cmocka_unit_test(seeds_and_runs_are_two_things),
-        cmocka_unit_test(intervals_cover_the_trace),
-        cmocka_unit_test(intervals_cover_the_diagonal),
         cmocka_unit_test(scales_change_nothing),
         cmocka_unit_test(sizes_by_products),
         cmocka_unit_test(smallest_operators),
