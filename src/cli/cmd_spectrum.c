@@ -102,7 +102,7 @@ static const gm_option spectrum_options[] = {
     {"estimator", 0, "E",
      "trace: xtrace (the default where its vectors, three for every two products, fit the memory: "
      "most accurate, exact at low rank, its error covers everything); hutchpp (fewer vectors; its "
-     "error is that of the random part); hutchinson (34 vectors whatever the number of products; "
+     "error is that of the random part); hutchinson (32 vectors whatever the number of products; "
      "the default otherwise). diagonal: hutchinson or xdiag in place of the exact one.",
      gm_option_choice, AT(estimator), gm_spectrum_estimators, 0},
     {"rel-error", 0, "E",
