@@ -91,7 +91,7 @@ void gm_eigen_free(gm_eigen *result);
  * size doubles and, for the residuals, count size more or half a gigabyte. Errors: GM_ERR_USAGE for
  * k outside 1 ... size, tol outside floor ... 1, basis <= k, sizes beyond ARPACK's 32-bit integers,
  * an operator that starts another eigenproblem; GM_ERR_INPUT where u.Av = v.Au fails for the start
- * and one of the first Krylov vectors; GM_ERR_MEMORY; those of gm_operator_apply. */
+ * and the first Krylov vector; GM_ERR_MEMORY; those of gm_operator_apply. */
 gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eigen *result,
                         gm_error *err);
 

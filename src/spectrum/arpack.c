@@ -31,8 +31,7 @@ enum {
     SPARE_BASIS = 40, /* more vectors where memory allows: fewer restarts, fewer products */
     MOST_RESTARTS = 300,
     MOST_FORMED = 5000, /* size up to which an operator is formed when that is the cheaper way */
-    SYMMETRY_CHECKS = 3,
-    MOST_ATTEMPTS = 2,       /* early ends that the true residuals may turn down */
+    MOST_ATTEMPTS = 2,  /* early ends that the true residuals may turn down */
     THRESHOLD_EXPONENT = -35 /* 2^-35 >= eps^(2/3) = 2^-35.33, ARPACK's eps being 2^-53 */
 };
 static const size_t SPARE_BYTES = (size_t)512 << 20; /* a basis with spare vectors at most */
@@ -68,10 +67,10 @@ typedef struct lanczos {
     double share;                          /* of tol, at an early end */
     size_t attempts;                       /* early ends turned down */
     size_t products, blocks, checks;       /* checks: products of residuals turned down */
+    bool symmetric;                        /* as far as it has been tested */
     bool zero;                             /* A x = 0 for two random vectors: the zero operator */
     bool settled;                          /* ended early, the result is made */
     bool form;                             /* given up: forming the operator is the cheaper way */
-    bool cut;                              /* no products left but for the residuals */
 } lanczos;
 
 static void lanczos_free(lanczos *l)
@@ -143,7 +142,7 @@ static gm_status apply(lanczos *l, const double *x, double *y, gm_error *err)
 
 /* ARPACK's first request: the start vector x, to be forced into the range of A. A x stands out of
  * the bulk, a better start, but lacks the eigenvalue 0: y = A x + a little x. x and A x are kept:
- * with the Krylov vectors and their products they tell whether A is symmetric. Where A x = 0,
+ * with the first Krylov vector and its product they tell whether A is symmetric. Where A x = 0,
  * another random vector tells whether A is zero. */
 static gm_status first_product(lanczos *l, const double *start, double *y, gm_error *err)
 {
@@ -166,19 +165,49 @@ static gm_status first_product(lanczos *l, const double *start, double *y, gm_er
     return GM_OK;
 }
 
+enum { LANES = 8 };
+
+/* y = c y; *xy = x . y and *yy = y . y as they were: one pass, several sums for vector
+ * instructions. */
+static void scale_and_measure(size_t n, double c, const double *restrict x, double *restrict y,
+                              double *xy, double *yy)
+{
+    double cross[LANES] = {0}, square[LANES] = {0};
+    size_t whole = n - n % LANES;
+    for (size_t i = 0; i < whole; i += LANES) {
+        for (size_t l = 0; l < LANES; l++) {
+            double yi = y[i + l];
+            cross[l] += x[i + l] * yi;
+            square[l] += yi * yi;
+            y[i + l] = c * yi;
+        }
+    }
+    *xy = *yy = 0.0;
+    for (size_t i = whole; i < n; i++) {
+        *xy += x[i] * y[i];
+        *yy += y[i] * y[i];
+        y[i] *= c;
+    }
+    for (size_t l = 0; l < LANES; l++) {
+        *xy += cross[l];
+        *yy += square[l];
+    }
+}
+
 /* y = c A x for Krylov vector x, of unit length. */
 static gm_status krylov_product(lanczos *l, const double *x, double *y, gm_error *err)
 {
     size_t n = (size_t)l->n;
+    double xy, yy;
     gm_status status = apply(l, x, y, err);
-    if (status == GM_OK && l->products <= 1 + SYMMETRY_CHECKS)
+    /* The first one, nearly A x: products of later ones can be small beside their noise. */
+    if (status == GM_OK && !l->symmetric)
         status = gm_eigen_symmetric(l->op, l->pair, l->pair + n, x, y, err);
     if (status != GM_OK) return status;
-    l->largest = fmax(l->largest, sqrt(dot(n, y, y)));
-    l->alpha = l->scale * dot(n, x, y);
-    for (size_t i = 0; i < n; i++) {
-        y[i] *= l->scale;
-    }
+    l->symmetric = true;
+    scale_and_measure(n, l->scale, x, y, &xy, &yy);
+    l->largest = fmax(l->largest, sqrt(yy));
+    l->alpha = l->scale * xy;
     return GM_OK;
 }
 
@@ -217,7 +246,8 @@ static gm_status look(lanczos *l, size_t rows, bool *converged, gm_error *err)
     size_t k = (size_t)l->nev, n = (size_t)l->n, ncv = (size_t)l->ncv;
     size_t least = 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
     *converged = false;
-    if (l->products <= least || l->attempts >= MOST_ATTEMPTS || rows < l->next || rows <= k)
+    size_t attempts = l->options->max_products > 0 ? 1 : MOST_ATTEMPTS;
+    if (l->products <= least || l->attempts >= attempts || rows < l->next || rows <= k)
         return GM_OK;
     l->next = rows + 1 + rows / 32; /* T is small beside the products, unless k is large */
     const double *t = tridiagonal(l);
@@ -227,24 +257,7 @@ static gm_status look(lanczos *l, size_t rows, bool *converged, gm_error *err)
                              converged, err);
 }
 
-/* Leaves the pairs that have converged. */
-static void keep_converged(gm_eigen *result)
-{
-    size_t kept = 0, n = result->size;
-    for (size_t j = 0; j < result->count; j++) {
-        if (!result->converged[j]) continue;
-        result->value[kept] = result->value[j];
-        result->residual[kept] = result->residual[j];
-        result->converged[kept] = true;
-        if (kept < j)
-            memcpy(result->vector + kept * n, result->vector + j * n, n * sizeof *result->vector);
-        kept++;
-    }
-    result->count = kept;
-}
-
-/* The result from the basis as it stands; settled where its true residuals say that all pairs have
- * converged, or no products are left. */
+/* The result from the basis as it stands; settled where its true residuals say so too. */
 static gm_status settle(lanczos *l, size_t rows, gm_eigen *result, gm_error *err)
 {
     size_t k = (size_t)l->nev, ncv = (size_t)l->ncv;
@@ -261,9 +274,8 @@ static gm_status settle(lanczos *l, size_t rows, gm_eigen *result, gm_error *err
         result->products = l->products + l->checks;
         result->check_products = l->checks;
         result->blocks = l->blocks;
-        gm_eigen_judge(result, k, l->options->tol, l->cut);
-        if (l->cut) keep_converged(result);
-        l->settled = l->cut || result->converged_count == k;
+        gm_eigen_judge(result, k, l->options->tol, false);
+        l->settled = result->converged_count == k;
     }
     if (!l->settled) {
         gm_eigen_free(result);
@@ -280,20 +292,15 @@ static bool better_formed(const lanczos *l)
     return n <= MOST_FORMED && spent >= n && (most == 0 || spent + n <= most);
 }
 
-/* Ends where the pairs have converged, early or not, or where it is not worth while to go on.
- * fit() reserves the products of one round of residuals; an early end that was turned down has
- * spent them, hence cut. */
+/* Ends where the pairs have converged, or where it is not worth while to go on. */
 static gm_status consider(lanczos *l, const double *x, gm_eigen *result, gm_error *err)
 {
-    size_t most = l->options->max_products, k = (size_t)l->nev;
-    gm_status status = GM_OK;
     bool converged = false;
+    gm_status status = GM_OK;
     l->row = complete_rows(l, x);
-    l->cut = most > 0 && l->checks > 0 && l->products + l->checks + 1 + k > most;
-    if (l->readable && !l->cut) status = look(l, l->row, &converged, err);
-    if (status == GM_OK && l->readable && (converged || l->cut))
-        status = settle(l, l->row, result, err);
-    l->form = !l->settled && !l->cut && better_formed(l);
+    if (l->readable) status = look(l, l->row, &converged, err);
+    if (status == GM_OK && converged) status = settle(l, l->row, result, err);
+    l->form = !l->settled && better_formed(l);
     return status;
 }
 
@@ -328,7 +335,7 @@ static gm_status converse(lanczos *l, gm_eigen *result, gm_error *err)
             continue;
         }
         status = consider(l, x, result, err);
-        if (status != GM_OK || l->settled || l->form || l->cut) return status;
+        if (status != GM_OK || l->settled || l->form) return status;
         status = krylov_product(l, x, y, err);
         if (status != GM_OK) return status;
     }
@@ -373,22 +380,22 @@ static gm_status solve(lanczos *l, gm_eigen *result, size_t *count, gm_error *er
     /* Out of restarts: an operator that is small enough is formed. */
     if (status == GM_OK && l->info == 1 && l->restarts == MOST_RESTARTS)
         l->form = !l->settled && better_formed(l);
-    if (status == GM_OK && !l->zero && !l->settled && !l->form && !l->cut)
-        status = extract(l, count, err);
+    if (status == GM_OK && !l->zero && !l->settled && !l->form) status = extract(l, count, err);
     arpack_inside = false;
     pthread_mutex_unlock(&arpack_lock);
     return status;
 }
 
 /* Krylov vectors and restarts that stay within max_products: ARPACK takes at most 1 + ncv +
- * restarts (ncv - nev) products, the residuals nev. False where nothing can be had. */
+ * restarts (ncv - nev) products, the residuals nev, those of an early end that they turn down as
+ * many (one such end at most). False where nothing can be had. */
 static bool fit(const gm_eigen_options *options, size_t *basis, size_t *restarts)
 {
     size_t k = options->k;
     *restarts = MOST_RESTARTS;
     if (options->max_products == 0) return true;
-    if (options->max_products < 2 * k + 3) return false;
-    size_t budget = options->max_products - k - 1;
+    if (options->max_products < 3 * k + 3) return false;
+    size_t budget = options->max_products - 2 * k - 1;
     if (2 * *basis - k > budget) *basis = (budget + k) / 2;
     size_t most = (budget - *basis) / (*basis - k);
     if (most < *restarts) *restarts = most;
@@ -438,7 +445,7 @@ size_t gm_eigen_bytes(size_t size, const gm_eigen_options *options)
 static gm_status finish(lanczos *l, size_t count, gm_eigen *result, gm_error *err)
 {
     size_t n = (size_t)l->n, k = (size_t)l->nev;
-    bool limited = l->cut || (l->info == 1 && l->restarts < MOST_RESTARTS);
+    bool limited = l->info == 1 && l->restarts < MOST_RESTARTS;
     double tol = l->options->tol;
     gm_operator *op = l->op;
     gm_status status = gm_eigen_alloc(op, l->zero ? k : count, result, err);
