@@ -123,13 +123,14 @@ static void the_report_shows_it(void **unused)
 {
     (void)unused;
     const char *run = folder_path("r.gmr"), *page = folder_path("r.html");
-    json_decref(train_json(run, "--track spectrum:k=2,every=5"));
+    json_decref(train_json(run, "--track spectrum:k=2,every=5,n=30"));
     program_result r = program("report %s -o %s", run, page);
     assert_int_equal(r.exit, 0);
     program_free(&r);
     char *text = program_slurp(page);
     assert_non_null(text);
     assert_non_null(strstr(text, "Eigenvalues along the training"));
+    assert_non_null(strstr(text, " of the loss on the first <data value=\"30\">30</data> of "));
     free(text);
     folder_empty();
 }

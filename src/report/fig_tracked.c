@@ -106,6 +106,21 @@ static void plot_loss(const gm_subject *subject, FILE *script)
           script);
 }
 
+/* Where only the first samples were measured, the words of --track say n=SAMPLES. */
+static void caption_samples(const gm_subject *subject, FILE *caption)
+{
+    const char *words = gm_subject_setting(subject, "train.track");
+    const char *found = words ? strstr(words, ",n=") : NULL;
+    double samples = found ? strtod(found + 3, NULL) : (double)NAN;
+    double all = setting_number(subject, "train.samples");
+    if (!(samples < all)) return;
+    fputs(" of the loss on the first ", caption);
+    gm_html_number(caption, samples);
+    fputs(" of ", caption);
+    gm_html_number(caption, all);
+    fputs(" samples", caption);
+}
+
 static void write_caption(const gm_subject *subject, const gm_subject_track *track,
                           double threshold, double beta, bool nesterov, FILE *caption)
 {
@@ -113,6 +128,7 @@ static void write_caption(const gm_subject *subject, const gm_subject_track *tra
     gm_html_number(caption, (double)track->count);
     fputs(" followed eigenvalues of the ", caption);
     gm_operator_caption(track->operator, caption);
+    caption_samples(subject, caption);
     fputs(" over the training, the largest one bold", caption);
     if (isfinite(threshold)) {
         fprintf(caption, "; dashed, %s&nbsp;=&nbsp;",
