@@ -136,6 +136,57 @@ static void test_extremes(void **state)
     free(html);
 }
 
+/* Dots are the eigenvalues of the data that `index` names, not their means over the resamples. */
+static void test_resamples(void **state)
+{
+    (void)state;
+    enum { K = 4, B = 20 };
+    static const size_t index[K] = {0, 2, 3, 6};
+    json_t *columns[4], *places = json_array(), *document = spectra_lanczos(plain, false);
+    for (int c = 0; c < 4; c++) { /* mean, sd, min, max */
+        columns[c] = json_array();
+    }
+    for (size_t j = 0; j < K; j++) {
+        double value = spectra_eigenvalue((int)index[j]);
+        json_array_append_new(columns[0], json_real(1.5 * value + (double)(j % 2)));
+        json_array_append_new(columns[1], json_real(0.1 * value));
+        json_array_append_new(columns[2], json_real(0.9 * value));
+        json_array_append_new(columns[3], json_real(1.6 * value));
+        json_array_append_new(places, json_integer((json_int_t)index[j]));
+    }
+    json_object_set_new(document, "data_resample",
+                        json_pack("{s:i,s:o,s:o,s:o,s:o,s:o}", "resamples", B, "mean", columns[0],
+                                  "sd", columns[1], "min", columns[2], "max", columns[3], "index",
+                                  places));
+    json_t *lost = spectra_lanczos(plain, false);
+    json_object_set_new(lost, "data_resample",
+                        json_pack("{s:i,s:[n],s:[n],s:[n],s:[n],s:[i]}", "resamples", B, "mean",
+                                  "sd", "min", "max", "index", 99));
+    const char *path;
+    gm_run *run = open_case("resamples.gmr", SETTINGS, plain, &path);
+    spectra_add(run, 1000, "a", document);
+    spectra_add(run, 1000, "b", lost);
+    gm_run_close(run);
+    char *html = page_of(path), *figure = figure_of(html, "resample");
+    double x[K], y[K];
+    heights(figure, "resample", K, x, y);
+    for (size_t i = 1; i < K; i++) { /* as in test_extremes */
+        double share = (y[i] - y[0]) / (y[K - 1] - y[0]);
+        double first = spectra_eigenvalue(0), last = spectra_eigenvalue((int)index[K - 1]);
+        double expected = (first - spectra_eigenvalue((int)index[i])) / (first - last);
+        assert_true(fabs(share - expected) < 1e-3);
+        assert_true(x[i] > x[i - 1]);
+    }
+    assert_true(y[0] < y[K - 1]);
+    assert_true(holds_number(figure, B));
+    assert_non_null(strstr(figure, "spread (sd) over the resamples"));
+    free(figure);
+    figure = figure_of(html, "resample2");
+    assert_non_null(strstr(figure, "No eigenvalue was found on the resamples"));
+    free(figure);
+    free(html);
+}
+
 /* lambda_1 is drawn last, over the lower ones. The axis is logarithmic on both sides of zero, so
  * that only order can be read off. */
 static void test_tracked(void **state)
@@ -302,11 +353,9 @@ static void test_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spectra_alone),
-        cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_tracked),
-        cmocka_unit_test(test_unresolved),
-        cmocka_unit_test(test_broken_and_hostile),
+        cmocka_unit_test(test_spectra_alone), cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_resamples),     cmocka_unit_test(test_tracked),
+        cmocka_unit_test(test_unresolved),    cmocka_unit_test(test_broken_and_hostile),
         cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests_name("report_spectra", tests, folder_make, folder_remove);

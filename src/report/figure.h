@@ -37,6 +37,7 @@ extern const gm_figure gm_figure_alignment;
 extern const gm_figure gm_figure_subspace;
 extern const gm_figure gm_figure_tracked;
 extern const gm_figure gm_figure_extremes;
+extern const gm_figure gm_figure_resample;
 extern const gm_figure gm_figure_density;
 
 /* Counts of the figures that tell of the training, and of the decomposition: one, or a sentence in
