@@ -151,7 +151,7 @@ typedef struct gm_quadrature {
     size_t products;
 } gm_quadrature;
 
-/* m steps of Lanczos with full reorthogonalization (twice) from each of the Rademacher probes.
+/* m steps of Lanczos with full reorthogonalization (to 1e-12) from each of the Rademacher probes.
  * Breakdown is an off-diagonal below the rounding of the products times sqrt(m); it becomes exactly
  * 0 (theory section 5). With deflated pairs all of it happens on their complement, from probes
  * uniform on its sphere: the mean of (size - deflated) v . f(A) v is then the trace of f there

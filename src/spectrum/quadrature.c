@@ -41,7 +41,7 @@ size_t gm_quadrature_bytes(size_t size, const gm_quadrature_options *options)
                 gm_mul_size(options->probes, 2 * sizeof(double), &nodes) &&
                 gm_mul_size(nodes, steps + 1, &nodes) &&
                 gm_mul_size(vectors, sizeof(double), &vectors) &&
-                gm_add_size(steps, options->deflated + 2, &more) &&
+                gm_add_size(steps, options->deflated + 3, &more) &&
                 gm_mul_size(more, (2 * GM_PARTS + 6) * sizeof(double), &more);
     if (!fits || nodes > SIZE_MAX - more || vectors > SIZE_MAX - more - nodes) return SIZE_MAX;
     return vectors + nodes + more;
