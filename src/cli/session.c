@@ -1,6 +1,5 @@
 #include "cli/session.h"
 
-#include <math.h>
 #include <omp.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include "cli/frame.h"
 #include "data/npy.h"
 #include "kernels/kernels.h"
+#include "survey/survey.h"
 
 /* Up to this many parameters the products are in float64 unless the user says otherwise. */
 enum { F64_PARAMETERS = 50000 };
@@ -334,5 +334,5 @@ void gm_session_measure(gm_session *session, const gm_linearization *lin)
     size_t p = gm_net_parameters(session->net);
     session->measured = true;
     session->loss = gm_linearization_loss(lin);
-    session->gradient_norm = sqrt(gm_kernels_get(GM_F64)->dot(p, gradient, gradient));
+    session->gradient_norm = gm_survey_norm(p, gradient);
 }
