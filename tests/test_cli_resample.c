@@ -127,7 +127,7 @@ static void check_eigenvalues(const json_t *resampled, json_t *const *alone, siz
  * data itself stays the same. */
 static void check_method(const char *how, size_t eigenvalues, const char *sum)
 {
-    char more[256], suffix[8];
+    char more[256], suffix[16];
     snprintf(more, sizeof more, "%s --data-resample %d", how, RESAMPLES);
     json_t *d = measure("", more), *plain = measure("", how), *alone[RESAMPLES];
     for (int r = 0; r < RESAMPLES; r++) {
