@@ -741,6 +741,23 @@ static void known_eigenpairs_are_atoms(void **state)
     gm_free(a);
 }
 
+/* Between the nodes on either side, by hand; rules that broke down are exact. */
+static void spacing_of_the_nodes(void **state)
+{
+    (void)state;
+    double node[] = {3, 1, -2, -5, 4, 4, 4, 4}, weight[] = {0.1, 0.4, 0.4, 0.1, 1, 0, 0, 0};
+    size_t taken[] = {4, 1};
+    gm_quadrature q = {
+        .size = 9, .probes = 1, .steps = 4, .node = node, .weight = weight, .taken = taken};
+    assert_true(gm_quadrature_spacing(&q, 0) == 3);
+    assert_true(gm_quadrature_spacing(&q, 10) == 14);
+    assert_true(gm_quadrature_spacing(&q, -6) == 2);
+    q.probes = 2;
+    assert_true(gm_quadrature_spacing(&q, 0) == 1.5);
+    q.size = 4; /* as many steps as there are eigenvalues */
+    assert_true(gm_quadrature_spacing(&q, 0) == 0);
+}
+
 static void bad_input_is_refused(void **state)
 {
     (void)state;
@@ -797,6 +814,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(densities_scale_with_the_operator),
         cmocka_unit_test(float_noise_is_unresolved),
         cmocka_unit_test(known_eigenpairs_are_atoms),
+        cmocka_unit_test(spacing_of_the_nodes),
         cmocka_unit_test(bad_input_is_refused),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "density");

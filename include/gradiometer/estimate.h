@@ -216,6 +216,11 @@ void gm_density_edges(const gm_quadrature *q, double width, size_t bins, double 
 gm_status gm_density_mass(const gm_quadrature *q, double width, size_t bins, const double *edge,
                           double *mass, double *std_error, double *total, gm_error *err);
 
+/* How far apart the nodes around x lie: the mean over probes of the distance between the nodes on
+ * either side of it (twice that to the nearest node where all lie on one side). Details finer than
+ * that are not resolved. 0 where every probe broke down, the rules being exact. */
+double gm_quadrature_spacing(const gm_quadrature *q, double x);
+
 /* --- the same spectrum on a signed logarithmic axis: nothing smoothed --- */
 
 /* edge [2 bins + 2] ascending, bins >= 1: `bins` equal steps in log |x| on either side of zero,

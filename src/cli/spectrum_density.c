@@ -151,7 +151,9 @@ static gm_status share_out(gm_spectrum_density *d, gm_error *err)
     const gm_quadrature *q = &d->quadrature;
     double scale = fmax(fabs(q->min), fabs(q->max));
     if (!(scale > 0)) return GM_OK;
-    double floor = fmax(q->floor, LOG_RANGE * scale);
+    /* Bins narrower than the distance of the nodes would show where these lie. */
+    d->spacing = gm_quadrature_spacing(q, 0);
+    double floor = fmax(fmax(q->floor, LOG_RANGE * scale), d->spacing);
     int top = (int)ceil(2 * log10(scale)), bottom = (int)ceil(2 * log10(floor));
     while (pow(10, 0.5 * top) < scale) { /* by rounding */
         top++;

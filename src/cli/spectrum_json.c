@@ -109,6 +109,7 @@ static json_t *density_value(gm_cli *cli, const gm_spectrum_density *d)
                         matrix_value(cli, "weights", q->probes, q->steps, q->weight));
     json_object_set_new(object, "taken", taken);
     json_object_set_new(object, "log", log_value(cli, d));
+    json_object_set_new(object, "spacing", gm_json_number(cli, "spacing", d->spacing));
     json_object_set_new(object, "deflated", gm_json_numbers(cli, "deflated", q->deflated, q->atom));
     return object;
 }

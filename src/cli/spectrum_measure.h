@@ -123,6 +123,7 @@ typedef struct gm_spectrum_density {
     size_t log_bins;   /* on either side; 0 where every node is 0 */
     double *log_edge;  /* [2 log_bins + 2] ascending */
     double *log_share; /* [2 log_bins + 1] of the spectrum */
+    double spacing;    /* of the nodes around 0: nearer eigenvalues are one bin */
     double *log_error; /* [2 log_bins + 1] standard errors */
     gm_estimate log_det;
     gm_count_result count;

@@ -157,6 +157,10 @@ static void print_density(const gm_spectrum_report *report, const gm_spectrum *s
                d->mass + (double)q->deflated / (double)s->size);
     }
     putchar('\n');
+    if (d->spacing > 0) {
+        printf("nodes around 0 are %.2g apart: eigenvalues nearer to it are one line above\n",
+               d->spacing);
+    }
     printf("noise floor %.2g: %.3g of the weight lies within it and is not told from 0\n", q->floor,
            d->unresolved);
     print_sums(s);

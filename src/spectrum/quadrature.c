@@ -286,3 +286,24 @@ double gm_quadrature_unresolved(const gm_quadrature *q)
     }
     return sum;
 }
+
+double gm_quadrature_spacing(const gm_quadrature *q, double x)
+{
+    double sum = 0;
+    for (size_t i = 0; i < q->probes; i++) {
+        size_t taken = q->taken[i], above = 0;
+        const double *node = q->node + i * q->steps;
+        if (taken < q->steps || taken == q->size) continue; /* exact */
+        while (above < taken && node[above] > x) {
+            above++;
+        }
+        if (above == 0) {
+            sum += 2 * (x - node[0]);
+        } else if (above == taken) {
+            sum += 2 * (node[taken - 1] - x);
+        } else {
+            sum += node[above - 1] - node[above];
+        }
+    }
+    return sum / (double)q->probes;
+}
