@@ -327,6 +327,17 @@ static void test_products(void **state)
     assert_non_null(strstr(text, "&ge;&nbsp;"));
     free(text);
 
+    /* What did not converge is delivered, and said with status 1. */
+    r = program("decompose --params %s --k %d --method products --max-products 8 --json", run, K);
+    assert_int_equal(r.exit, 1);
+    assert_true(program_one_line(r.err));
+    assert_non_null(strstr(r.err, "not converged"));
+    json_t *cut = json_loads(r.out, 0, NULL);
+    assert_non_null(cut);
+    assert_true(json_is_false(at(at(at(cut, "operators"), "hessian"), "converged")));
+    json_decref(cut);
+    program_free(&r);
+
     r = program("decompose --params %s@all --k %d --method products --threads 1", run, K);
     assert_int_equal(r.exit, 0);
     assert_non_null(strstr(r.out, " +- "));

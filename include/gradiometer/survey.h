@@ -44,13 +44,18 @@ typedef struct gm_decompose_options {
     bool without_replacement; /* false: how such a batch is drawn (kappa of theory section 1) */
     uint64_t seed;            /* 0: of the probes and of the random subspaces */
     size_t memory;            /* bytes for matrices or vectors; 0 = half of the machine's memory */
+    /* Asked before every product of a survey by products; true ends it with GM_ERR_INTERRUPTED.
+     * NULL: never. */
+    bool (*stop)(void *watch);
+    void *watch;
 } gm_decompose_options;
 void gm_decompose_options_default(gm_decompose_options *options);
 
 /* How the pairs at one end of a spectrum are looked for along a run: from those of the point before
- * with at most half of the products that the last start from nothing took, then, where these do not
- * suffice, from nothing; after the f-th failure in a row 2^f - 1 points start from nothing at once.
- */
+ * with at most three quarters of the products that the last start from nothing took, then, where
+ * these do not suffice, from nothing; after the f-th failure in a row 2^f - 1 points start from
+ * nothing at once. So they do where the last such start took more than 8 products for each pair:
+ * these are the edge of a bulk, which is followed with more products than it is found with. */
 typedef struct gm_decompose_start {
     size_t cold;       /* products of the last start from nothing */
     unsigned failures; /* in a row */
@@ -196,8 +201,8 @@ typedef struct gm_decompose_points {
  * the first starts from the eigenvectors of the one before (gm_eigen_track), and the survey keeps
  * the vectors of H at the first and of H and M at the last point alone. result [points->count] are
  * the caller's, *finished (NULL: not wanted) of them measured. After GM_ERR_INTERRUPTED from
- * points->at the finished ones are kept and the rest are zeros; after any other failure all are
- * zeros and *finished is 0. */
+ * points->at or options->stop the finished ones are kept and the rest are zeros; after any other
+ * failure all are zeros and *finished is 0. */
 gm_status gm_decompose_run(gm_problem *problem, const gm_decompose_points *points,
                            const gm_decompose_options *options, gm_decomposition *result,
                            size_t *finished, gm_error *err);

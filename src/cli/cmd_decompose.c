@@ -188,6 +188,7 @@ static void resolve_options(gm_cli *cli, const gm_session *session, gm_decompose
     const settings *given = cli->settings;
     gm_decompose_options_default(o);
     o->method = given->method;
+    o->stop = gm_interrupt_requested;
     o->tol = cli->shared.tol;
     o->max_products = given->max_products;
     o->k = given->k;
@@ -257,7 +258,9 @@ static void copy_point(const gm_decomposition *point, size_t i, size_t row, doub
         break;
     case VECTORS: {
         size_t held = op->count * block->size; /* one pair more than k where the rank allows */
-        memcpy(out, op->lead_vector, (held < row ? held : row) * sizeof *out);
+        if (!op->lead_vector) held = 0;        /* given up for a point that was interrupted */
+        if (held > row) held = row;
+        if (held) memcpy(out, op->lead_vector, held * sizeof *out);
     }
     }
 }
@@ -341,6 +344,26 @@ static void cut_short(gm_cli *cli, gm_session *session, const points *p, size_t 
                 finished, p->count, (long long)p->step[0], (long long)session->step);
 }
 
+/* A result that did not converge is delivered all the same; then this is the line on stderr. */
+static gm_status refuse_unconverged(const gm_decompose_results *results, gm_error *err)
+{
+    for (size_t i = 0; i < results->count; i++) {
+        const gm_decomposition *point = &results->point[i];
+        for (size_t l = 0; l <= point->layers; l++) {
+            const gm_block_survey *block = l ? &point->layer[l - 1] : &point->block;
+            for (int kind = 0; kind < GM_CURVATURES; kind++) {
+                const gm_operator_survey *op = &block->op[kind];
+                if (!op->measured || op->converged) continue;
+                return gm_fail(err, GM_ERR_NUMERIC,
+                               "not converged: eigenpairs of the %s of %s after %zu products; "
+                               "expected a larger --tol or --max-products",
+                               gm_curvature_name((gm_curvature)kind), block->name, op->spent);
+            }
+        }
+    }
+    return GM_OK;
+}
+
 static gm_status measure(gm_cli *cli, gm_session *session, points *p, const gm_decompose_options *o,
                          gm_error *err)
 {
@@ -368,6 +391,7 @@ static gm_status measure(gm_cli *cli, gm_session *session, points *p, const gm_d
         status = gm_decompose_findings(results.count, point, o->seed, results.finding, &later);
     }
     if (status == GM_OK && results.count > 0) status = deliver(cli, session, &results, &later);
+    if (status == GM_OK && !interrupted) status = refuse_unconverged(&results, &later);
     if (status != GM_OK && *later.message) *err = later;
     if (status == GM_OK && interrupted) status = GM_ERR_INTERRUPTED;
     for (size_t i = 0; i < p->count; i++) {

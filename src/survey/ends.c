@@ -20,17 +20,19 @@ static bool semidefinite(gm_curvature kind)
 
 /* --- eigenpairs --- */
 
-enum { MOST_FAILURES = 6 };
+enum {
+    MOST_FAILURES = 6,
+    EDGE_PRODUCTS = 8 /* for each pair, from nothing: more of them tell the edge of a bulk */
+};
 
-/* The block method from the pairs of the point before, start [start_count, size], with at most half
- * of the products of a start from nothing: it pays where these stand out of the rest and have
- * turned little, and not where they are the edge of a bulk. *enough: the pairs have converged. */
+/* The block method from the pairs of the point before, start [start_count, size], with at most
+ * three quarters of the products of a start from nothing: it pays where these stand out of the rest
+ * and have turned little. *enough: the pairs have converged. */
 static gm_status follow_pairs(const gm_block_task *task, gm_operator *op, gm_eigen_options options,
                               size_t start_count, const double *start, gm_decompose_start *state,
                               gm_eigen *found, bool *enough, gm_error *err)
 {
-    size_t most = state->cold / 2, asked = task->options->max_products;
-    if (most < options.k) most = options.k;
+    size_t most = state->cold - state->cold / 4, asked = task->options->max_products;
     options.max_products = asked && asked / 2 < most ? asked / 2 : most;
     if (options.max_products == 0) options.max_products = 1; /* 0 stands for no limit */
     gm_status status = gm_eigen_track(op, &options, start_count, start, found, err);
@@ -59,7 +61,8 @@ static gm_status find_pairs(const gm_block_task *task, gm_operator *op, gm_which
     options.tol = gm_decompose_tolerance(task->options, task->precision);
     options.seed = task->options->seed;
     size_t before = op->products, asked = task->options->max_products;
-    if (start_count > 0 && state->wait == 0) {
+    bool edge = state->cold > EDGE_PRODUCTS * options.k;
+    if (start_count > 0 && state->wait == 0 && !edge) {
         bool enough = false;
         gm_status status =
             follow_pairs(task, op, options, start_count, start, state, found, &enough, err);
@@ -270,14 +273,35 @@ static gm_status by_ends(const gm_block_task *task, gm_curvature kind, gm_operat
     return status;
 }
 
+/* --- products that can be interrupted --- */
+
+typedef struct watched {
+    gm_operator *inner;
+    const gm_decompose_options *options;
+} watched;
+
+static gm_status apply_watched(void *self, size_t count, const double *v, double *av, gm_error *err)
+{
+    const watched *w = self;
+    if (w->options->stop && w->options->stop(w->options->watch)) {
+        return gm_fail(err, GM_ERR_INTERRUPTED, "decompose: interrupted within a point");
+    }
+    return gm_operator_apply(w->inner, count, v, av, err);
+}
+
 gm_status gm_survey_operator_by_products(const gm_block_task *task, gm_curvature kind,
                                          size_t gram_rows, gm_operator_survey *survey,
                                          gm_error *err)
 {
     size_t rows = gm_gram_size(task->lin, kind);
-    gm_operator op = {0};
-    gm_status status = gm_curvature_operator(task->lin, kind, task->layer, &op, err);
+    gm_operator inner = {0};
+    gm_status status = gm_curvature_operator(task->lin, kind, task->layer, &inner, err);
     if (status != GM_OK) return status;
+    watched self = {&inner, task->options};
+    gm_operator op = inner;
+    op.self = &self;
+    op.apply = apply_watched;
+    op.destroy = NULL;
     survey->products = true;
     if (rows > 0 && rows < task->size && rows <= gram_rows) {
         status = by_gram(task, kind, rows, &op, survey, err);
@@ -288,6 +312,6 @@ gm_status gm_survey_operator_by_products(const gm_block_task *task, gm_curvature
     if (task->past && kind != GM_HESSIAN) gm_survey_drop_vectors(&task->past->op[kind]);
     survey->spent = op.products;
     survey->measured = status == GM_OK;
-    gm_operator_destroy(&op);
+    gm_operator_destroy(&inner);
     return status;
 }
