@@ -80,7 +80,8 @@ static void several_pairs(void **state)
     /* All 40 of 40 samples: no noise. */
     assert_true(program_number(json_array_get(p, 3), "v") == 0);
     assert_true(program_number(json_array_get(o, 3), "variance") < 1e-24);
-    assert_true(json_is_null(at(json_array_get(p, 0), "variance")));
+    assert_true(program_number(json_array_get(p, 0), "variance") > 0);
+    assert_true(program_number(json_array_get(p, 3), "variance") == 0);
     json_decref(d);
 
     d = document("--batch 5 --step 0.1 --draws 20 --exact-samples 0 --probes 40");

@@ -149,10 +149,41 @@ static void every_batch(void **state)
                     expect_ok(gm_step_predict(&model, m, distinct, etas[e], &q, &err), &err);
                     near(q.mean, mean, 1e-11 * (1 + fabs(mean)), "mean");
                     assert_true(q.mean_error == 0);
-                    if (distinct) assert_true(isnan(q.variance));
-                    if (!distinct) near(q.variance, variance, 1e-11 * (1 + variance), "variance");
+                    near(q.variance, variance, 1e-11 * (1 + variance), "variance");
                 }
             }
+        }
+        gm_step_model_free(&model);
+        brute_close(&b);
+        test_problem_close(&t);
+    }
+}
+
+/* One to four samples, where terms of the variance without replacement have no batches to stand
+ * for: every m up to n. */
+static void few_samples(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    test_case c = {"mlp:4-5-3,act=tanh", {2, {4, 5, 3}, REF_TANH, true, false}, 1, 0.8};
+    for (c.n = 1; c.n <= 4; c.n++) {
+        test_problem t;
+        brute b;
+        gm_step_model model;
+        gm_step_options o;
+        test_problem_open(&t, &c, GM_F64, 0, 0);
+        brute_open(&t, &b);
+        gm_step_options_default(&o);
+        expect_ok(gm_step_model_make(t.lin, &o, &model, &err), &err);
+        for (size_t m = 1; m <= c.n && m <= 3; m++) {
+            gm_step_prediction q;
+            double mean, variance;
+            enumerate(&b, m, true, 2.0, &mean, &variance);
+            expect_ok(gm_step_predict(&model, m, true, 2.0, &q, &err), &err);
+            near(q.mean, mean, 1e-11 * (1 + fabs(mean)), "mean");
+            near(q.variance, variance, 1e-11 * (1 + variance), "variance");
+            if (m < c.n) assert_true(variance > 1e-6);
+            if (m == c.n) assert_true(q.variance == 0 && q.v == 0);
         }
         gm_step_model_free(&model);
         brute_close(&b);
@@ -403,11 +434,9 @@ static void intervals_by_definition(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_batch),
-        cmocka_unit_test(gaussian_noise),
-        cmocka_unit_test(estimates_cover_the_exact_model),
-        cmocka_unit_test(draws_are_steps),
-        cmocka_unit_test(intervals_by_definition),
+        cmocka_unit_test(every_batch),     cmocka_unit_test(few_samples),
+        cmocka_unit_test(gaussian_noise),  cmocka_unit_test(estimates_cover_the_exact_model),
+        cmocka_unit_test(draws_are_steps), cmocka_unit_test(intervals_by_definition),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "one step");
 }

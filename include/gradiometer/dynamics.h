@@ -74,7 +74,7 @@ void gm_step_model_free(gm_step_model *model);
 typedef struct gm_step_prediction {
     double mean, mean_error; /* E Q, exact for any noise; its standard error (0 where exact) */
     double v;                /* variance of Q for Gaussian noise, the variance factor of the band */
-    double variance;         /* of Q for mini-batches drawn with replacement; NaN without */
+    double variance;         /* of Q for mini-batches, in the way they are drawn */
     double lambda_plus, lambda_minus; /* >= 0, of eta^2/2 Sigma_m^(1/2) H Sigma_m^(1/2) */
 } gm_step_prediction;
 

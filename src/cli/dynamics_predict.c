@@ -183,10 +183,6 @@ static void note_limits(gm_cli *cli, const gm_session *session, const gm_predict
                     "Delta is the difference of two losses in f32, with a resolution of about %.1g",
                     6e-8 * model->loss);
     }
-    if (predict->without_replacement) {
-        gm_cli_note(cli, "the exact variance of the model is known for batches with replacement "
-                         "only; v is that of Gaussian noise");
-    }
 }
 
 static gm_status measure(gm_cli *cli, gm_session *session, gm_predict *predict, gm_error *err)

@@ -27,9 +27,7 @@ static json_t *predicted(gm_cli *cli, const gm_predict *predict, const gm_predic
     json_object_set_new(o, "step", gm_json_number(cli, "step", c->step));
     json_object_set_new(o, "mean", gm_json_number(cli, "predicted mean", p->mean));
     json_object_set_new(o, "mean_stderr", gm_json_number(cli, "its error", p->mean_error));
-    json_object_set_new(
-        o, "variance",
-        predict->without_replacement ? json_null() : gm_json_number(cli, "variance", p->variance));
+    json_object_set_new(o, "variance", gm_json_number(cli, "predicted variance", p->variance));
     json_object_set_new(o, "v", gm_json_number(cli, "v", p->v));
     json_object_set_new(o, "lambda_plus", gm_json_number(cli, "lambda_plus", p->lambda_plus));
     json_object_set_new(o, "lambda_minus", gm_json_number(cli, "lambda_minus", p->lambda_minus));
@@ -142,12 +140,8 @@ static void print_case(const gm_predict *predict, const gm_predict_case *c)
     if (c->infinite) printf(", %zu of them without a finite loss", c->infinite);
     printf("\n%-22s %14s %14s\n", "", "predicted", "observed");
     printf("%-22s %14.6g %14.6g +- %.2g\n", "mean", p->mean, c->mean, c->mean_error);
-    if (!predict->without_replacement) {
-        printf("%-22s %14.6g %14.6g\n", "variance", p->variance, c->variance);
-        printf("%-22s %14.6g\n", "V (Gaussian noise)", p->v);
-    } else {
-        printf("%-22s %14.6g %14.6g\n", "variance (V)", p->v, c->variance);
-    }
+    printf("%-22s %14.6g %14.6g\n", "variance", p->variance, c->variance);
+    printf("%-22s %14.6g\n", "V (Gaussian noise)", p->v);
     for (int q = 0; q < GM_PREDICT_QUANTILES; q++) {
         printf("%3.0f %% quantile         ", 100 * gm_predict_level[q]);
         if (predict->model.exact) printf("%14.6g ", c->quantile[q]);

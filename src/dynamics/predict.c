@@ -7,6 +7,16 @@
  *     k_4 = (1/m^3) [(1/n) sum d_i^2 - (tr C)^2 - 2 |C|_F^2],     d_i = x_i.H x_i
  *   lambda_+- = eta^2/2 kappa max(0, +-lambda(C))
  *
+ * Batches without replacement: Q - const = sum_{i in S} (l_i/m + c d_i) + c sum_{i != j in S} K_ij
+ * over a random subset S, l_i = a.x_i, c = eta^2/(2 m^2), K = n C. Its second moment needs the
+ * probabilities pi_k = (m)_k / (n)_k that k given samples are in S, (m)_k = m (m-1) ... (m-k+1).
+ * The x_i sum to 0, hence the l_i and every row of K, and what is left is
+ *
+ *   Var Q = p_1 sum l_i^2 / m^2 + (2 p_1 - 4 p_2) c/m sum l_i d_i
+ *           + c^2 [ (p_1 - 6 q) sum d_i^2 + 2 q n^2 |C|_F^2 + (q - p_1^2) (n tr C)^2 ]
+ *     p_1 = pi_1 - pi_2 = m (n-m) / (n)_2,   p_2 = pi_2 - pi_3 = (m)_2 (n-m) / (n)_3
+ *     q = pi_2 - 2 pi_3 + pi_4 = (m)_2 (n-m)_2 / (n)_4
+ *
  * Everything about theta is in the model; eta and m enter as powers. */
 #include <math.h>
 #include <stdlib.h>
@@ -36,6 +46,30 @@ static gm_status check(const gm_step_model *model, size_t batch, bool without_re
     return GM_OK;
 }
 
+/* Var Q from the parts that depend on neither m nor the way to draw: along = a . Sigma a, third =
+ * (1/n) sum_i (a.x_i) d_i. */
+static double variance_with(const gm_step_model *model, double m, double eta, double along,
+                            double third)
+{
+    double trace = model->trace.value, square = model->frobenius_square.value;
+    double c = 0.5 * eta * eta / (m * m), fourth = model->fourth.value - trace * trace;
+    return along / m + 2.0 * c * third + c * c * m * (fourth + 2.0 * (m - 1.0) * square);
+}
+
+static double variance_without(const gm_step_model *model, double m, double eta, double along,
+                               double third)
+{
+    double n = (double)model->n, left = n - m, c = 0.5 * eta * eta / (m * m);
+    double trace = n * model->trace.value, square = n * n * model->frobenius_square.value;
+    if (left < 1.0) return 0.0;
+    double p1 = m / n * left / (n - 1.0), p2 = 0.0, q = 0.0;
+    if (m > 1.0) p2 = p1 * (m - 1.0) / (n - 2.0);
+    if (m > 1.0 && left > 1.0) q = p2 * (left - 1.0) / (n - 3.0);
+    double fourth =
+        (p1 - 6.0 * q) * n * model->fourth.value + 2.0 * q * square + (q - p1 * p1) * trace * trace;
+    return p1 * n * along / (m * m) + (2.0 * p1 - 4.0 * p2) * c / m * n * third + c * c * fourth;
+}
+
 gm_status gm_step_predict(const gm_step_model *model, size_t batch, bool without_replacement,
                           double eta, gm_step_prediction *prediction, gm_error *err)
 {
@@ -50,10 +84,8 @@ gm_status gm_step_predict(const gm_step_model *model, size_t batch, bool without
     double along = eta * eta * (s[0] - 2.0 * eta * s[1] + eta * eta * s[2]); /* a . Sigma a */
     q->v = kappa * along + 2.0 * half * half * kappa * kappa * square;
     double third = eta * eta * model->third[1].value - eta * model->third[0].value;
-    double fourth = model->fourth.value - trace * trace - 2.0 * square;
-    q->variance = without_replacement
-                      ? (double)NAN
-                      : q->v + eta * eta * third / (m * m) + half * half * fourth / (m * m * m);
+    q->variance = without_replacement ? variance_without(model, m, eta, along, third)
+                                      : variance_with(model, m, eta, along, third);
     q->lambda_plus = half * kappa * fmax(0.0, model->lambda_max);
     q->lambda_minus = half * kappa * fmax(0.0, -model->lambda_min);
     return GM_OK;
