@@ -92,6 +92,27 @@ static void several_pairs(void **state)
     json_decref(d);
 }
 
+/* Losses that overflow are data: counted, above every band, and the upper quantiles with them. */
+static void infinite_losses(void **state)
+{
+    (void)state;
+    json_t *d = program_document(
+        program("dynamics predict --model mlp:4-30-30-3,act=relu --data gauss:k=3,d=4,n=40 "
+                "--threads 1 -q --batch 1 --step 1e13 --draws 200 --json --precision f32"));
+    assert_non_null(d);
+    const json_t *o = at(d, "observed"), *q = at(at(o, "quantiles"), "values");
+    double infinite = program_number(o, "infinite");
+    assert_true(infinite > 0);
+    for (size_t i = 0; i < 7; i++) {
+        const double level[] = {0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99};
+        bool finite = ceil(level[i] * 199) < 200 - infinite;
+        assert_true(json_is_number(json_array_get(q, i)) == finite);
+    }
+    const json_t *upper = at(json_array_get(at(d, "coverage"), 0), "upper");
+    assert_true(program_number(upper, "frequency") >= 0);
+    json_decref(d);
+}
+
 static void advice(void **state)
 {
     (void)state;
@@ -155,6 +176,7 @@ static void refusals(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(one_pair), cmocka_unit_test(several_pairs),
-                                       cmocka_unit_test(advice), cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(infinite_losses), cmocka_unit_test(advice),
+                                       cmocka_unit_test(refusals)};
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "dynamics");
 }

@@ -399,6 +399,36 @@ static void draws_are_steps(void **state)
     test_problem_close(&t);
 }
 
+/* Steps that leave the range of the numbers, in single precision long before double does: such a
+ * draw is infinite, never an error and never NaN, beside draws that are finite. */
+static void overflowing_steps(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    enum { DRAWS = 50 };
+    const double steps[] = {1e10, 1e30, 1e39, 1e60, 1e150, 1e307};
+    double delta[DRAWS];
+    for (int narrow = 0; narrow < 2; narrow++) {
+        test_problem t;
+        gm_draw_options o;
+        size_t infinite = 0, finite = 0;
+        test_problem_open(&t, &cases[1], narrow ? GM_F32 : GM_F64, 0, 0);
+        gm_draw_options_default(&o);
+        o.draws = DRAWS;
+        for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {
+            o.step = steps[s];
+            expect_ok(gm_step_draw(t.problem, t.theta, &o, delta, &err), &err);
+            for (size_t d = 0; d < DRAWS; d++) {
+                assert_true(isfinite(delta[d]) || delta[d] == (double)INFINITY);
+                infinite += !isfinite(delta[d]);
+                finite += isfinite(delta[d]);
+            }
+        }
+        assert_true(infinite >= DRAWS && finite >= DRAWS);
+        test_problem_close(&t);
+    }
+}
+
 /* P(X >= k) by its definition. */
 static double at_least(size_t k, size_t n, double p)
 {
@@ -434,9 +464,13 @@ static void intervals_by_definition(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_batch),     cmocka_unit_test(few_samples),
-        cmocka_unit_test(gaussian_noise),  cmocka_unit_test(estimates_cover_the_exact_model),
-        cmocka_unit_test(draws_are_steps), cmocka_unit_test(intervals_by_definition),
+        cmocka_unit_test(every_batch),
+        cmocka_unit_test(few_samples),
+        cmocka_unit_test(gaussian_noise),
+        cmocka_unit_test(estimates_cover_the_exact_model),
+        cmocka_unit_test(draws_are_steps),
+        cmocka_unit_test(overflowing_steps),
+        cmocka_unit_test(intervals_by_definition),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "one step");
 }

@@ -113,9 +113,9 @@ static void summarize(const gm_predict *predict, gm_predict_case *c)
     for (int q = 0; q < GM_PREDICT_QUANTILES; q++) {
         double place = gm_predict_level[q] * (double)(c->draws - 1);
         size_t low = (size_t)place, next = low + 1 < c->draws ? low + 1 : low;
-        double share = place - (double)low;
-        c->observed[q] =
-            share > 0.0 ? c->delta[low] + share * (c->delta[next] - c->delta[low]) : c->delta[low];
+        double share = place - (double)low, rise = c->delta[next] - c->delta[low];
+        c->observed[q] = c->delta[low];
+        if (share > 0.0 && isfinite(c->delta[low])) c->observed[q] += share * rise;
     }
     for (size_t l = 0; l < predict->levels; l++) {
         gm_coverage *band = &c->coverage[l];

@@ -16,6 +16,7 @@ gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_o
 {
     const gm_kernels *k = gm_kernels_get(gm_problem_data(problem)->dtype);
     size_t p = gm_problem_parameters(problem), n = gm_problem_data(problem)->n;
+    bool narrow = k->dtype == GM_F32;
     if (options->replacement == GM_REPLACEMENT_EPOCH) {
         return gm_fail(err, GM_ERR_USAGE,
                        "--replacement: batches of an epoch are no fresh draws, expected yes or no");
@@ -47,11 +48,11 @@ gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_o
         bool finite = true;
         for (size_t i = 0; i < p; i++) {
             moved[i] = theta[i] - options->step * wide[i];
-            finite = finite && isfinite(moved[i]);
+            finite = finite && isfinite(moved[i]) && (!narrow || isfinite((float)moved[i]));
         }
         after = (double)INFINITY;
         if (finite) status = gm_problem_value(problem, moved, &after, NULL, err);
-        delta[j] = after - before;
+        delta[j] = isfinite(after) ? after - before : (double)INFINITY;
     }
     gm_sampler_free(sampler);
     gm_free(index);
