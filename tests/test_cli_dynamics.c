@@ -137,6 +137,35 @@ static void advice(void **state)
     program_free(&r);
 }
 
+/* What the optimizer of the run did beyond plain SGD is left out, and the document says so. */
+static void other_optimizers(void **state)
+{
+    (void)state;
+    const char *const option[] = {"--optimizer adam", "--precondition rmsprop", "--momentum 0.9"};
+    const char *const word[] = {"trained with adam", "trained with rmsprop", "momentum 0.9"};
+    for (int i = 0; i < 3; i++) {
+        program_result r = program("train " SMALL " --steps 5 --batch 3 %s -o %s", option[i],
+                                   folder_path("run.gmr"));
+        assert_int_equal(r.exit, 0);
+        program_free(&r);
+        for (int advise = 0; advise < 2; advise++) {
+            json_t *d =
+                program_document(program("dynamics %s --params %s -q --draws 5 --json",
+                                         advise ? "advise" : "predict", folder_path("run.gmr")));
+            assert_non_null(d);
+            const json_t *notes = at(d, "notes");
+            size_t found = 0;
+            for (size_t j = 0; j < json_array_size(notes); j++) {
+                found += strstr(json_string_value(json_array_get(notes, j)), word[i]) != NULL;
+            }
+            /* advise has thresholds for momentum */
+            assert_int_equal(found, i == 2 && advise ? 0 : 1);
+            json_decref(d);
+        }
+        folder_empty();
+    }
+}
+
 static void refused(const char *arguments, const char *expected)
 {
     program_result r = program("dynamics %s", arguments);
@@ -166,6 +195,13 @@ static void refusals(void **state)
     refused("predict " SMALL " --batch 41 --replacement no", "--batch");
     refused("predict " SMALL " --replacement epoch", "--replacement");
     refused("predict " SMALL " --momentum 0.5", "--momentum");
+    refused("predict " SMALL " --draws 1000000000000", "--memory");
+    refused("predict " SMALL " --batch 1000000000000", "--memory");
+    refused("advise " SMALL " --batch 1000000000000", "--memory");
+    refused("advise " SMALL " --draws 1000000000000", "--memory");
+    /* The matrix between 300 samples, its eigenvectors and their workspace: 2.06 MiB. */
+    refused("predict --model mlp:4-5-3 --data gauss:k=3,d=4,n=300 -q --memory 2000000",
+            "--exact-samples");
     refused("advise " SMALL " --levels 1", "--levels");
     refused("advise " SMALL " --momentum 1", "--momentum");
     refused("advise " SMALL " --batch 1,2", "--batch");
@@ -175,8 +211,12 @@ static void refusals(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(one_pair), cmocka_unit_test(several_pairs),
-                                       cmocka_unit_test(infinite_losses), cmocka_unit_test(advice),
-                                       cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_pair),
+        cmocka_unit_test(several_pairs),
+        cmocka_unit_test(infinite_losses),
+        cmocka_unit_test_setup_teardown(other_optimizers, folder_make, folder_remove),
+        cmocka_unit_test(advice),
+        cmocka_unit_test(refusals)};
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "dynamics");
 }

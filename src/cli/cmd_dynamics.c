@@ -79,6 +79,38 @@ gm_status gm_dynamics_list(const char *name, const char *text, bool whole, size_
     }
 }
 
+void gm_dynamics_note_optimizer(gm_cli *cli, const gm_session *session, bool momentum_used)
+{
+    const char *optimizer = gm_dynamics_recorded(session, "train.optimizer");
+    const char *divisor = gm_dynamics_recorded(session, "train.precondition");
+    const char *momentum = gm_dynamics_recorded(session, "train.momentum");
+    const char *scaled = optimizer && strcmp(optimizer, "sgd") != 0 ? optimizer
+                         : divisor && strcmp(divisor, "none") != 0  ? divisor
+                                                                    : NULL;
+    if (scaled) {
+        gm_cli_note(cli,
+                    "the run was trained with %s: its division of the step, parameter by "
+                    "parameter, is left out, all numbers are of the step theta - eta g",
+                    scaled);
+    }
+    double beta = momentum ? strtod(momentum, NULL) : 0.0;
+    if (beta > 0.0 && !momentum_used) {
+        gm_cli_note(cli,
+                    "the run was trained with momentum %g: it is left out, all numbers are of the "
+                    "step theta - eta g",
+                    beta);
+    }
+}
+
+gm_status gm_dynamics_check_memory(const gm_session *session, const gm_dynamics_settings *set,
+                                   gm_error *err)
+{
+    size_t n = session->data->n;
+    if (n > set->exact_samples) return GM_OK;
+    return gm_session_check_matrix(
+        session, "the Hessian between samples, formed for n up to --exact-samples,", 3, n, n, err);
+}
+
 /* ---- the command ---- */
 
 static const struct {

@@ -25,6 +25,12 @@ gm_status gm_dynamics_list(const char *name, const char *text, bool whole, size_
 /* How batches are drawn: as given, else as the run was trained. */
 gm_replacement gm_dynamics_replacement(const gm_cli *cli, const gm_session *session);
 
+/* Notes what of the optimizer of the run in --params the numbers leave out. */
+void gm_dynamics_note_optimizer(gm_cli *cli, const gm_session *session, bool momentum_used);
+/* GM_ERR_MEMORY where the exact model's matrices exceed --memory. */
+gm_status gm_dynamics_check_memory(const gm_session *session, const gm_dynamics_settings *set,
+                                   gm_error *err);
+
 /* ---- predict ---- */
 
 enum { GM_PREDICT_QUANTILES = 7, GM_PREDICT_LEVELS = 16 };

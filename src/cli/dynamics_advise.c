@@ -158,7 +158,14 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_g
     if (!(o->momentum < 1.0)) {
         return gm_fail(err, GM_ERR_USAGE, "--momentum: found %g, expected 0 <= B < 1", o->momentum);
     }
-    return GM_OK;
+    status =
+        gm_session_check_matrix(session, "a mini-batch", 1, o->batch, session->data->features, err);
+    if (status == GM_OK) {
+        status = gm_session_check_matrix(session, "the Batch Sharpness of each draw", 1, 1,
+                                         o->draws, err);
+    }
+    if (status == GM_OK) status = gm_dynamics_check_memory(session, set, err);
+    return status;
 }
 
 static gm_status measure(const gm_cli *cli, gm_session *session, gm_advise *a, gm_error *err)
@@ -189,6 +196,7 @@ gm_status gm_advise_run(gm_cli *cli, gm_error *err)
     if (status == GM_OK) status = take_options(cli, &session, &advise.options, err);
     if (status == GM_OK) status = gm_record_check(cli, err);
     if (status != GM_OK) goto done;
+    gm_dynamics_note_optimizer(cli, &session, true);
     gm_cli_begin(cli);
     status = measure(cli, &session, &advise, err);
     if (status != GM_OK) goto done;

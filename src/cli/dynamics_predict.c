@@ -60,14 +60,19 @@ static gm_status make_cases(const gm_cli *cli, const gm_session *session, gm_pre
     }
     if (status != GM_OK) return status;
     predict->without_replacement = replacement == GM_REPLACEMENT_NO;
+    size_t draws = set->draws ? set->draws : DRAWS;
     predict->cases = batches * steps;
+    status = gm_session_check_matrix(session, "the draws", cli->shared.output ? 2 : 1,
+                                     predict->cases, draws, err);
+    if (status == GM_OK) status = gm_dynamics_check_memory(session, set, err);
+    if (status != GM_OK) return status;
     predict->item = gm_alloc(predict->cases, sizeof *predict->item, "batch and step sizes", err);
     if (!predict->item) return GM_ERR_MEMORY;
     for (size_t i = 0; i < predict->cases; i++) {
         gm_predict_case *c = &predict->item[i];
         c->batch = (size_t)batch[i / steps];
         c->step = step[i % steps];
-        c->draws = set->draws ? set->draws : DRAWS;
+        c->draws = draws;
         c->delta = gm_alloc(c->draws, sizeof *c->delta, "draws", err);
         if (!c->delta) return GM_ERR_MEMORY;
     }
@@ -77,6 +82,9 @@ static gm_status make_cases(const gm_cli *cli, const gm_session *session, gm_pre
 static gm_status check_batches(const gm_session *session, const gm_predict *predict, gm_error *err)
 {
     for (size_t i = 0; i < predict->cases; i++) {
+        gm_status status = gm_session_check_matrix(session, "the indices of a mini-batch", 1, 1,
+                                                   predict->item[i].batch, err);
+        if (status != GM_OK) return status;
         if (predict->without_replacement && predict->item[i].batch > session->data->n) {
             return gm_fail(err, GM_ERR_USAGE,
                            "--batch: %zu samples without replacement, but the data set has %zu",
@@ -172,6 +180,7 @@ static gm_status predict_case(const gm_session *session, const gm_predict *predi
 static void note_limits(gm_cli *cli, const gm_session *session, const gm_predict *predict)
 {
     const gm_step_model *model = &predict->model;
+    gm_dynamics_note_optimizer(cli, session, false);
     if (!model->exact) {
         gm_cli_note(cli,
                     "n = %zu exceeds --exact-samples: the noise is estimated, and the model's "

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "diff/problem.h"
 #include "gradiometer/dynamics.h"
 #include "gradiometer/eigen.h"
 
@@ -83,6 +84,7 @@ static gm_status rayleigh_quotient(const gm_problem *whole, const double *theta,
     gm_problem_options o;
     gm_problem_options_default(&o);
     o.loss = gm_problem_loss(whole);
+    o.memory = whole->memory;
     gm_status status = gm_dataset_select(gm_problem_data(whole), m, index, "a batch", &batch, err);
     if (status == GM_OK) {
         status = gm_problem_create(gm_problem_net(whole), batch, &o, &problem, err);
