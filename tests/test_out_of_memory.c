@@ -177,13 +177,14 @@ static gm_status dense(gm_error *err)
     return status;
 }
 
-static gm_status survey(gm_error *err)
+static gm_status survey_by(gm_decompose_method method, gm_error *err)
 {
     world w = {0};
     gm_decomposition result = {0};
     gm_finding finding[GM_FINDINGS];
     gm_decompose_options options;
     gm_decompose_options_default(&options);
+    options.method = method;
     options.k = 3;
     options.each_layer = true;
     options.gn_residual = true;
@@ -193,6 +194,16 @@ static gm_status survey(gm_error *err)
     gm_decomposition_free(&result);
     close_world(&w);
     return status;
+}
+
+static gm_status survey(gm_error *err)
+{
+    return survey_by(GM_DECOMPOSE_DENSE, err);
+}
+
+static gm_status survey_by_products(gm_error *err)
+{
+    return survey_by(GM_DECOMPOSE_PRODUCTS, err);
 }
 
 static gm_status training(gm_error *err)
@@ -392,6 +403,7 @@ static void test_survey(void **unused)
 {
     (void)unused;
     fail_every_allocation(survey, 40);
+    fail_every_allocation(survey_by_products, 40);
 }
 
 static void test_training(void **unused)
