@@ -429,6 +429,75 @@ static void overflowing_steps(void **state)
     }
 }
 
+/* A fitted net: gradients and H near 1e-26, H g near 1e-52. Single precision, whose range ends at
+ * 1e-45, gives the numbers of double precision to its rounding, a few 1e-6 of gradients and H. */
+static void fitted_net(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    const test_case c = {"mlp:3-2,act=identity", {1, {3, 2}, REF_IDENTITY, true, false}, 6, 1};
+    gm_step_model model[2];
+    for (int narrow = 0; narrow < 2; narrow++) {
+        test_problem t;
+        gm_step_options o;
+        gm_error ignored = {0};
+        test_problem_open(&t, &c, narrow ? GM_F32 : GM_F64, 0, 0);
+        gm_linearization_free(t.lin);
+        t.lin = NULL;
+        /* One class for all samples and biases that are sure of it. */
+        for (size_t i = 0; i < c.n; i++) {
+            t.data->label[i] = 0;
+        }
+        for (size_t j = 0; j < t.p; j++) {
+            t.theta[j] = (double)(float)(0.3 * t.theta[j]);
+        }
+        t.theta[t.p - 2] = 60;
+        t.theta[t.p - 1] = 0;
+        expect_ok(gm_linearize(t.problem, t.theta, &t.lin, &ignored), &ignored);
+        gm_step_options_default(&o);
+        expect_ok(gm_step_model_make(t.lin, &o, &model[narrow], &err), &err);
+        test_problem_close(&t);
+    }
+    const gm_step_model *wide = &model[0], *single = &model[1];
+    assert_true(wide->trace.value > 0 && wide->trace.value < 1e-60);
+    near(single->trace.value, wide->trace.value, 1e-4 * wide->trace.value, "trace");
+    near(single->gradient_curvature, wide->gradient_curvature, 1e-4 * wide->gradient_curvature,
+         "curvature along the gradient");
+    near(single->lambda_max, wide->lambda_max, 1e-4 * wide->lambda_max, "largest eigenvalue");
+    near(single->noise[1], wide->noise[1], 1e-4 * fabs(wide->noise[1]), "noise");
+    gm_step_model_free(&model[0]);
+    gm_step_model_free(&model[1]);
+}
+
+/* Without noise (one sample; a net without classes to choose from) the estimates are zeros. */
+static void no_noise(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    const test_case none[] = {
+        {"mlp:4-5-3,act=tanh", {2, {4, 5, 3}, REF_TANH, true, false}, 1, 0.8},
+        {"mlp:3-1,act=tanh", {1, {3, 1}, REF_TANH, true, false}, 2, 0.8},
+        {"mlp:3-1,act=tanh", {1, {3, 1}, REF_TANH, true, false}, 5, 0.8},
+    };
+    for (int c = 0; c < 3; c++) {
+        test_problem t;
+        gm_step_model model;
+        gm_step_options o;
+        gm_step_prediction q;
+        test_problem_open(&t, &none[c], GM_F64, 0, 0);
+        gm_step_options_default(&o);
+        o.exact_samples = 0;
+        expect_ok(gm_step_model_make(t.lin, &o, &model, &err), &err);
+        for (int without = 0; without < 2; without++) {
+            expect_ok(gm_step_predict(&model, 1, without, 0.1, &q, &err), &err);
+            assert_true(q.v == 0 && q.variance == 0 && q.mean_error == 0);
+            assert_true(q.lambda_plus == 0 && q.lambda_minus == 0 && isfinite(q.mean));
+        }
+        gm_step_model_free(&model);
+        test_problem_close(&t);
+    }
+}
+
 /* P(X >= k) by its definition. */
 static double at_least(size_t k, size_t n, double p)
 {
@@ -470,6 +539,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(estimates_cover_the_exact_model),
         cmocka_unit_test(draws_are_steps),
         cmocka_unit_test(overflowing_steps),
+        cmocka_unit_test(fitted_net),
+        cmocka_unit_test(no_noise),
+
         cmocka_unit_test(intervals_by_definition),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "one step");

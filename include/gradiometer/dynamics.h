@@ -33,7 +33,7 @@ gm_status gm_noise_operator(gm_linearization *lin, gm_operator *op, gm_error *er
 /* --- one step predicted --- */
 
 typedef struct gm_step_options {
-    size_t exact_samples; /* 2000: C is formed (n products) for n up to this */
+    size_t exact_samples; /* 2000: C is formed (n products) for n up to this, and up to 2 always */
     size_t probes;        /* 64 >= 2: else, samples and random vectors of each estimate */
     uint64_t seed;        /* 0 */
 } gm_step_options;

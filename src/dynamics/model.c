@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "dynamics/power.h"
 #include "gradiometer/dynamics.h"
 #include "gradiometer/eigen.h"
 #include "gradiometer/random.h"
@@ -55,11 +56,15 @@ static gm_status take_gradient(gm_linearization *lin, gm_step_model *model, doub
     if (status == GM_OK) status = gm_samples_create(lin, GM_ALL_LAYERS, &samples, err);
     if (status != GM_OK) goto done;
     memcpy(w, mu, p * sizeof *w);
+    int power[2] = {gm_near_one(p, w), 0};
     status = gm_operator_apply(&hessian, 1, w, w + p, err);
     if (status != GM_OK) goto done;
+    power[1] = power[0] + gm_near_one(p, w + p);
     gm_samples_dot(samples, 2, w, along);
     for (int j = 0; j < 2; j++) {
         double mean = 0.0;
+        gm_times_power(p, power[j], w + (size_t)j * p);
+        gm_times_power(n, power[j], along + (size_t)j * n);
         for (size_t i = 0; i < n; i++) {
             mean += along[(size_t)j * n + i] / (double)n;
         }
@@ -257,7 +262,8 @@ gm_status gm_step_model_make(gm_linearization *lin, const gm_step_options *optio
     double *along = gm_alloc(2 * n, sizeof *along, "noise along the step", err);
     gm_status status = along ? take_gradient(lin, model, along, err) : GM_ERR_MEMORY;
     if (status == GM_OK) status = gm_noise_operator(lin, &c, err);
-    if (status == GM_OK && n <= options->exact_samples) {
+    /* Of one or two samples the spectrum has no two ends to look for. */
+    if (status == GM_OK && (n <= options->exact_samples || n <= 2)) {
         status = exact_model(&c, along, model, err);
     } else if (status == GM_OK) {
         status = take_subset(&c, options, along, model, err);

@@ -2,10 +2,13 @@
  * section 3.2): tr(H Sigma_m) = kappa tr C, tr(H Sigma_m H Sigma_m) = kappa^2 ||C||_F^2, and the
  * eigenvalues of Sigma_m^(1/2) H Sigma_m^(1/2) other than 0 are those of kappa C. A product is a
  * weighted backward pass, a product with H and a per-sample tangent pass; centring the weights
- * before and the inner products after stands for the x_i. */
+ * before and the inner products after stands for the x_i. Vectors are brought near 1 by powers of
+ * two before each pass, exactly undone after it: at a fitted net gradients and H are both small,
+ * and their products leave the range of single precision long before that of double. */
 #include <string.h>
 
 #include "base/memory.h"
+#include "dynamics/power.h"
 #include "gradiometer/dynamics.h"
 
 enum { BLOCK = 8 }; /* vectors that share the passes */
@@ -41,10 +44,18 @@ static gm_status noise_apply(void *self, size_t count, const double *v, double *
             centre(n, s->weight + j * n);
         }
         gm_samples_sum(s->samples, rows, s->weight, s->sum);
+        int power[BLOCK];
+        for (size_t j = 0; j < rows; j++) {
+            power[j] = gm_near_one(s->p, s->sum + j * s->p);
+        }
         gm_status status = gm_operator_apply(&s->hessian, rows, s->sum, s->hsum, err);
         if (status != GM_OK) return status;
+        for (size_t j = 0; j < rows; j++) {
+            power[j] += gm_near_one(s->p, s->hsum + j * s->p);
+        }
         gm_samples_dot(s->samples, rows, s->hsum, out);
         for (size_t j = 0; j < rows; j++) {
+            gm_times_power(n, power[j], out + j * n);
             centre(n, out + j * n);
             for (size_t i = 0; i < n; i++) {
                 out[j * n + i] /= (double)n;
