@@ -386,6 +386,47 @@ static gm_status resampling(gm_error *err)
     return status;
 }
 
+/* The model of a step, exact and estimated, what is drawn from it, and the gauges. */
+static gm_status one_step(gm_error *err)
+{
+    static const double level[] = {0.5, 0.9};
+    world w = {0};
+    gm_step_model model = {0};
+    gm_step_options o;
+    gm_draw_options draw;
+    gm_gauge_options gauge;
+    gm_gauges gauges;
+    double value[2], delta[3];
+    gm_step_options_default(&o);
+    gm_draw_options_default(&draw);
+    gm_gauge_options_default(&gauge);
+    o.probes = 4;
+    draw.batch = gauge.batch = 3;
+    draw.replacement = gauge.replacement = GM_REPLACEMENT_NO;
+    draw.draws = 3;
+    gauge.draws = 2;
+    gm_status status = open_world(&w, GM_F32, err);
+    for (int exact = 0; exact < 2 && status == GM_OK; exact++) {
+        o.exact_samples = exact ? 2000 : 0;
+        gm_step_model_free(&model);
+        status = gm_step_model_make(w.lin, &o, &model, err);
+    }
+    if (status == GM_OK) {
+        status = gm_step_quantiles(&model, 3, true, 0.1, 5, 1, 2, level, value, err);
+    }
+    if (status == GM_OK) status = gm_step_draw(w.problem, w.theta, &draw, delta, err);
+    if (status == GM_OK) status = gm_gauges_measure(w.lin, &model, &gauge, &gauges, err);
+    gm_step_model_free(&model);
+    close_world(&w);
+    return status;
+}
+
+static void test_one_step(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(one_step, 100);
+}
+
 static void test_products(void **unused)
 {
     (void)unused;
@@ -528,6 +569,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_density),   cmocka_unit_test(test_resampling),
         cmocka_unit_test(test_estimates), cmocka_unit_test(test_optimizers),
         cmocka_unit_test(test_divisor),   cmocka_unit_test(test_tracking),
+        cmocka_unit_test(test_one_step),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }
