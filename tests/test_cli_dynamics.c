@@ -88,6 +88,8 @@ static void several_pairs(void **state)
     const json_t *terms = at(d, "model_terms");
     assert_true(json_is_false(at(terms, "exact")));
     assert_true(program_number(at(terms, "trace_h_sigma_h_sigma"), "stderr") > 0);
+    assert_true(program_number(at(d, "predicted"), "v_stderr") > 0);
+    assert_true(program_number(at(d, "predicted"), "variance_stderr") > 0);
     assert_true(json_is_null(at(at(d, "predicted"), "quantiles")));
     json_decref(d);
 }

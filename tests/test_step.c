@@ -148,7 +148,7 @@ static void every_batch(void **state)
                     enumerate(&b, m, distinct, etas[e], &mean, &variance);
                     expect_ok(gm_step_predict(&model, m, distinct, etas[e], &q, &err), &err);
                     near(q.mean, mean, 1e-11 * (1 + fabs(mean)), "mean");
-                    assert_true(q.mean_error == 0);
+                    assert_true(q.mean_error == 0 && q.v_error == 0 && q.variance_error == 0);
                     near(q.variance, variance, 1e-11 * (1 + variance), "variance");
                 }
             }
@@ -313,7 +313,7 @@ static void estimates_cover_the_exact_model(void **state)
 
     /* 95 % intervals over 200 seeds: at least 178 hits, four standard deviations (3.1) below 190.
      */
-    size_t hits[3] = {0};
+    size_t hits[3] = {0}, within[3] = {0};
     double sum = 0, squares = 0;
     o.probes = 40;
     for (uint64_t seed = 0; seed < 200; seed++) {
@@ -323,11 +323,19 @@ static void estimates_cover_the_exact_model(void **state)
         hits[1] += fabs(model.frobenius_square.value - exact.frobenius_square.value) <=
                    model.frobenius_square.half_width;
         hits[2] += fabs(model.fourth.value - exact.fourth.value) <= model.fourth.half_width;
+        gm_step_prediction truth, q;
+        for (int without = 0; without < 2; without++) {
+            expect_ok(gm_step_predict(&exact, 8, without, 0.5, &truth, &err), &err);
+            expect_ok(gm_step_predict(&model, 8, without, 0.5, &q, &err), &err);
+            within[without] += fabs(q.variance - truth.variance) <= 2 * q.variance_error;
+        }
+        within[2] += fabs(q.v - truth.v) <= 2 * q.v_error;
         sum += model.fourth.value;
         squares += model.fourth.value * model.fourth.value;
         gm_step_model_free(&model);
     }
     assert_true(hits[0] >= 178 && hits[1] >= 178);
+    assert_true(within[0] >= 178 && within[1] >= 178 && within[2] >= 178);
     /* d_i^2 is heavy-tailed: 40 of its 200 values miss the few large ones too often for a Student
      * interval, three of four cover. Its mean over the seeds is right. */
     double mean = sum / 200, spread = sqrt(squares / 200 - mean * mean);

@@ -70,12 +70,14 @@ gm_status gm_step_model_make(gm_linearization *lin, const gm_step_options *optio
                              gm_step_model *model, gm_error *err);
 void gm_step_model_free(gm_step_model *model);
 
-/* Q for one step size and one way to draw batches. */
+/* Q for one step size and one way to draw batches. The errors are 0 where the model is exact. */
 typedef struct gm_step_prediction {
-    double mean, mean_error; /* E Q, exact for any noise; its standard error (0 where exact) */
-    double v;                /* variance of Q for Gaussian noise, the variance factor of the band */
-    double variance;         /* of Q for mini-batches, in the way they are drawn */
+    double mean, mean_error; /* E Q, for any noise; its standard error */
+    double v, v_error;       /* variance of Q for Gaussian noise, the variance factor of the band */
+    double variance, variance_error;  /* of Q for mini-batches, in the way they are drawn; an upper
+                                         bound of its standard error */
     double lambda_plus, lambda_minus; /* >= 0, of eta^2/2 Sigma_m^(1/2) H Sigma_m^(1/2) */
+    double lambda_error;              /* their residual */
 } gm_step_prediction;
 
 /* batch 1 ... n without replacement, >= 1 with; eta > 0 finite: else GM_ERR_USAGE. */

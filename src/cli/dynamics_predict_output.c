@@ -28,9 +28,12 @@ static json_t *predicted(gm_cli *cli, const gm_predict *predict, const gm_predic
     json_object_set_new(o, "mean", gm_json_number(cli, "predicted mean", p->mean));
     json_object_set_new(o, "mean_stderr", gm_json_number(cli, "its error", p->mean_error));
     json_object_set_new(o, "variance", gm_json_number(cli, "predicted variance", p->variance));
+    json_object_set_new(o, "variance_stderr", gm_json_number(cli, "its error", p->variance_error));
     json_object_set_new(o, "v", gm_json_number(cli, "v", p->v));
+    json_object_set_new(o, "v_stderr", gm_json_number(cli, "its error", p->v_error));
     json_object_set_new(o, "lambda_plus", gm_json_number(cli, "lambda_plus", p->lambda_plus));
     json_object_set_new(o, "lambda_minus", gm_json_number(cli, "lambda_minus", p->lambda_minus));
+    json_object_set_new(o, "lambda_residual", gm_json_number(cli, "residual", p->lambda_error));
     json_object_set_new(o, "quantiles",
                         predict->model.exact ? quantiles(cli, c->quantile) : json_null());
     return o;
@@ -142,6 +145,10 @@ static void print_case(const gm_predict *predict, const gm_predict_case *c)
     printf("%-22s %14.6g %14.6g +- %.2g\n", "mean", p->mean, c->mean, c->mean_error);
     printf("%-22s %14.6g %14.6g\n", "variance", p->variance, c->variance);
     printf("%-22s %14.6g\n", "V (Gaussian noise)", p->v);
+    if (!predict->model.exact) {
+        printf("estimated: errors of the predicted mean %.2g, variance %.2g, V %.2g\n",
+               p->mean_error, p->variance_error, p->v_error);
+    }
     for (int q = 0; q < GM_PREDICT_QUANTILES; q++) {
         printf("%3.0f %% quantile         ", 100 * gm_predict_level[q]);
         if (predict->model.exact) printf("%14.6g ", c->quantile[q]);

@@ -46,28 +46,33 @@ static gm_status check(const gm_step_model *model, size_t batch, bool without_re
     return GM_OK;
 }
 
-/* Var Q from the parts that depend on neither m nor the way to draw: along = a . Sigma a, third =
- * (1/n) sum_i (a.x_i) d_i. */
-static double variance_with(const gm_step_model *model, double m, double eta, double along,
-                            double third)
+/* Var Q as a sum of what depends on neither m nor the way to draw: a . Sigma a, (1/n) sum_i (a.x_i)
+ * d_i, (1/n) sum_i d_i^2, |C|_F^2 and (tr C)^2 times these. */
+typedef struct weights {
+    double along, third, fourth, square, trace;
+} weights;
+
+static weights weights_with(double m, double c)
 {
-    double trace = model->trace.value, square = model->frobenius_square.value;
-    double c = 0.5 * eta * eta / (m * m), fourth = model->fourth.value - trace * trace;
-    return along / m + 2.0 * c * third + c * c * m * (fourth + 2.0 * (m - 1.0) * square);
+    return (weights){.along = 1.0 / m,
+                     .third = 2.0 * c,
+                     .fourth = c * c * m,
+                     .square = 2.0 * c * c * m * (m - 1.0),
+                     .trace = -c * c * m};
 }
 
-static double variance_without(const gm_step_model *model, double m, double eta, double along,
-                               double third)
+static weights weights_without(double n, double m, double c)
 {
-    double n = (double)model->n, left = n - m, c = 0.5 * eta * eta / (m * m);
-    double trace = n * model->trace.value, square = n * n * model->frobenius_square.value;
-    if (left < 1.0) return 0.0;
-    double p1 = m / n * left / (n - 1.0), p2 = 0.0, q = 0.0;
+    double left = n - m, p2 = 0.0, q = 0.0;
+    if (left < 1.0) return (weights){0};
+    double p1 = m / n * left / (n - 1.0);
     if (m > 1.0) p2 = p1 * (m - 1.0) / (n - 2.0);
     if (m > 1.0 && left > 1.0) q = p2 * (left - 1.0) / (n - 3.0);
-    double fourth =
-        (p1 - 6.0 * q) * n * model->fourth.value + 2.0 * q * square + (q - p1 * p1) * trace * trace;
-    return p1 * n * along / (m * m) + (2.0 * p1 - 4.0 * p2) * c / m * n * third + c * c * fourth;
+    return (weights){.along = p1 * n / (m * m),
+                     .third = (2.0 * p1 - 4.0 * p2) * n * c / m,
+                     .fourth = (p1 - 6.0 * q) * n * c * c,
+                     .square = 2.0 * q * n * n * c * c,
+                     .trace = (q - p1 * p1) * n * n * c * c};
 }
 
 gm_status gm_step_predict(const gm_step_model *model, size_t batch, bool without_replacement,
@@ -83,9 +88,19 @@ gm_status gm_step_predict(const gm_step_model *model, size_t batch, bool without
     q->mean_error = half * kappa * model->trace.std_error;
     double along = eta * eta * (s[0] - 2.0 * eta * s[1] + eta * eta * s[2]); /* a . Sigma a */
     q->v = kappa * along + 2.0 * half * half * kappa * kappa * square;
+    q->v_error = 2.0 * half * half * kappa * kappa * model->frobenius_square.std_error;
     double third = eta * eta * model->third[1].value - eta * model->third[0].value;
-    q->variance = without_replacement ? variance_without(model, m, eta, along, third)
-                                      : variance_with(model, m, eta, along, third);
+    double c = half / (m * m);
+    weights w = without_replacement ? weights_without((double)model->n, m, c) : weights_with(m, c);
+    q->variance = w.along * along + w.third * third + w.fourth * model->fourth.value +
+                  w.square * square + w.trace * trace * trace;
+    /* Estimates from the same samples: a sum's standard error is at most the sum of theirs. */
+    q->variance_error =
+        fabs(w.third) * (eta * eta * model->third[1].std_error + eta * model->third[0].std_error) +
+        fabs(w.fourth) * model->fourth.std_error +
+        fabs(w.square) * model->frobenius_square.std_error +
+        fabs(2.0 * w.trace * trace) * model->trace.std_error;
+    q->lambda_error = half * kappa * model->lambda_error;
     q->lambda_plus = half * kappa * fmax(0.0, model->lambda_max);
     q->lambda_minus = half * kappa * fmax(0.0, -model->lambda_min);
     return GM_OK;
