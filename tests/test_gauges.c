@@ -161,6 +161,73 @@ static void quadratic(void **state)
     test_problem_close(&t);
 }
 
+/* At the minimum of the same quadratic the gradient is rounding, and so is every change of the
+ * loss: no critical sharpness is made of it. The others are what they are. */
+static void at_a_minimum(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    test_case c = {"mlp:4-3,act=identity", {1, {4, 3}, REF_IDENTITY, true, true}, 9, 0.8};
+    for (int narrow = 0; narrow < 2; narrow++) {
+        test_problem t;
+        gm_gauge_options o;
+        gm_step_model model;
+        gm_gauges g;
+        test_problem_open(&t, &c, narrow ? GM_F32 : GM_F64, 0, 0);
+        gm_gauge_options_default(&o);
+        double *gradient = numbers(t.p), loss;
+        for (int step = 0; step < 5000; step++) {
+            expect_ok(gm_problem_gradient(t.problem, t.theta, &loss, NULL, gradient, &err), &err);
+            for (size_t j = 0; j < t.p; j++) {
+                t.theta[j] -= 0.2 * gradient[j];
+            }
+        }
+        gm_linearization_free(t.lin);
+        t.lin = NULL;
+        expect_ok(gm_linearize(t.problem, t.theta, &t.lin, &err), &err);
+        measure(&t, &o, &model, &g);
+        assert_true(loss > 0.01); /* not fitted */
+        assert_true(g.gradient_square > 0 && g.gradient_square < 1e-9);
+        assert_true(isnan(g.critical_sharpness));
+        assert_true(g.sharpness > 0 && g.batch_sharpness.value > 0);
+        gm_step_model_free(&model);
+        gm_free(gradient);
+        test_problem_close(&t);
+    }
+}
+
+/* Gradients whose squares leave the range of double have quotients all the same. */
+static void small_gradients(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    const test_case c = {"mlp:3-2,act=identity", {1, {3, 2}, REF_IDENTITY, true, false}, 6, 1};
+    double value[2];
+    for (int i = 0; i < 2; i++) {
+        test_problem t;
+        gm_gauge_options o;
+        gm_step_model model;
+        gm_gauges g;
+        test_problem_open(&t, &c, GM_F64, 0, 0);
+        for (size_t j = 0; j < c.n; j++) {
+            t.data->label[j] = 0;
+        }
+        t.theta[t.p - 2] = 60 + 400 * i; /* sure of the class */
+        t.theta[t.p - 1] = 0;
+        gm_linearization_free(t.lin);
+        t.lin = NULL;
+        expect_ok(gm_linearize(t.problem, t.theta, &t.lin, &err), &err);
+        gm_gauge_options_default(&o);
+        o.tol = 1e-9;
+        measure(&t, &o, &model, &g);
+        value[i] = g.batch_sharpness.value;
+        gm_step_model_free(&model);
+        test_problem_close(&t);
+    }
+    /* H_B is proportional to the small probability exp(-bias): so is the quotient. */
+    near(value[1] * exp(400) / value[0], 1, 1e-6, "Batch Sharpness");
+}
+
 /* Fitted exactly: mu = 0, quotients are undefined, and nothing fails. */
 static void vanishing_gradient(void **state)
 {
@@ -214,6 +281,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_single_samples), cmocka_unit_test(quadratic),
-        cmocka_unit_test(vanishing_gradient), cmocka_unit_test(refusals)};
+        cmocka_unit_test(at_a_minimum),           cmocka_unit_test(small_gradients),
+        cmocka_unit_test(vanishing_gradient),     cmocka_unit_test(refusals)};
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "gauges");
 }

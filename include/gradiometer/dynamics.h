@@ -138,7 +138,8 @@ typedef struct gm_gauges {
     double noise_scale;          /* tr Sigma / ||mu||^2 */
     double curvature_noise_scale, curvature_noise_scale_error; /* tr(H Sigma) / (mu . H mu) */
     /* 2 / eta_c, eta_c the smallest step along -mu at which the loss is back at its value, within
-     * 1 %; 0 where no step up to 1e6 / ||mu|| does so. */
+     * 1 %; 0 where no step up to 1e6 / ||mu|| does so, NaN where the change of the loss on the way
+     * is lost in its rounding. */
     double critical_sharpness;
     /* Thresholds to compare them with, for the step eta and momentum beta. */
     double limit;          /* 2/eta; heavy ball (2 + 2 beta)/eta */

@@ -1,9 +1,11 @@
 /* Gauges of how near a step of SGD is to instability (theory section 3.5). */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "diff/problem.h"
+#include "dynamics/power.h"
 #include "gradiometer/dynamics.h"
 #include "gradiometer/eigen.h"
 
@@ -34,11 +36,11 @@ static gm_status check(const gm_gauge_options *options, size_t n, gm_error *err)
     return GM_OK;
 }
 
-static double square_norm(size_t n, const double *x)
+static double dot(size_t n, const double *x, const double *y)
 {
     double sum = 0.0;
     for (size_t i = 0; i < n; i++) {
-        sum += x[i] * x[i];
+        sum += x[i] * y[i];
     }
     return sum;
 }
@@ -73,9 +75,10 @@ static gm_status take_sharpness(gm_linearization *lin, const gm_gauge_options *o
 
 /* ---- Batch Sharpness ---- */
 
-/* g_B . H_B g_B / ||g_B||^2 of one batch, a problem of its own; NaN for a zero gradient. */
+/* g_B . H_B g_B / ||g_B||^2 of one batch, a problem of its own; NaN for a zero gradient. g [2, p]
+ * is for work. */
 static gm_status rayleigh_quotient(const gm_problem *whole, const double *theta, size_t m,
-                                   const size_t *index, double *hg, double *quotient, gm_error *err)
+                                   const size_t *index, double *g, double *quotient, gm_error *err)
 {
     gm_dataset *batch = NULL;
     gm_problem *problem = NULL;
@@ -94,12 +97,11 @@ static gm_status rayleigh_quotient(const gm_problem *whole, const double *theta,
         status = gm_curvature_operator(lin, GM_HESSIAN, GM_ALL_LAYERS, &hessian, err);
     }
     if (status == GM_OK) {
-        const double *g = gm_linearization_gradient(lin);
-        status = gm_operator_apply(&hessian, 1, g, hg, err);
-        double square = square_norm(hessian.size, g), form = 0.0;
-        for (size_t i = 0; status == GM_OK && i < hessian.size; i++) {
-            form += g[i] * hg[i];
-        }
+        size_t p = hessian.size;
+        memcpy(g, gm_linearization_gradient(lin), p * sizeof *g);
+        gm_near_one(p, g); /* the quotient knows no length, and small squares vanish */
+        status = gm_operator_apply(&hessian, 1, g, g + p, err);
+        double square = dot(p, g, g), form = dot(p, g, g + p);
         *quotient = square > 0.0 ? form / square : (double)NAN;
     }
     gm_operator_destroy(&hessian);
@@ -118,16 +120,16 @@ static gm_status take_batch_sharpness(gm_linearization *lin, const gm_gauge_opti
         options->replacement == GM_REPLACEMENT_YES ? GM_REPLACEMENT_YES : GM_REPLACEMENT_NO;
     gm_sampler *sampler = NULL;
     size_t *index = gm_alloc(options->batch, sizeof *index, "mini-batch", err);
-    double *hg = gm_alloc(p, sizeof *hg, "product with H", err);
+    double *g_and_hg = gm_alloc(2 * p, sizeof *g_and_hg, "gradient and its product with H", err);
     double *each = gm_alloc(options->draws, sizeof *each, "quotients", err);
-    gm_status status = index && hg && each ? GM_OK : GM_ERR_MEMORY;
+    gm_status status = index && g_and_hg && each ? GM_OK : GM_ERR_MEMORY;
     if (status == GM_OK) {
         status = gm_sampler_create(n, options->batch, drawn, options->seed, 1, &sampler, err);
     }
     for (size_t j = 0; status == GM_OK && j < options->draws; j++) {
         size_t m = gm_sampler_draw(sampler, j, index);
-        status = rayleigh_quotient(problem, gm_linearization_theta(lin), m, index, hg, each + count,
-                                   err);
+        status = rayleigh_quotient(problem, gm_linearization_theta(lin), m, index, g_and_hg,
+                                   each + count, err);
         if (status == GM_OK) count += isfinite(each[count]);
     }
     if (status == GM_OK) {
@@ -144,7 +146,7 @@ static gm_status take_batch_sharpness(gm_linearization *lin, const gm_gauge_opti
     }
     gm_sampler_free(sampler);
     gm_free(index);
-    gm_free(hg);
+    gm_free(g_and_hg);
     gm_free(each);
     return status;
 }
@@ -164,6 +166,15 @@ static gm_status rise(gm_linearization *lin, double eta, double *moved, double *
     gm_status status = gm_problem_value(problem, moved, &loss, NULL, err);
     *change = loss - gm_linearization_loss(lin);
     return status;
+}
+
+/* A quadratic falls by step |mu|^2 / 4 on the way to the step at which it is back: below a few
+ * roundings of the loss, what rises and falls is rounding. */
+static bool resolved(gm_linearization *lin, double step, double gradient_square)
+{
+    bool narrow = gm_problem_data(gm_linearization_problem(lin))->dtype == GM_F32;
+    double rounding = narrow ? (double)FLT_EPSILON : DBL_EPSILON;
+    return step * gradient_square > 16.0 * rounding * fabs(gm_linearization_loss(lin));
 }
 
 /* Doubles the step until the loss is above its value, then halves the interval. */
@@ -201,7 +212,9 @@ static gm_status take_critical_sharpness(gm_linearization *lin, double gradient_
             high = middle;
         }
     }
-    g->critical_sharpness = found ? 2.0 / sqrt(low * high) : 0.0;
+    if (resolved(lin, high, gradient_square)) {
+        g->critical_sharpness = found ? 2.0 / sqrt(low * high) : 0.0;
+    }
     gm_free(moved);
     return status;
 }
