@@ -380,6 +380,18 @@ static void draws_are_steps(void **state)
         /* n = 8: 500 expected, standard deviation 21. */
         near((double)count, DRAWS / (double)n, 5 * sqrt(DRAWS / (double)n), "frequency");
     }
+    /* A run with the same seed draws other batches: theta may be its parameters, and a batch that
+     * made them is not fresh. As good as independent, one of n = 8 agrees. */
+    gm_sampler *sampler;
+    size_t same = 0;
+    expect_ok(gm_sampler_create(n, 1, GM_REPLACEMENT_YES, o.seed, o.run, &sampler, &err), &err);
+    for (size_t d = 0; d < DRAWS; d++) {
+        size_t i;
+        gm_sampler_draw(sampler, d, &i);
+        same += fabs(delta[d] - value[i]) < 1e-12;
+    }
+    gm_sampler_free(sampler);
+    near((double)same, DRAWS / (double)n, 5 * sqrt(DRAWS / (double)n), "batches of a run");
     o.replacement = GM_REPLACEMENT_EPOCH;
     assert_int_equal(gm_step_draw(t.problem, t.theta, &o, delta, &err), GM_ERR_USAGE);
     o.replacement = GM_REPLACEMENT_NO;

@@ -110,8 +110,8 @@ typedef struct gm_draw_options {
 void gm_draw_options_default(gm_draw_options *options);
 
 /* delta [draws] = f(theta - eta g) - f(theta) on the whole set, for fresh mini-batches: draw j is
- * batch first + j of stream (seed, run). Infinite where the loss overflows. Cost: draws batch
- * gradients and forward passes. */
+ * batch first + j of stream (seed, GM_PURPOSE_DRAW, run), which no training run draws from.
+ * Infinite where the loss overflows. Cost: draws batch gradients and forward passes. */
 gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_options *options,
                        double *delta, gm_error *err);
 

@@ -27,6 +27,7 @@ typedef enum gm_purpose {
     GM_PURPOSE_POSTERIOR = 8, /* posterior draws */
     GM_PURPOSE_KRYLOV = 9,    /* start vectors of eigensolvers */
     GM_PURPOSE_START = 10,    /* the batch before step 0 that starts a preconditioner */
+    GM_PURPOSE_DRAW = 11,     /* fresh mini-batches at a fixed point, none of a training run's */
     GM_PURPOSE_TEST = 100     /* tests and benches */
 } gm_purpose;
 

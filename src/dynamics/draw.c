@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "gradiometer/dynamics.h"
 #include "kernels/kernels.h"
+#include "sgd/sampler.h"
 
 void gm_draw_options_default(gm_draw_options *options)
 {
@@ -26,8 +27,10 @@ gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_o
                        options->step);
     }
     gm_sampler *sampler = NULL;
-    gm_status status = gm_sampler_create(n, options->batch, options->replacement, options->seed,
-                                         options->run, &sampler, err);
+    /* Not the stream of a training run: theta may have come from its batches. */
+    gm_stream stream = gm_stream_of(options->seed, GM_PURPOSE_DRAW, options->run);
+    gm_status status =
+        gm_sampler_create_from(stream, n, options->batch, options->replacement, &sampler, err);
     if (status != GM_OK) return status;
     size_t *index = gm_alloc(options->batch, sizeof *index, "mini-batch", err);
     void *native = gm_alloc(p, k->size, "parameters", err);

@@ -8,6 +8,7 @@
 #include "dynamics/power.h"
 #include "gradiometer/dynamics.h"
 #include "gradiometer/eigen.h"
+#include "sgd/sampler.h"
 
 static const double farthest = 1e6; /* of a step along the gradient, times ||mu|| */
 
@@ -124,7 +125,8 @@ static gm_status take_batch_sharpness(gm_linearization *lin, const gm_gauge_opti
     double *each = gm_alloc(options->draws, sizeof *each, "quotients", err);
     gm_status status = index && g_and_hg && each ? GM_OK : GM_ERR_MEMORY;
     if (status == GM_OK) {
-        status = gm_sampler_create(n, options->batch, drawn, options->seed, 1, &sampler, err);
+        gm_stream stream = gm_stream_of(options->seed, GM_PURPOSE_DRAW, 1);
+        status = gm_sampler_create_from(stream, n, options->batch, drawn, &sampler, err);
     }
     for (size_t j = 0; status == GM_OK && j < options->draws; j++) {
         size_t m = gm_sampler_draw(sampler, j, index);
