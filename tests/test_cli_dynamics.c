@@ -168,6 +168,37 @@ static void other_optimizers(void **state)
     }
 }
 
+/* Recorded in a run file, which export and report read like any other. */
+static void recorded(void **state)
+{
+    (void)state;
+    char run[512], json[512], page[512];
+    snprintf(run, sizeof run, "%s", folder_path("p.gmr"));
+    snprintf(json, sizeof json, "%s", folder_path("results.json"));
+    snprintf(page, sizeof page, "%s", folder_path("page.html"));
+    const char *const command[] = {"predict --batch 2,3 --draws 20", "advise"};
+    for (int i = 0; i < 2; i++) {
+        program_result r = program("dynamics %s " SMALL " -o %s", command[i], run);
+        assert_int_equal(r.exit, 0);
+        program_free(&r);
+        r = program("export %s --results %s", run, json);
+        assert_int_equal(r.exit, 0);
+        program_free(&r);
+        json_t *d = json_load_file(json, 0, NULL);
+        const json_t *result = json_array_get(at(d, "results"), 0);
+        assert_string_equal(json_string_value(at(result, "command")), "dynamics");
+        assert_string_equal(json_string_value(at(result, "key")), i ? "advise" : "predict");
+        if (i == 0) {
+            assert_int_equal(json_array_size(at(at(result, "document"), "observed")), 2);
+        }
+        json_decref(d);
+        r = program("report %s -o %s", run, page);
+        assert_int_equal(r.exit, 0);
+        program_free(&r);
+        folder_empty();
+    }
+}
+
 static void refused(const char *arguments, const char *expected)
 {
     program_result r = program("dynamics %s", arguments);
@@ -214,11 +245,11 @@ static void refusals(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_pair),
-        cmocka_unit_test(several_pairs),
-        cmocka_unit_test(infinite_losses),
-        cmocka_unit_test_setup_teardown(other_optimizers, folder_make, folder_remove),
-        cmocka_unit_test(advice),
+        cmocka_unit_test(one_pair),        cmocka_unit_test(several_pairs),
+        cmocka_unit_test(infinite_losses), cmocka_unit_test(other_optimizers),
+        cmocka_unit_test(advice),          cmocka_unit_test(recorded),
         cmocka_unit_test(refusals)};
-    return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "dynamics");
+    if (folder_make(NULL)) return 1;
+    int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "dynamics");
+    return folder_remove(NULL) ? 1 : failed;
 }

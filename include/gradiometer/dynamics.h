@@ -128,7 +128,8 @@ typedef struct gm_gauge_options {
 } gm_gauge_options;
 void gm_gauge_options_default(gm_gauge_options *options);
 
-/* Undefined quotients (a vanishing gradient, a trace that is not positive) are NaN. */
+/* Undefined quotients (a trace that is not positive; a gradient that vanishes, or whose square
+ * does, from 1e-162 downwards) are NaN; the Batch Sharpness alone minds no lengths. */
 typedef struct gm_gauges {
     double sharpness, sharpness_error; /* lambda_max(H) and its residual */
     gm_estimate batch_sharpness; /* E_B [g_B . H_B g_B / ||g_B||^2], over the batches drawn with
