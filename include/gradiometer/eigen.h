@@ -74,9 +74,11 @@ typedef struct gm_eigen {
 
 void gm_eigen_free(gm_eigen *result);
 
-/* k extreme eigenpairs by implicitly restarted Lanczos (ARPACK) with a basis of max(2 k + 1, 20)
- * vectors by default, 40 more where they fit into 512 MiB, until the pairs have converged: looked
- * at after each product from the max(2 k + 1, 20)-th on, and confirmed by true residuals. The
+/* k extreme eigenpairs by Lanczos' method with a basis of max(2 k + 1, 20) vectors by default, 60
+ * more where they fit into 512 MiB, until the pairs have converged: looked at from the
+ * max(2 k + 1, 20)-th product on, and confirmed by true residuals. One run with full
+ * reorthogonalization comes first (without max_products, and with more than that least basis); what
+ * it does not find is left to implicitly restarted Lanczos (ARPACK), from the start again. The
  * operator is formed instead (result->dense) where size <= 2 max(2 k + 1, 20), or k >= size - 1, or
  * size <= a basis that was given; and, up to size 5,000, as soon as Lanczos has spent as many
  * products as that takes (eigenvalues that crowd at the end asked for). Of a repeated eigenvalue

@@ -1,6 +1,7 @@
-/* Extreme eigenpairs by ARPACK's implicitly restarted Lanczos method (Lehoucq, Sorensen, Yang 1998,
- * doi:10.1137/1.9780898719628), in reverse communication: ARPACK asks for products with vectors of
- * its workspace until it is satisfied.
+/* Extreme eigenpairs: one run of Lanczos' method where the basis has room enough for them to
+ * converge (krylov.h), else ARPACK's implicitly restarted Lanczos method (Lehoucq, Sorensen, Yang
+ * 1998, doi:10.1137/1.9780898719628), in reverse communication: ARPACK asks for products with
+ * vectors of its workspace until it is satisfied.
  *
  *   n, nev, ncv   size, pairs wanted, Krylov vectors kept (nev < ncv <= n)
  *
@@ -24,11 +25,12 @@
 #include "gradiometer/spectrum.h"
 #include "kernels/kernels.h"
 #include "spectrum/eigen.h"
+#include "spectrum/krylov.h"
 #include "spectrum/ritz.h"
 
 enum {
     LEAST_BASIS = 20,
-    SPARE_BASIS = 40, /* more vectors where memory allows: fewer restarts, fewer products */
+    SPARE_BASIS = 60, /* more vectors where memory allows: fewer restarts, fewer products */
     MOST_RESTARTS = 300,
     MOST_FORMED = 5000, /* size up to which an operator is formed when that is the cheaper way */
     MOST_ATTEMPTS = 2,  /* early ends that the true residuals may turn down */
@@ -363,26 +365,54 @@ static gm_status extract(lanczos *l, size_t *count, gm_error *err)
     return GM_OK;
 }
 
-/* The whole of ARPACK's part, alone in the process. */
-static gm_status solve(lanczos *l, gm_eigen *result, size_t *count, gm_error *err)
+/* Alone in the process from here to leave(), with a message where this thread is already inside. */
+static gm_status enter(const gm_operator *op, gm_error *err)
 {
     if (arpack_inside) {
         return gm_fail(
             err, GM_ERR_USAGE,
             "eigenpairs of the %s: started from within a product of another eigenproblem",
-            l->op->name);
+            op->name);
     }
     if (pthread_mutex_lock(&arpack_lock) != 0) {
-        return gm_fail(err, GM_ERR_NUMERIC, "eigenpairs of the %s: no lock", l->op->name);
+        return gm_fail(err, GM_ERR_NUMERIC, "eigenpairs of the %s: no lock", op->name);
     }
     arpack_inside = true;
-    gm_status status = converse(l, result, err);
+    return GM_OK;
+}
+
+static void leave(void)
+{
+    arpack_inside = false;
+    pthread_mutex_unlock(&arpack_lock);
+}
+
+/* The whole of ARPACK's part. */
+static gm_status solve(lanczos *l, gm_eigen *result, size_t *count, gm_error *err)
+{
+    gm_status status = enter(l->op, err);
+    if (status != GM_OK) return status;
+    status = converse(l, result, err);
     /* Out of restarts: an operator that is small enough is formed. */
     if (status == GM_OK && l->info == 1 && l->restarts == MOST_RESTARTS)
         l->form = !l->settled && better_formed(l);
     if (status == GM_OK && !l->zero && !l->settled && !l->form) status = extract(l, count, err);
-    arpack_inside = false;
-    pthread_mutex_unlock(&arpack_lock);
+    leave();
+    return status;
+}
+
+/* One run of Lanczos' method of as many steps as the basis has room for: where that suffices,
+ * nothing is as cheap. */
+static gm_status try_first(gm_operator *op, const gm_eigen_options *options, size_t basis,
+                           gm_eigen *result, bool *done, gm_error *err)
+{
+    size_t k = options->k, least = 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
+    *done = false;
+    if (options->max_products > 0 || basis <= least) return GM_OK;
+    gm_status status = enter(op, err);
+    if (status != GM_OK) return status;
+    status = gm_eigen_krylov(op, options, basis, least, result, done, err);
+    leave();
     return status;
 }
 
@@ -483,8 +513,16 @@ gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eig
         return status;
     }
 
+    bool done;
+    status = try_first(op, options, basis, result, &done, err);
+    if (status != GM_OK || done) return status;
     lanczos l = {.restarts = (a_int)restarts};
+    l.checks = result->check_products;
+    l.blocks = result->blocks;
+    size_t first = result->solver_products;
+    *result = (gm_eigen){0};
     status = lanczos_make(op, options, basis, &l, err);
+    l.products = first;
     if (status == GM_OK) status = solve(&l, result, &count, err);
     if (status == GM_OK && l.form) {
         size_t products = l.products, checks = l.checks, blocks = l.blocks;

@@ -281,6 +281,9 @@ gm_status gm_lanczos_run(gm_operator *op, gm_lanczos *l, gm_error *err)
             l->beta[j] = 0;
             break;
         }
+        bool enough = false;
+        if (l->stop && !waiting) status = l->stop(l, l->context, &enough, err);
+        if (status != GM_OK || enough) return status;
         if (!last) divide(size, w, l->beta[j]);
     }
     return GM_OK;

@@ -3,9 +3,12 @@
 #ifndef GM_SPECTRUM_LANCZOS_H
 #define GM_SPECTRUM_LANCZOS_H
 
+#include <stdbool.h>
+
 #include "gradiometer/operator.h"
 
-typedef struct gm_lanczos {
+typedef struct gm_lanczos gm_lanczos;
+struct gm_lanczos {
     size_t size, steps;         /* steps at most */
     size_t known;               /* rows of known_vector [known, size], orthonormal, the caller's */
     const double *known_vector; /* everything happens on their complement */
@@ -15,9 +18,13 @@ typedef struct gm_lanczos {
     size_t taken;               /* steps until breakdown, where the last beta is exactly 0 */
     double norm;                /* lower bound of ||A||: only grows, over all runs */
     size_t sweeps;              /* over the basis so far (two readings each), in all runs */
-    double *product;            /* [2, known + steps + 1] workspaces */
-    double *part;               /* [pieces, 2 (known + steps + 1) + 3] */
-} gm_lanczos;
+    /* Asked after steps whose row of T is complete (every second one, as a rule): true in *enough
+     * ends the run. May be NULL. */
+    gm_status (*stop)(const gm_lanczos *l, void *context, bool *enough, gm_error *err);
+    void *context;
+    double *product; /* [2, known + steps + 1] workspaces */
+    double *part;    /* [pieces, 2 (known + steps + 1) + 3] */
+};
 
 /* Cost in memory: (steps + 1) size doubles. *l is for gm_lanczos_free in any case. */
 gm_status gm_lanczos_make(size_t size, size_t steps, size_t known, const double *known_vector,

@@ -1,0 +1,16 @@
+/* Eigenpairs from one run of Lanczos' method, without restarts. */
+#ifndef GM_SPECTRUM_KRYLOV_H
+#define GM_SPECTRUM_KRYLOV_H
+
+#include "gradiometer/eigen.h"
+
+/* The pairs that `options` asks for from at most `steps` steps, looked at from step `least` on;
+ * *done where they have converged and the products of their vectors say so too: result is made
+ * then. Else result->products and ->blocks alone are set, to what was spent. An invariant space
+ * that is met on the way is left to others (of a repeated value it holds one vector), and so is the
+ * zero operator. Cost: the steps, and k products where T says that the pairs have converged. Errors
+ * of gm_eigenpairs. */
+gm_status gm_eigen_krylov(gm_operator *op, const gm_eigen_options *options, size_t steps,
+                          size_t least, gm_eigen *result, bool *done, gm_error *err);
+
+#endif
