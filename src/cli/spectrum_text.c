@@ -83,7 +83,7 @@ static void print_dense(const gm_spectrum_report *report, const gm_spectrum *s)
 static void print_solver(const gm_spectrum_report *report, const gm_spectrum_pairs *pairs)
 {
     bool block = report->set->solver == GM_SOLVER_BLOCK;
-    printf("%s: %zu products", block ? "block method" : "ARPACK", pairs->solver_products);
+    printf("%s: %zu products", block ? "block method" : "Lanczos", pairs->solver_products);
     if (block) printf(" in %zu blocks", pairs->blocks);
     if (pairs->check_products) printf(", and %zu for the residuals", pairs->check_products);
     if (pairs->formed) printf("; the operator was formed");
