@@ -49,9 +49,10 @@ allowed() {
         sgd) echo base kernels layers net data diff curvature run ;;
         track) echo base kernels layers net data diff curvature spectrum run sgd ;;
         dynamics) echo base kernels layers net data diff curvature spectrum run sgd ;;
+        bound) echo base kernels layers net data diff curvature spectrum ;;
         survey) echo base kernels layers net data diff curvature spectrum run ;;
         report) echo base run survey ;;
-        cli) echo base kernels layers net data matrix diff curvature spectrum sgd track dynamics survey run report ;;
+        cli) echo base kernels layers net data matrix diff curvature spectrum sgd track dynamics bound survey run report ;;
         *) echo "(unknown room $1)" ;;
     esac
 }

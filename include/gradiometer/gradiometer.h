@@ -2,6 +2,7 @@
 #ifndef GRADIOMETER_GRADIOMETER_H
 #define GRADIOMETER_GRADIOMETER_H
 
+#include "gradiometer/bound.h"
 #include "gradiometer/curvature.h"
 #include "gradiometer/data.h"
 #include "gradiometer/diff.h"
