@@ -39,7 +39,7 @@ room_of() {
 allowed() {
     case $1 in
         base) ;;
-        kernels | data | run) echo base ;;
+        kernels | data | run | compare) echo base ;;
         matrix) echo base kernels data ;;
         layers) echo base kernels ;;
         net) echo base kernels layers ;;
@@ -52,7 +52,7 @@ allowed() {
         bound) echo base kernels layers net data diff curvature spectrum ;;
         survey) echo base kernels layers net data diff curvature spectrum run ;;
         report) echo base run survey ;;
-        cli) echo base kernels layers net data matrix diff curvature spectrum sgd track dynamics bound survey run report ;;
+        cli) echo base kernels layers net data matrix diff curvature spectrum sgd track dynamics bound survey run report compare ;;
         *) echo "(unknown room $1)" ;;
     esac
 }

@@ -560,6 +560,28 @@ static void test_estimates(void **unused)
     fail_every_allocation(estimate_pipeline, 50);
 }
 
+/* A bootstrap over clusters and the sign errors of a small table. */
+static gm_status comparison(gm_error *err)
+{
+    const double x[6] = {1, 2, 3, 4, 5, 6}, n[6] = {100, 100, 100, 100, 100, 100};
+    const size_t level[6] = {0, 0, 1, 1, 2, 2};
+    const gm_run_table table = {6, 1, level, x, n};
+    gm_rank_options options;
+    gm_rank rank;
+    gm_robust robust;
+    gm_rank_options_default(&options);
+    gm_status status = gm_rank_correlate(6, x, x, level, &options, &rank, err);
+    if (status == GM_OK) status = gm_robust_scores(&table, x, 0.5, &robust, err);
+    if (status == GM_OK) gm_robust_free(&robust);
+    return status;
+}
+
+static void test_comparison(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(comparison, 6);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -569,7 +591,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_density),   cmocka_unit_test(test_resampling),
         cmocka_unit_test(test_estimates), cmocka_unit_test(test_optimizers),
         cmocka_unit_test(test_divisor),   cmocka_unit_test(test_tracking),
-        cmocka_unit_test(test_one_step),
+        cmocka_unit_test(test_one_step),  cmocka_unit_test(test_comparison),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

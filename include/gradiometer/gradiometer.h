@@ -3,6 +3,7 @@
 #define GRADIOMETER_GRADIOMETER_H
 
 #include "gradiometer/bound.h"
+#include "gradiometer/compare.h"
 #include "gradiometer/curvature.h"
 #include "gradiometer/data.h"
 #include "gradiometer/diff.h"
