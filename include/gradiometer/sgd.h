@@ -195,6 +195,42 @@ gm_status gm_train(gm_problem *problem, gm_problem *test, const gm_train_options
 gm_status gm_train_resume(gm_problem *problem, gm_problem *test, const gm_train_hooks *hooks,
                           gm_run *run, double *theta, gm_train_result *result, gm_error *err);
 
+/* ---- a prior learned from a share of the data (theory section 4) ---- */
+
+/* Which samples a prior was trained on: the first floor(fraction n) of the permutation of stream
+ * (seed, GM_PURPOSE_PRIOR, 0). A certificate may be computed on the others alone. */
+typedef struct gm_prior_split {
+    size_t n, seen; /* 1 <= seen < n */
+    size_t *index;  /* [n]: the samples seen, then the others, both ascending */
+} gm_prior_split;
+
+/* GM_ERR_USAGE where fraction is not above 0 and below 1, or leaves no sample on either side.
+ * *split is ended by gm_prior_split_free, after a failure too. */
+gm_status gm_prior_split_make(size_t n, double fraction, uint64_t seed, gm_prior_split *split,
+                              gm_error *err);
+void gm_prior_split_free(gm_prior_split *split);
+
+/* Trains theta [p] on the samples of problem that split shows to the prior, by these options (steps
+ * being those of the prior; the batches are those of run GM_PRIOR_RUN), without a run file. result:
+ * loss and error_rate are those on the samples seen, test_loss and test_error_rate those on the
+ * others. Errors and cost of gm_train; memory: a copy of the data. */
+enum { GM_PRIOR_RUN = 0x7fffffff };
+gm_status gm_prior_train(gm_problem *problem, const gm_prior_split *split,
+                         const gm_train_options *options, const gm_train_hooks *hooks,
+                         double *theta, gm_train_result *result, gm_error *err);
+
+/* Records in a run file that its step 0 is a prior trained on `split` of problem's data: settings
+ * "prior.fraction", "prior.steps", "prior.samples", "prior.seen", "prior.labels_crc32", and the
+ * result of command "prior" at step 0, with the array "samples" [seen]. */
+gm_status gm_prior_store(gm_run *run, gm_problem *problem, const gm_prior_split *split,
+                         double fraction, uint64_t steps, const gm_train_result *result,
+                         gm_error *err);
+
+/* What a run file says of its prior: GM_OK with split->n = 0 where its step 0 is no trained prior.
+ * GM_ERR_INPUT where the file is damaged, and where problem's data are not those that were split,
+ * as the number of samples and a checksum of their labels tell. */
+gm_status gm_prior_load(gm_run *run, gm_problem *problem, gm_prior_split *split, gm_error *err);
+
 /* The options a run was trained with, from its settings. GM_ERR_INPUT where it holds no training.
  */
 gm_status gm_train_options_load(gm_run *run, gm_train_options *options, gm_error *err);

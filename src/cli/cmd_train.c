@@ -11,6 +11,7 @@
 #include "cli/interrupt.h"
 #include "cli/record.h"
 #include "cli/session.h"
+#include "cli/train_prior.h"
 #include "cli/train_track.h"
 #include "gradiometer/run.h"
 #include "gradiometer/sgd.h"
@@ -18,6 +19,7 @@
 typedef struct train_settings {
     gm_train_options train; /* seed and replacement come from the shared options */
     const char *resume, *track;
+    gm_train_prior prior;
 } train_settings;
 
 /* As gm_train_options_default; a test compares them. */
@@ -76,6 +78,13 @@ static const gm_option train_options[] = {
      "Keep the parameters of every N-th step in the history. Default: the start, and ten steps "
      "spaced evenly on a logarithmic scale, the last of them T.",
      gm_option_steps, AT(train.keep_every), NULL, MOST_STEPS},
+    {"prior-fraction", 0, "F",
+     "Learn the prior of `gradiometer bound` first: train on this share of the samples, above 0 "
+     "and below 1, drawn by --seed, and begin the run itself, on all samples, where that ends. "
+     "Step 0 is then the prior, and a bound is computed on the samples that it has not seen.",
+     gm_option_positive, AT(prior.fraction), NULL, 0},
+    {"prior-steps", 0, "T", "Steps of the prior's training. Default: as many as --steps.",
+     gm_option_steps, AT(prior.steps), NULL, MOST_STEPS},
     {"track", 0, "LIST",
      "Follow the largest eigenvalues of the Hessian while training: spectrum:KEY=VALUE,... with k, "
      "how many (10); every, at steps 0, every, 2 every, ... and the last (50); which, LA, SA, BE "
@@ -178,12 +187,13 @@ static json_t *options_value(const gm_train_options *o)
 }
 
 static gm_status print_json(gm_cli *cli, const gm_session *session, const gm_train_options *options,
-                            const char *path, const gm_train_result *r, const gm_tracker *tracker,
-                            gm_error *err)
+                            const char *path, const gm_train_result *r,
+                            const gm_learned_prior *prior, const gm_tracker *tracker, gm_error *err)
 {
     json_t *document = gm_document_create(cli, session, err);
     if (!document) return GM_ERR_MEMORY;
     json_object_set_new(document, "train", options_value(options));
+    json_object_set_new(document, "prior", gm_learned_prior_value(cli, prior));
     json_object_set_new(document, "run", path ? json_string(path) : json_null());
     json_object_set_new(document, "outcome", json_string(gm_train_outcome_name(r->outcome)));
     json_object_set_new(document, "message", json_string(r->message));
@@ -203,9 +213,11 @@ static gm_status print_json(gm_cli *cli, const gm_session *session, const gm_tra
 }
 
 static void print_text(const gm_session *session, const gm_train_options *o, const char *path,
-                       const gm_train_result *r, const gm_tracker *tracker)
+                       const gm_train_result *r, const gm_learned_prior *prior,
+                       const gm_tracker *tracker)
 {
     gm_document_describe(session);
+    gm_learned_prior_print(prior);
     bool adam = o->optimizer == GM_OPTIMIZER_ADAM;
     printf("%-10s batches of %zu (replacement %s), step %g", adam ? "Adam" : "SGD", o->batch,
            gm_replacement_name(o->replacement), o->step);
@@ -237,8 +249,8 @@ static void print_text(const gm_session *session, const gm_train_options *o, con
 
 /* Prints what the training came to; an interrupted or diverged one ends in a failure status. */
 static gm_status deliver(gm_cli *cli, gm_session *session, const gm_train_options *options,
-                         const char *path, const gm_train_result *r, const gm_tracker *tracker,
-                         gm_error *err)
+                         const char *path, const gm_train_result *r, const gm_learned_prior *prior,
+                         const gm_tracker *tracker, gm_error *err)
 {
     if (tracker) gm_train_track_note(cli, tracker);
     if (*r->note) gm_cli_note(cli, "%s", r->note);
@@ -252,9 +264,9 @@ static gm_status deliver(gm_cli *cli, gm_session *session, const gm_train_option
 
     gm_status status = GM_OK;
     if (cli->shared.json) {
-        status = print_json(cli, session, options, path, r, tracker, err);
+        status = print_json(cli, session, options, path, r, prior, tracker, err);
     } else {
-        print_text(session, options, path, r, tracker);
+        print_text(session, options, path, r, prior, tracker);
     }
     if (status != GM_OK || r->outcome == GM_TRAIN_FINISHED) return status;
     return gm_fail(err, r->outcome == GM_TRAIN_INTERRUPTED ? GM_ERR_INTERRUPTED : GM_ERR_NUMERIC,
@@ -272,8 +284,8 @@ static bool stop_at_once(void *context)
 /* Writes a run file at `fresh` that holds all settings, the words of --track among them ("" without
  * it), and the training at step 0. */
 static gm_status write_start(const gm_cli *cli, gm_session *session, const char *fresh,
-                             const gm_train_options *options, const char *track,
-                             gm_train_result *result, gm_error *err)
+                             const gm_train_options *options, const gm_learned_prior *prior,
+                             const char *track, gm_train_result *result, gm_error *err)
 {
     gm_run *run = NULL;
     gm_record_settings settings;
@@ -286,6 +298,7 @@ static gm_status write_start(const gm_cli *cli, gm_session *session, const char 
         gm_setting words = {gm_train_track_setting, track};
         status = gm_run_set(run, &words, 1, err);
     }
+    if (status == GM_OK) status = gm_learned_prior_store(run, session, prior, err);
     if (status == GM_OK) {
         status = gm_train(session->problem, session->test_problem, options, &hooks, run,
                           session->theta, result, err);
@@ -302,14 +315,14 @@ static gm_status write_start(const gm_cli *cli, gm_session *session, const char 
 /* Trains into the run file of --output. The file takes its name when the training can be resumed
  * from it, so that there is no moment at which a kill leaves one that cannot. */
 static gm_status train_recorded(gm_cli *cli, gm_session *session, const gm_train_options *options,
-                                const gm_train_hooks *hooks, const char *track,
-                                gm_train_result *result, gm_error *err)
+                                const gm_train_hooks *hooks, const gm_learned_prior *prior,
+                                const char *track, gm_train_result *result, gm_error *err)
 {
     const char *path = cli->shared.output;
     gm_run *run = NULL;
     char *fresh = gm_format(err, "%s.new", path);
     if (!fresh) return GM_ERR_MEMORY;
-    gm_status status = write_start(cli, session, fresh, options, track, result, err);
+    gm_status status = write_start(cli, session, fresh, options, prior, track, result, err);
     if (status == GM_OK && rename(fresh, path) != 0) {
         status =
             gm_fail(err, GM_ERR_IO, "--output: %s cannot be written: %s", path, strerror(errno));
@@ -340,7 +353,8 @@ static gm_status check_output(const gm_cli *cli, gm_error *err)
 }
 
 static gm_status start(gm_cli *cli, gm_session *session, gm_train_options *options,
-                       gm_train_hooks *hooks, gm_train_result *result, gm_error *err)
+                       gm_train_hooks *hooks, gm_learned_prior *prior, gm_train_result *result,
+                       gm_error *err)
 {
     const train_settings *set = cli->settings;
     char track[GM_TRACK_TEXT] = "";
@@ -355,13 +369,18 @@ static gm_status start(gm_cli *cli, gm_session *session, gm_train_options *optio
     }
     if (status != GM_OK) return status;
     gm_train_options_resolve(options, session->problem);
-    status = open_tracker(cli, session, set->track, options, hooks, track, err);
+    status = gm_learned_prior_open(cli, session, &set->prior, options, prior, err);
+    if (status == GM_OK) {
+        status = open_tracker(cli, session, set->track, options, hooks, track, err);
+    }
     if (status != GM_OK) return status;
     if (!cli->shared.output) gm_cli_note(cli, "no run file is written; -o RUN.gmr records one");
     gm_cli_begin(cli);
     gm_interrupt_install();
+    status = gm_learned_prior_train(cli, session, options, prior, err);
+    if (status != GM_OK) return status;
     if (cli->shared.output) {
-        return train_recorded(cli, session, options, hooks, track, result, err);
+        return train_recorded(cli, session, options, hooks, prior, track, result, err);
     }
     return gm_train(session->problem, session->test_problem, options, hooks, NULL, session->theta,
                     result, err);
@@ -414,17 +433,19 @@ static gm_status run_train(gm_cli *cli, gm_error *err)
     gm_train_options options = set->train;
     gm_session session = {0};
     gm_train_result result;
+    gm_learned_prior prior = {0};
     watcher watch = {.quiet = cli->shared.quiet};
     gm_train_hooks hooks = {.context = &watch, .stop = asked_to_stop, .progress = show_progress};
     gm_status status = set->resume
                            ? resume(cli, set->resume, &session, &options, &hooks, &result, err)
-                           : start(cli, &session, &options, &hooks, &result, err);
+                           : start(cli, &session, &options, &hooks, &prior, &result, err);
     if (watch.started) gm_progress_finish(&watch.progress);
     if (status == GM_OK) {
         const char *path = set->resume ? set->resume : cli->shared.output;
-        status = deliver(cli, &session, &options, path, &result, watch.tracker, err);
+        status = deliver(cli, &session, &options, path, &result, &prior, watch.tracker, err);
     }
     gm_tracker_free(watch.tracker);
+    gm_prior_split_free(&prior.split);
     gm_session_close(&session);
     return status;
 }
@@ -439,6 +460,10 @@ const gm_command gm_command_train = {
         "metrics and parameters in a run file, from which the other commands take them.\n\n"
         "The run file may be read while it is written. Ctrl-C ends the training after the current "
         "step and saves; that, or a kill at any moment, is continued with --resume.\n\n"
+        "With --prior-fraction the run begins at a net trained on a share of the samples, the same "
+        "way, and the run file says which they were: `gradiometer bound` takes that net as its "
+        "prior and the other samples for its bound. The run itself trains on all samples. An "
+        "interruption while the prior is trained leaves nothing.\n\n"
         "With --track, eigenvalues are followed along the training, each time from the "
         "eigenvectors "
         "found before; `gradiometer report` shows them beside the size at which the step becomes "
