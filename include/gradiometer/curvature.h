@@ -74,6 +74,22 @@ void gm_samples_dot(gm_samples *samples, size_t count, const double *v, double *
 /* sum [count, size] = sum_i weight[j, i] g_i for weight [count, n]. The same cost. */
 void gm_samples_sum(gm_samples *samples, size_t count, const double *weight, double *sum);
 
+/* --- the samples' Hessians H_i, never formed --- */
+
+/* op = S = (1/n) sum_i H_i^2 of the whole net or one layer's block (of which H_i is the block):
+ * with H it gives E_B[(I - eta H_B)^2] = (I - eta H)^2 + eta^2 kappa (S - H^2) for every eta and
+ * batch size (theory section 3.5). lin must outlive it. Cost of a product where every layer's
+ * gradient is an outer product: two with H; else 2 n passes of one sample. Destroyed by
+ * gm_operator_destroy. */
+gm_status gm_squares_operator(gm_linearization *lin, int layer, gm_operator *op, gm_error *err);
+
+/* form [n, k (k + 1) / 2] = u_a . H_i u_b of every sample i for the vectors u [k, p], a <= b in the
+ * order (0, 0), (0, 1), ..., (0, k - 1), (1, 1), ... GM_ERR_USAGE for k = 0; GM_ERR_MEMORY. Cost:
+ * k products with H and 2 k products of matrices per layer; k^2 / 2 inner products of the layers'
+ * widths per sample. */
+gm_status gm_hessian_forms(gm_linearization *lin, size_t k, const double *u, double *form,
+                           gm_error *err);
+
 #ifdef __cplusplus
 }
 #endif

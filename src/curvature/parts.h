@@ -52,4 +52,17 @@ void gm_unpack_units(const gm_outer_layer *layer, const double *units, double sc
 void gm_factor_backward(const gm_problem *problem, gm_worker *w, const gm_chunk *chunk,
                         const bool *wanted, size_t c0, size_t b);
 
+/* gm_squares_operator, sample by sample on demand as for layers without an outer product. */
+gm_status gm_squares_make(gm_linearization *lin, int layer, bool by_sample, gm_operator *op,
+                          gm_error *err);
+
+/* gm_hessian_forms, likewise. */
+gm_status gm_forms_make(gm_linearization *lin, size_t k, const double *u, bool by_sample,
+                        double *form, gm_error *err);
+
+/* Tangent pass along d and its tangent of the backward pass for H, with the gradients' tangents
+ * into d->sum where there is one. */
+void gm_hessian_pass(const gm_engine *e, const gm_chunk *c, const bool *active,
+                     const gm_directions *d, void *const *tangent, void *const *tsignal);
+
 #endif

@@ -92,6 +92,54 @@ static void aim_signals(gm_layer_call *call, const gm_node *node, const bool *wa
     }
 }
 
+/* ---- directions of the samples' own ---- */
+
+/* to[i, :] += (x[i] . y[i]) z[i, :] for n rows: x, y [n, inner], z, to [n, outer]. */
+static void add_scaled(const gm_engine *e, const gm_own_directions *own, size_t n, size_t inner,
+                       const void *x, const void *y, size_t outer, const void *z, void *to)
+{
+    memset(own->dots, 0, n * sizeof *own->dots);
+    e->k->row_dots(n, inner, x, y, own->dots);
+    e->k->scale_rows(n, outer, own->dots, z, own->work);
+    e->k->axpy(n * outer, 1.0, own->work, to);
+}
+
+/* What the own directions of the node's weights do to its tangent: sdot (a . a + 1) + s (adot . a),
+ * the 1 where it has a bias. */
+static void add_own_tangent(const gm_engine *e, const gm_chunk *c, const gm_layer_call *call,
+                            const gm_node *node, const gm_own_directions *own)
+{
+    size_t i = (size_t)(node - e->net->node), in = gm_shape_size(&node->in_shape[0]);
+    int input = node->input[0];
+    for (size_t j = 0; j < call->b; j++) {
+        void *to = (char *)call->tout + j * c->n * node->size * e->k->size;
+        const void *sdot = slice(e, own->tsignal[i], j * c->n * node->size);
+        add_scaled(e, own, c->n, in, call->in[0], call->in[0], node->size, sdot, to);
+        if (node->tensors > 1) e->k->axpy(c->n * node->size, 1.0, sdot, to);
+        if (!own->moves[input]) continue;
+        const void *adot = slice(e, own->tangent[input], j * c->n * in);
+        add_scaled(e, own, c->n, in, adot, call->in[0], node->size, c->signal[i], to);
+    }
+}
+
+/* And to the tangent of its input's signal: a (sdot . s) + adot (s . s). */
+static void add_own_signal(const gm_engine *e, const gm_chunk *c, const gm_layer_call *call,
+                           const gm_node *node, const gm_own_directions *own)
+{
+    size_t i = (size_t)(node - e->net->node), in = gm_shape_size(&node->in_shape[0]);
+    int input = node->input[0];
+    if (!call->din[0]) return;
+    for (size_t j = 0; j < call->b; j++) {
+        void *to = (char *)call->din[0] + j * c->n * in * e->k->size;
+        const void *sdot = slice(e, own->tsignal[i], j * c->n * node->size);
+        add_scaled(e, own, c->n, node->size, sdot, c->signal[i], in, call->in[0], to);
+        const void *adot = slice(e, own->tangent[input], j * c->n * in);
+        add_scaled(e, own, c->n, node->size, c->signal[i], c->signal[i], in, adot, to);
+    }
+}
+
+/* ---- passes ---- */
+
 void gm_pass_value(const gm_engine *e, const gm_chunk *c)
 {
     for (int i = 1; i < e->net->nodes; i++) {
@@ -139,9 +187,11 @@ void gm_pass_tangent(const gm_engine *e, const gm_chunk *c, const bool *moves, i
         for (int j = 0; j < node->inputs; j++) {
             if (moves[node->input[j]]) call.tin[j] = tangent[node->input[j]];
         }
-        if (in_block(e, node, d, &s)) call.tparam = s.v;
+        bool inside = in_block(e, node, d, &s);
+        if (inside && d->v) call.tparam = s.v;
         call.tout = tangent[i];
         node->kind->tangent(&call);
+        if (inside && d->own) add_own_tangent(e, c, &call, node, d->own);
     }
 }
 
@@ -188,11 +238,11 @@ void gm_pass_tangent_backward(const gm_engine *e, const gm_chunk *c, const bool 
             if (moves[node->input[j]]) call.tin[j] = tangent[node->input[j]];
         }
         aim_signals(&call, node, wanted, tsignal);
-        if (in_block(e, node, d, &s)) {
-            if (d->v) call.tparam = s.v;
-            if (d->sum) call.grad = s.sum;
-        }
+        bool inside = in_block(e, node, d, &s);
+        if (inside && d->v) call.tparam = s.v;
+        if (inside && d->sum) call.grad = s.sum;
         node->kind->tangent_backward(&call);
+        if (inside && d->own) add_own_signal(e, c, &call, node, d->own);
     }
 }
 

@@ -36,12 +36,23 @@ typedef struct gm_chunk {
     const double *target; /* [n, K] */
 } gm_chunk;
 
+/* A direction for each sample of its own: H_i v as a tangent pass along v and its tangent of the
+ * backward pass leave it, at each layer sdot (x) (a, 1) + s (x) (adot, 0) with the sample's input a
+ * and signal s. Of layers whose gradient is an outer product (GM_TRAIT_OUTER) alone. */
+typedef struct gm_own_directions {
+    const bool *moves;                     /* [nodes] that have a tangent */
+    void *const *tangent, *const *tsignal; /* [nodes] [b, n, size]: adot and sdot */
+    void *work;                            /* [n, largest width] */
+    double *dots;                          /* [n] */
+} gm_own_directions;
+
 /* Directions in a contiguous block of the parameters (all of them, or one layer's). */
 typedef struct gm_directions {
-    size_t count;         /* b <= GM_MAX_BLOCK */
-    size_t offset, size;  /* of the block in the flat vector */
-    const void *const *v; /* [count] read by tangent passes, each [block size] */
-    void *const *sum;     /* [count] added to by backward passes, each [block size] */
+    size_t count;                 /* b <= GM_MAX_BLOCK */
+    size_t offset, size;          /* of the block in the flat vector */
+    const void *const *v;         /* [count] read by tangent passes, each [block size] */
+    void *const *sum;             /* [count] added to by backward passes, each [block size] */
+    const gm_own_directions *own; /* in the place of v, or NULL */
 } gm_directions;
 
 /* member[node] = the node's output depends on the parameters of `layer` (GM_ALL_LAYERS = -1: of any
