@@ -30,6 +30,7 @@ room_of() {
         gradiometer/estimate.h) echo spectrum ;;
         gradiometer/eigen.h) echo spectrum ;;
         gradiometer/solve.h) echo spectrum ;;
+        gradiometer/stability.h) echo dynamics ;;
         gradiometer/*) basename "$1" .h ;;
         *) dirname "$1" ;;
     esac

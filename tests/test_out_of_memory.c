@@ -421,6 +421,40 @@ static gm_status one_step(gm_error *err)
     return status;
 }
 
+/* Mean-square stability: a span cut from more, runs. */
+static gm_status stability(gm_error *err)
+{
+    world w = {0};
+    gm_span span = {0};
+    gm_span_options o;
+    gm_stability_limits limits;
+    gm_stability_runs runs;
+    gm_stability_seen seen;
+    double first, error, growth;
+    gm_span_options_default(&o);
+    gm_stability_runs_default(&runs);
+    runs.runs = 2;
+    runs.horizon = 1;
+    o.k = 4;
+    gm_status status = open_world(&w, GM_F32, err);
+    if (status == GM_OK) status = gm_span_make(w.lin, &o, &span, err);
+    if (status == GM_OK) status = gm_stability_limits_find(&span, 0.5, &limits, err);
+    if (status == GM_OK) status = gm_stability_growth(&span, 0.5, 0.1, &growth, &first, err);
+    if (status == GM_OK) {
+        status = gm_stability_first(w.lin, 0.5, 0.1, 1e-3, 0, &first, &error, err);
+    }
+    if (status == GM_OK) status = gm_stability_observe(w.lin, &span, &runs, &seen, err);
+    gm_span_free(&span);
+    close_world(&w);
+    return status;
+}
+
+static void test_stability(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(stability, 100);
+}
+
 static void test_one_step(void **unused)
 {
     (void)unused;
@@ -592,6 +626,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_estimates), cmocka_unit_test(test_optimizers),
         cmocka_unit_test(test_divisor),   cmocka_unit_test(test_tracking),
         cmocka_unit_test(test_one_step),  cmocka_unit_test(test_comparison),
+        cmocka_unit_test(test_stability),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

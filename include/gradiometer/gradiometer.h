@@ -20,6 +20,7 @@
 #include "gradiometer/sgd.h"
 #include "gradiometer/solve.h"
 #include "gradiometer/spectrum.h"
+#include "gradiometer/stability.h"
 #include "gradiometer/status.h"
 #include "gradiometer/survey.h"
 #include "gradiometer/track.h"

@@ -5,6 +5,8 @@
 
 #include "base/memory.h"
 #include "diff/problem.h"
+#include "dynamics/batch.h"
+#include "dynamics/kappa.h"
 #include "dynamics/power.h"
 #include "gradiometer/dynamics.h"
 #include "gradiometer/eigen.h"
@@ -81,34 +83,17 @@ static gm_status take_sharpness(gm_linearization *lin, const gm_gauge_options *o
 static gm_status rayleigh_quotient(const gm_problem *whole, const double *theta, size_t m,
                                    const size_t *index, double *g, double *quotient, gm_error *err)
 {
-    gm_dataset *batch = NULL;
-    gm_problem *problem = NULL;
-    gm_linearization *lin = NULL;
-    gm_operator hessian = {0};
-    gm_problem_options o;
-    gm_problem_options_default(&o);
-    o.loss = gm_problem_loss(whole);
-    o.memory = whole->memory;
-    gm_status status = gm_dataset_select(gm_problem_data(whole), m, index, "a batch", &batch, err);
+    gm_batch_point batch;
+    gm_status status = gm_batch_point_open(whole, theta, m, index, &batch, err);
     if (status == GM_OK) {
-        status = gm_problem_create(gm_problem_net(whole), batch, &o, &problem, err);
-    }
-    if (status == GM_OK) status = gm_linearize(problem, theta, &lin, err);
-    if (status == GM_OK) {
-        status = gm_curvature_operator(lin, GM_HESSIAN, GM_ALL_LAYERS, &hessian, err);
-    }
-    if (status == GM_OK) {
-        size_t p = hessian.size;
-        memcpy(g, gm_linearization_gradient(lin), p * sizeof *g);
+        size_t p = batch.hessian.size;
+        memcpy(g, gm_linearization_gradient(batch.lin), p * sizeof *g);
         gm_near_one(p, g); /* the quotient knows no length, and small squares vanish */
-        status = gm_operator_apply(&hessian, 1, g, g + p, err);
+        status = gm_operator_apply(&batch.hessian, 1, g, g + p, err);
         double square = dot(p, g, g), form = dot(p, g, g + p);
         *quotient = square > 0.0 ? form / square : (double)NAN;
     }
-    gm_operator_destroy(&hessian);
-    gm_linearization_free(lin);
-    gm_problem_free(problem);
-    gm_dataset_free(batch);
+    gm_batch_point_close(&batch);
     return status;
 }
 
@@ -245,11 +230,9 @@ static double quotient(double a, double b)
 static void take_ratios(const gm_step_model *model, const gm_gauge_options *options,
                         double trace_moment, gm_gauges *g)
 {
-    double n = (double)model->n, m = (double)options->batch, eta = options->step;
-    double kappa = 1.0 / m;
-    if (options->replacement != GM_REPLACEMENT_YES) {
-        kappa = n > 1.0 ? (n - m) / (m * (n - 1.0)) : 0.0;
-    }
+    double eta = options->step;
+    double kappa =
+        gm_kappa_of(model->n, options->batch, options->replacement != GM_REPLACEMENT_YES);
     double square = model->gradient_square, bend = model->gradient_curvature;
     double trace = bend + kappa * model->trace.value; /* tr(H M_m) */
     double sigma = fmax(0.0, trace_moment - square);

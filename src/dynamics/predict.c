@@ -23,15 +23,9 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "dynamics/kappa.h"
 #include "gradiometer/dynamics.h"
 #include "gradiometer/random.h"
-
-static double kappa_of(size_t n, size_t m, bool without_replacement)
-{
-    double count = (double)n, batch = (double)m;
-    if (!without_replacement) return 1.0 / batch;
-    return n > 1 ? (count - batch) / (batch * (count - 1.0)) : 0.0;
-}
 
 static gm_status check(const gm_step_model *model, size_t batch, bool without_replacement,
                        double eta, gm_error *err)
@@ -80,7 +74,7 @@ gm_status gm_step_predict(const gm_step_model *model, size_t batch, bool without
 {
     gm_status status = check(model, batch, without_replacement, eta, err);
     if (status != GM_OK) return status;
-    double kappa = kappa_of(model->n, batch, without_replacement), half = 0.5 * eta * eta;
+    double kappa = gm_kappa_of(model->n, batch, without_replacement), half = 0.5 * eta * eta;
     double m = (double)batch, trace = model->trace.value, square = model->frobenius_square.value;
     const double *s = model->noise;
     gm_step_prediction *q = prediction;
@@ -130,7 +124,7 @@ gm_status gm_step_quantiles(const gm_step_model *model, size_t batch, bool witho
                        "quantiles need the whole spectrum of C and at least 1 draw");
     }
     size_t n = model->n;
-    double kappa = kappa_of(n, batch, without_replacement);
+    double kappa = gm_kappa_of(n, batch, without_replacement);
     double *z = gm_alloc(n, sizeof *z, "normal numbers", err);
     double *a = gm_alloc(n, sizeof *a, "noise along the step", err);
     double *q = gm_alloc(draws, sizeof *q, "draws", err);
