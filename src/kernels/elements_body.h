@@ -11,6 +11,7 @@
 
 #include "kernels/activation_body.h"
 #include "kernels/loss_body.h"
+#include "kernels/tile_body.h"
 
 #include "kernels/table_body.h"
 #undef REAL
@@ -22,6 +23,7 @@
 
 #include "kernels/activation_body.h"
 #include "kernels/loss_body.h"
+#include "kernels/tile_body.h"
 
 #include "kernels/table_body.h"
 #undef REAL

@@ -30,6 +30,7 @@ typedef struct gm_kernels {
     gm_dtype dtype;
     size_t size;     /* bytes of a REAL */
     const char *isa; /* "baseline", "avx2" or "avx512": how the element kernels were built */
+    size_t lanes;    /* numbers in one vector of that instruction set */
 
     /* C [m, n] = alpha op(A) op(B) + beta C, op(A) [m, k], op(B) [k, n]; ta / tb: transposed
      * storage. With beta = 0, C is written without being read. Any of m, n, k may be 0. */
@@ -113,6 +114,27 @@ typedef struct gm_kernels {
     void (*adam_step)(size_t n, double eta, double decay, double epsilon, double beta1,
                       double beta2, double root, const void *gradient, void *mean, void *square,
                       void *theta);
+
+    /* Tiles: matrices [d, n] whose columns are samples, n a multiple of lanes. These never start
+     * threads, and a column's bits depend on nothing but its own numbers and k.
+     *
+     * C [m, n] = A B, + bias [m] where not NULL, + C where add; negative entries become 0 where
+     * rectify. Entry (i, l) of A [m, k] is a[i a_row + l a_column]. */
+    void (*tile_product)(size_t m, size_t n, size_t k, const void *a, size_t a_row, size_t a_column,
+                         const void *b, size_t ldb, const void *bias, bool add, bool rectify,
+                         void *c, size_t ldc);
+    /* out [columns, rows] = x [rows, columns], transposed. */
+    void (*transpose)(size_t rows, size_t columns, const void *x, size_t ldx, void *out,
+                      size_t ldo);
+    /* As softmax_loss, for logits z [classes, n] of which the first `count` columns are samples:
+     * their losses are added to *loss, the wrong ones to *wrong; signal [classes, n] (may be NULL)
+     * is 0 in the other columns. y [n], 0 beyond count. Exponentials are taken in REAL. */
+    void (*tile_softmax)(size_t n, size_t count, size_t classes, const void *z, const int32_t *y,
+                         double *loss, size_t *wrong, void *signal);
+    /* As squared_loss, likewise; target [outputs, n], y the rows of the targets' largest entries.
+     */
+    void (*tile_squared)(size_t n, size_t count, size_t outputs, const void *z, const int32_t *y,
+                         const double *target, double *loss, size_t *wrong, void *signal);
 } gm_kernels;
 
 /* The table for a precision on this processor: the widest instruction set that both the build and

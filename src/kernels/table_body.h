@@ -8,6 +8,7 @@ static const gm_kernels FN(table) = {
     .dtype = sizeof(REAL) == sizeof(float) ? GM_F32 : GM_F64,
     .size = sizeof(REAL),
     .isa = GM_ISA,
+    .lanes = FN(lanes),
     .gemm = FN(gm_gemm),
     .from_double = FN(from_double),
     .to_double = FN(to_double),
@@ -34,4 +35,8 @@ static const gm_kernels FN(table) = {
     .scaled_step = FN(scaled_step),
     .adaptive_step = FN(adaptive_step),
     .adam_step = FN(adam_step),
+    .tile_product = FN(tile_product),
+    .transpose = FN(transpose),
+    .tile_softmax = FN(tile_softmax),
+    .tile_squared = FN(tile_squared),
 };
