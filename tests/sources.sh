@@ -29,6 +29,7 @@ room_of() {
             gradiometer/version.h | gradiometer/progress.h) echo base ;;
         gradiometer/selftest.h) echo kernels ;;
         gradiometer/estimate.h) echo spectrum ;;
+        gradiometer/ensemble.h) echo dynamics ;;
         gradiometer/eigen.h) echo spectrum ;;
         gradiometer/solve.h) echo spectrum ;;
         gradiometer/stability.h) echo dynamics ;;

@@ -8,6 +8,7 @@
 #include "gradiometer/data.h"
 #include "gradiometer/diff.h"
 #include "gradiometer/dynamics.h"
+#include "gradiometer/ensemble.h"
 #include "gradiometer/eigen.h"
 #include "gradiometer/estimate.h"
 #include "gradiometer/matrix.h"
