@@ -185,6 +185,8 @@ static void test_run_alone(void **state)
         compare_with_single_runs(&t, o);
         o.train.optimizer = GM_OPTIMIZER_SGD;
         o.train.precondition = GM_PRECONDITION_RMSPROP;
+        o.train.step = 0.02;
+        o.general = true; /* as a preconditioner needs */
         compare_with_single_runs(&t, o);
         test_problem_close(&t);
     }

@@ -123,7 +123,7 @@ gm_status gm_ensemble_save(const gm_ensemble *e, gm_ensemble_state *state, gm_er
 void gm_ensemble_state_free(gm_ensemble_state *state)
 {
     for (size_t i = 0; i < state->arrays; i++) {
-        gm_free((double *)(uintptr_t)state->array[i].data);
+        gm_free((double *)state->array[i].data);
     }
     gm_free(state->array);
     *state = (gm_ensemble_state){0};

@@ -8,210 +8,10 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "diff/problem.h"
-#include "dynamics/evaluator.h"
-#include "kernels/kernels.h"
-#include "net/net.h"
+#include "dynamics/tiles.h"
 
-/* Parameters beyond this many bytes leave the second cache, where a matrix library is better. */
-enum { WEIGHTS_BYTES = 256 << 10, BATCH_TILE = 64 };
-
-typedef struct layer {
-    size_t in, out, offset; /* offset: of the weights in the flat vector; biases follow them */
-    size_t stride;          /* of a row of dW, its bias at column `in`: whole vectors */
-    size_t at;              /* of this dW among all */
-    bool bias;
-    gm_activation act;
-} layer;
-
-/* A data set in tiles: x [tiles][in, width], labels and targets likewise. The last tile may have
- * fewer samples; its other columns are 0. */
-typedef struct tiled {
-    size_t n, tiles;
-    char *x;
-    int32_t *label; /* [tiles, width] */
-    double *target; /* [tiles][K, width], or NULL */
-} tiled;
-
-struct gm_tiles {
-    const gm_kernels *k;
-    const gm_dataset *data;
-    gm_loss loss;
-    size_t width;
-    size_t p, layers, widest, sum_widths, sums; /* sums: entries of all dW */
-    layer *layer;
-    tiled train, test; /* test.n = 0 without */
-    char *rows;        /* [n, row]: samples in rows, for batches, a one after the features */
-    size_t row;
-};
-
-static size_t whole(const gm_kernels *k, size_t n)
-{
-    return (n + k->lanes - 1) / k->lanes * k->lanes;
-}
-
-/* ---- from the net ---- */
-
-bool gm_tiles_fit(const gm_problem *problem)
-{
-    const gm_net *net = gm_problem_net(problem);
-    size_t size = gm_kernels_get(gm_problem_data(problem)->dtype)->size;
-    if (net->parameters > WEIGHTS_BYTES / size) return false;
-    for (int i = 1; i < net->nodes; i++) {
-        const gm_node *node = &net->node[i];
-        bool dense = node->kind == &gm_layer_dense;
-        bool act =
-            node->kind == &gm_layer_activation && i > 1 && net->node[i - 1].kind == &gm_layer_dense;
-        if (!(dense || act) || node->inputs != 1 || node->input[0] != i - 1) return false;
-    }
-    return net->nodes > 1;
-}
-
-static gm_status read_net(gm_tiles *t, const gm_net *net, gm_error *err)
-{
-    t->layer = gm_alloc((size_t)net->layers, sizeof *t->layer, "layers", err);
-    if (!t->layer) return GM_ERR_MEMORY;
-    t->p = net->parameters;
-    t->widest = t->sum_widths = gm_net_inputs(net);
-    for (int i = 1; i < net->nodes; i++) {
-        const gm_node *node = &net->node[i];
-        if (node->kind == &gm_layer_activation) {
-            const gm_activation_config *config = node->config;
-            t->layer[t->layers - 1].act = config->act;
-            continue;
-        }
-        const gm_dense_config *config = node->config;
-        size_t in = gm_shape_size(&node->in_shape[0]);
-        t->layer[t->layers++] = (layer){.in = in,
-                                        .out = node->size,
-                                        .offset = node->offset,
-                                        .stride = whole(t->k, in + 1),
-                                        .at = t->sums,
-                                        .bias = config->bias,
-                                        .act = GM_ACT_IDENTITY};
-        t->sums += node->size * whole(t->k, in + 1);
-        t->sum_widths += node->size;
-        if (node->size > t->widest) t->widest = node->size;
-    }
-    return GM_OK;
-}
-
-/* ---- from the data ---- */
-
-static int32_t largest_target(const gm_dataset *data, size_t i)
-{
-    const double *row = data->target + i * data->outputs;
-    size_t top = 0;
-    for (size_t c = 1; c < data->outputs; c++) {
-        if (row[c] > row[top]) top = c;
-    }
-    return (int32_t)top;
-}
-
-static gm_status tile_data(const gm_tiles *t, const gm_dataset *data, tiled *out, gm_error *err)
-{
-    const size_t w = t->width, in = data->features;
-    size_t columns, entries, targets;
-    out->n = data->n;
-    out->tiles = (data->n + w - 1) / w;
-    bool fits = gm_mul_size(out->tiles, w, &columns) && gm_mul_size(columns, in, &entries) &&
-                gm_mul_size(columns, data->outputs, &targets);
-    if (!fits) return gm_fail(err, GM_ERR_MEMORY, "tiles of the data exceed the address space");
-    out->x = gm_alloc(entries, t->k->size, "tiles of the data", err);
-    out->label = gm_alloc(columns, sizeof *out->label, "tiles of the data", err);
-    if (!out->x || !out->label) return GM_ERR_MEMORY;
-    if (data->target) {
-        out->target = gm_alloc(targets, sizeof *out->target, "tiles of the data", err);
-        if (!out->target) return GM_ERR_MEMORY;
-    }
-    for (size_t i = 0; i < out->tiles; i++) {
-        size_t count = data->n - i * w < w ? data->n - i * w : w;
-        t->k->transpose(count, in, (const char *)data->x + i * w * in * t->k->size, in,
-                        out->x + i * w * in * t->k->size, w);
-    }
-    for (size_t i = 0; i < data->n; i++) {
-        out->label[i] = data->label ? data->label[i] : largest_target(data, i);
-        for (size_t c = 0; data->target && c < data->outputs; c++) {
-            out->target[(i / w * data->outputs + c) * w + i % w] =
-                data->target[i * data->outputs + c];
-        }
-    }
-    return GM_OK;
-}
-
-/* Samples in rows of whole vectors, each with the one that the bias sees. */
-static gm_status copy_rows(gm_tiles *t, gm_error *err)
-{
-    const gm_dataset *data = t->data;
-    const double one = 1.0;
-    size_t entries;
-    t->row = whole(t->k, data->features + 1);
-    if (!gm_mul_size(data->n, t->row, &entries)) entries = SIZE_MAX;
-    t->rows = gm_alloc(entries, t->k->size, "samples in rows", err);
-    if (!t->rows) return GM_ERR_MEMORY;
-    for (size_t i = 0; i < data->n; i++) {
-        char *row = t->rows + i * t->row * t->k->size;
-        memcpy(row, (const char *)data->x + i * data->features * t->k->size,
-               data->features * t->k->size);
-        t->k->from_double(1, &one, row + data->features * t->k->size);
-    }
-    return GM_OK;
-}
-
-gm_status gm_tiles_create(const gm_problem *problem, const gm_problem *test, gm_tiles **made,
-                          gm_error *err)
-{
-    *made = NULL;
-    gm_tiles *t = gm_alloc(1, sizeof *t, "tiles", err);
-    if (!t) return GM_ERR_MEMORY;
-    t->data = gm_problem_data(problem);
-    t->loss = gm_problem_loss(problem);
-    t->k = gm_kernels_get(t->data->dtype);
-    t->width = 2 * t->k->lanes;
-    gm_status status = read_net(t, gm_problem_net(problem), err);
-    if (status == GM_OK) status = tile_data(t, t->data, &t->train, err);
-    if (status == GM_OK && test) status = tile_data(t, gm_problem_data(test), &t->test, err);
-    if (status == GM_OK) status = copy_rows(t, err);
-    if (status != GM_OK) {
-        gm_tiles_free(t);
-        return status;
-    }
-    *made = t;
-    return GM_OK;
-}
-
-static void free_tiled(tiled *data)
-{
-    gm_free(data->x);
-    gm_free(data->label);
-    gm_free(data->target);
-}
-
-void gm_tiles_free(gm_tiles *t)
-{
-    if (!t) return;
-    free_tiled(&t->train);
-    free_tiled(&t->test);
-    gm_free(t->rows);
-    gm_free(t->layer);
-    gm_free(t);
-}
-
-double gm_tiles_flops(const gm_tiles *t)
-{
-    double flops = 0.0;
-    for (size_t l = 0; l < t->layers; l++) {
-        flops += 2.0 * (double)t->layer[l].in * (double)t->layer[l].out;
-    }
-    return flops;
-}
-
-double gm_tiles_first_flops(const gm_tiles *t)
-{
-    return 2.0 * (double)t->layer[0].in * (double)t->layer[0].out;
-}
-
-/* ---- an evaluator ---- */
+/* Samples of a mini-batch that are worked together, at most. */
+enum { BATCH_TILE = 64 };
 
 typedef struct evaluator {
     gm_evaluator base;
@@ -234,17 +34,17 @@ typedef struct evaluator {
 
 static char *at(const gm_tiles *t, const void *array, size_t index)
 {
-    return (char *)(uintptr_t)array + index * t->k->size;
+    return (char *)array + index * t->k->size;
 }
 
-static const void *bias_of(const gm_tiles *t, const layer *l, const void *theta)
+static const void *bias_of(const gm_tiles *t, const gm_tile_layer *l, const void *theta)
 {
     return l->bias ? at(t, theta, l->offset + l->in * l->out) : NULL;
 }
 
 /* z = W x + b over n columns, the rectifier with it where there is one. */
-static void forward(const gm_tiles *t, const layer *l, const void *theta, size_t n, const void *x,
-                    void *z)
+static void forward(const gm_tiles *t, const gm_tile_layer *l, const void *theta, size_t n,
+                    const void *x, void *z)
 {
     t->k->tile_product(l->out, n, l->in, at(t, theta, l->offset), l->in, 1, x, n,
                        bias_of(t, l, theta), false, l->act == GM_ACT_RELU, z, n);
@@ -268,7 +68,7 @@ static void tile_loss(const gm_tiles *t, size_t n, size_t count, const void *z,
 
 /* ---- the whole set ---- */
 
-static void sweep(const evaluator *e, const tiled *data, const void *theta, double *loss,
+static void sweep(const evaluator *e, const gm_tiled *data, const void *theta, double *loss,
                   size_t *wrong)
 {
     const gm_tiles *t = e->t;
@@ -338,7 +138,7 @@ static void forward_batch(const evaluator *e, const void *theta, size_t n, size_
 {
     const gm_tiles *t = e->t;
     for (size_t l = 0; l < t->layers; l++) {
-        const layer *ly = &t->layer[l];
+        const gm_tile_layer *ly = &t->layer[l];
         forward(t, ly, theta, n, e->a[l], e->z[l + 1]);
         if (!is_straight(ly->act)) t->k->act_value(ly->act, ly->out * n, e->z[l + 1], e->a[l + 1]);
         if (l + 1 < t->layers)
@@ -351,7 +151,7 @@ static void add_norms(const evaluator *e, size_t l, size_t n, size_t count, cons
                       double *norm)
 {
     const gm_tiles *t = e->t;
-    const layer *ly = &t->layer[l];
+    const gm_tile_layer *ly = &t->layer[l];
     size_t seen = ly->in + ly->bias; /* the one after the inputs is the bias's */
     t->k->transpose(ly->out, count, signal, n, e->signal_rows, ly->out);
     memset(e->square[1], 0, count * sizeof(double));
@@ -369,7 +169,7 @@ static void backward_batch(const evaluator *e, const void *theta, size_t n, size
     const gm_tiles *t = e->t;
     void *signal = e->signal[0], *below = e->signal[1];
     for (size_t l = t->layers; l-- > 0;) {
-        const layer *ly = &t->layer[l];
+        const gm_tile_layer *ly = &t->layer[l];
         if (ly->act != GM_ACT_IDENTITY)
             t->k->act_slope(ly->act, ly->out * n, e->z[l + 1], e->a[l + 1], signal, false, signal);
         t->k->tile_product(ly->out, ly->stride, count, signal, n, 1, e->row[l], ly->stride, NULL,
@@ -389,7 +189,7 @@ static void batch_tile(const evaluator *e, const void *theta, size_t count, cons
                        double *norm)
 {
     const gm_tiles *t = e->t;
-    size_t n = whole(t->k, count), wrong = 0;
+    size_t n = gm_tile_whole(t->k, count), wrong = 0;
     double loss = 0.0;
     gather(e, n, count, index);
     forward_batch(e, theta, n, count);
@@ -402,7 +202,7 @@ static void finish(const evaluator *e, size_t m, void *gradient)
 {
     const gm_tiles *t = e->t;
     for (size_t l = 0; l < t->layers; l++) {
-        const layer *ly = &t->layer[l];
+        const gm_tile_layer *ly = &t->layer[l];
         for (size_t o = 0; o < ly->out; o++) {
             const char *row = at(t, e->sums, ly->at + o * ly->stride);
             memcpy(at(t, gradient, ly->offset + o * ly->in), row, ly->in * t->k->size);
@@ -480,7 +280,7 @@ static const gm_evaluator_kind tiles_kind = {
 static char *take(const evaluator *e, size_t *used, size_t count)
 {
     char *piece = e->memory ? at(e->t, e->memory, *used) : NULL;
-    *used += whole(e->t->k, count) + e->t->k->lanes;
+    *used += gm_tile_whole(e->t->k, count) + e->t->k->lanes;
     return piece;
 }
 
@@ -512,7 +312,7 @@ gm_status gm_tiles_evaluator(const gm_tiles *t, size_t batch_size, gm_evaluator 
     if (!e) return GM_ERR_MEMORY;
     e->base.kind = &tiles_kind;
     e->t = t;
-    e->batch = whole(t->k, batch_size < BATCH_TILE ? batch_size : BATCH_TILE);
+    e->batch = gm_tile_whole(t->k, batch_size < BATCH_TILE ? batch_size : BATCH_TILE);
     size_t outputs = t->layer[t->layers - 1].out;
     e->lists = gm_alloc(3 * (t->layers + 1), sizeof(char *), "evaluator", err);
     e->label = gm_alloc(e->batch, sizeof *e->label, "evaluator", err);
