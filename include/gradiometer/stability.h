@@ -115,14 +115,14 @@ typedef struct gm_stability_runs {
 } gm_stability_runs;
 void gm_stability_runs_default(gm_stability_runs *options);
 
-/* |theta_T - theta*|^2 over E |theta_0 - theta*|^2 for linearized runs. Means of such products have
- * heavy tails: where few runs carry them, their errors are too small and the median tells what most
- * runs do. */
+/* Squared distances at the end over those at the start, for linearized runs. Means of such products
+ * have heavy tails: where few runs carry them, their errors are too small and the median tells what
+ * most runs do. */
 typedef struct gm_stability_seen {
     double predicted;   /* factor of gm_stability_course */
-    double mean, error; /* over the runs, its standard error */
-    double median;
-    size_t grew; /* runs that ended farther away than they started */
+    double mean, error; /* E |theta_T - theta*|^2 / E |theta_0 - theta*|^2, its standard error */
+    double median;      /* of the runs' own quotients */
+    size_t grew;        /* runs that ended farther away than they started */
 } gm_stability_seen;
 
 /* Runs start from theta_0 - theta* = sum_ab (shape^1/2)_ab z_b u_a, z standard normal, shape that

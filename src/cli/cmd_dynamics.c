@@ -6,15 +6,20 @@
 
 #include "cli/dynamics.h"
 
-static const gm_dynamics_settings defaults = {
-    .levels = "0.5,1,2,3,5", .momentum = -1.0, .exact_samples = 2000, .probes = 64};
+static const gm_dynamics_settings defaults = {.levels = "0.5,1,2,3,5",
+                                              .momentum = -1.0,
+                                              .exact_samples = 2000,
+                                              .probes = 64,
+                                              .cut = 1e-3,
+                                              .horizon = 10};
 
 #define AT(field) offsetof(gm_dynamics_settings, field)
 
 static const gm_option options[] = {
     {"batch", 0, "M[,M]...",
-     "Batch sizes (advise: one). Default: that of the run in --params, else 1.", gm_option_text,
-     AT(batch), NULL, 0},
+     "Batch sizes (advise: one). Default: that of the run in --params, else 1; stability maps the "
+     "powers of two beside it.",
+     gm_option_text, AT(batch), NULL, 0},
     {"step", 0, "ETA[,ETA]...",
      "Step sizes (advise: one). Default: that of the run in --params, else 0.1.", gm_option_text,
      AT(step), NULL, 0},
@@ -36,7 +41,29 @@ static const gm_option options[] = {
      gm_option_natural, AT(exact_samples), NULL, 0},
     {"probes", 0, "N", "Samples and random vectors behind each such estimate (default 64).",
      gm_option_count, AT(probes), NULL, 0},
+    {"directions", 0, "K",
+     "stability: directions of curvature looked at, half of them the leading eigenvectors of H, "
+     "half "
+     "those of S. Default: all of up to 60 parameters, else 20.",
+     gm_option_count, AT(directions), NULL, GM_SPAN_MOST},
+    {"cut", 0, "C", "stability: of them, those with more than C lambda_max. Default: 0.001.",
+     gm_option_fraction, AT(cut), NULL, 0},
+    {"observe", 0, "R",
+     "stability: R linearized runs at each batch size and 0.5, 0.8, 1.25 and 2 times its boundary, "
+     "and at the step sizes asked for. Default: none.",
+     gm_option_count, AT(observe), NULL, 1000000},
+    {"horizon", 0, "T", "stability: steps of each such run. Default: 10.", gm_option_count,
+     AT(horizon), NULL, 100000},
     {0}};
+
+/* Options that are not every subcommand's. */
+static const struct {
+    const char *option, *subcommands;
+} owned[] = {{"momentum", "advise"},       {"levels", "predict"},
+             {"draws", "predict advise"},  {"exact-samples", "predict advise"},
+             {"probes", "predict advise"}, {"directions", "stability"},
+             {"cut", "stability"},         {"observe", "stability"},
+             {"horizon", "stability"}};
 
 /* ---- what the subcommands share ---- */
 
@@ -116,27 +143,34 @@ gm_status gm_dynamics_check_memory(const gm_session *session, const gm_dynamics_
 static const struct {
     const char *name;
     gm_status (*run)(gm_cli *cli, gm_error *err);
-    const char *foreign; /* an option of another subcommand's */
-} subcommands[] = {{"predict", gm_predict_run, "momentum"}, {"advise", gm_advise_run, "levels"}};
+} subcommands[] = {
+    {"predict", gm_predict_run}, {"advise", gm_advise_run}, {"stability", gm_stability_run}};
+
+static gm_status check_owned(const gm_cli *cli, const char *name, gm_error *err)
+{
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
+        if (strstr(owned[i].subcommands, name) || !gm_cli_given(cli, owned[i].option)) continue;
+        return gm_fail(err, GM_ERR_USAGE, "--%s: not an option of dynamics %s", owned[i].option,
+                       name);
+    }
+    return GM_OK;
+}
 
 static gm_status run(gm_cli *cli, gm_error *err)
 {
     for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++) {
         if (strcmp(cli->operand[0], subcommands[i].name) != 0) continue;
-        if (gm_cli_given(cli, subcommands[i].foreign)) {
-            return gm_fail(err, GM_ERR_USAGE, "--%s: not an option of dynamics %s",
-                           subcommands[i].foreign, subcommands[i].name);
-        }
-        return subcommands[i].run(cli, err);
+        gm_status status = check_owned(cli, subcommands[i].name, err);
+        return status == GM_OK ? subcommands[i].run(cli, err) : status;
     }
-    return gm_fail(err, GM_ERR_USAGE, "dynamics: found '%s', expected predict or advise",
+    return gm_fail(err, GM_ERR_USAGE, "dynamics: found '%s', expected predict, advise or stability",
                    cli->operand[0]);
 }
 
 const gm_command gm_command_dynamics = {
     .name = "dynamics",
     .summary = "steps of SGD: loss differences predicted and observed, gauges, advice",
-    .usage = "predict|advise --model SPEC --data SPEC [--params FILE] [OPTION]...",
+    .usage = "predict|advise|stability --model SPEC --data SPEC [--params FILE] [OPTION]...",
     .description =
         "predict: at one point of the parameter space, what a step of SGD does to the loss f. For "
         "a step eta along the gradient of a mini-batch of m samples, Delta is the change of f on "
@@ -150,12 +184,18 @@ const gm_command gm_command_dynamics = {
         "advise: for a checkpoint, every gauge of how near a step is to instability beside its "
         "threshold (sharpness, Batch Sharpness, the interaction of gradients and noise, critical "
         "sharpness, noise scales), the largest and the best step in expectation, and the batch "
-        "size at which noise and signal balance, with error bars.",
+        "size at which noise and signal balance, with error bars.\n\n"
+        "stability: for every batch size the largest steps at which SGD, linearized at this point, "
+        "stays near it in mean square, from H and S = (1/n) sum H_i^2: from every direction in "
+        "every step (sufficient), and in the long run (the boundary); exact for everything that "
+        "has curvature up to 60 parameters, on --directions of it beyond. The run's own batch and "
+        "step size are placed on that map.",
     .examples =
         "  gradiometer dynamics predict --params run.gmr@1000 --batch 10,50 --step 0.05,0.1\n"
         "  gradiometer dynamics predict --model mlp:50-30-10 --data gauss:n=500 --draws 5000 "
         "--json\n"
-        "  gradiometer dynamics advise --params run.gmr --batch 50 --step 0.1\n",
+        "  gradiometer dynamics advise --params run.gmr --batch 50 --step 0.1\n"
+        "  gradiometer dynamics stability --params run.gmr --observe 200 -o run.gmr\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_BATCH | GM_TAKES_OUTPUT,
     .options = options,
     .settings_size = sizeof(gm_dynamics_settings),

@@ -7,6 +7,7 @@
 #include "cli/document.h"
 #include "cli/session.h"
 #include "gradiometer/dynamics.h"
+#include "gradiometer/stability.h"
 
 typedef struct gm_dynamics_settings {
     const char *batch, *step; /* comma lists; NULL: those of the run in --params, else 1 and 0.1 */
@@ -14,6 +15,9 @@ typedef struct gm_dynamics_settings {
     double momentum;          /* < 0: that of the run, else 0 */
     size_t draws;             /* 0: 1000 for predict, 64 for advise */
     size_t exact_samples, probes;
+    size_t directions; /* stability: 0 for all up to GM_SPAN_MOST, else 20 */
+    double cut;
+    size_t observe, horizon; /* runs and steps of each */
 } gm_dynamics_settings;
 
 /* The text of a setting with which the run in --params was trained; NULL where there is none. */
@@ -84,5 +88,43 @@ gm_status gm_advise_run(gm_cli *cli, gm_error *err);
 json_t *gm_advise_document(gm_cli *cli, const gm_session *session, const gm_advise *advise,
                            gm_error *err);
 void gm_advise_print(const gm_cli *cli, const gm_session *session, const gm_advise *advise);
+
+/* ---- stability ---- */
+
+enum { GM_STABILITY_BATCHES = 32, GM_STABILITY_FACTORS = 4 };
+extern const double
+    gm_stability_factor[GM_STABILITY_FACTORS]; /* of the boundary, where runs are observed */
+
+/* One batch size of the map. */
+typedef struct gm_stability_row {
+    size_t batch;
+    double kappa;
+    gm_stability_limits limits;
+    gm_stability_runs runs;                     /* as observed; runs.etas is 0 without --observe */
+    gm_stability_seen seen[GM_STABILITY_STEPS]; /* [runs.etas] */
+} gm_stability_row;
+
+/* A batch and a step size placed on the map. */
+typedef struct gm_stability_point {
+    size_t batch;
+    double step, growth, first; /* gm_stability_growth */
+    double any, any_error;      /* gm_stability_first; NaN where it did not converge */
+    double boundary;            /* at this batch size */
+} gm_stability_point;
+
+typedef struct gm_stability {
+    gm_replacement replacement;
+    double cut;
+    gm_span span;
+    size_t rows, points;
+    gm_stability_row row[GM_STABILITY_BATCHES]; /* ascending by batch */
+    gm_stability_point *point;                  /* [points] batch first, then step */
+} gm_stability;
+
+gm_status gm_stability_run(gm_cli *cli, gm_error *err);
+json_t *gm_stability_document(gm_cli *cli, const gm_session *session, const gm_stability *stability,
+                              gm_error *err);
+void gm_stability_print(const gm_cli *cli, const gm_session *session,
+                        const gm_stability *stability);
 
 #endif

@@ -46,7 +46,8 @@ typedef struct observer {
     double *root;        /* [etas, k, k] shape^(1/2) */
     double *away;        /* [etas, p] theta - theta* */
     double *image;       /* [etas, p] */
-    double *square;      /* [etas, runs] |theta_T - theta*|^2 */
+    double *before;      /* [etas, runs] |theta_0 - theta*|^2 */
+    double *after;       /* [etas, runs] |theta_T - theta*|^2 */
 } observer;
 
 static void observer_free(observer *o)
@@ -56,7 +57,8 @@ static void observer_free(observer *o)
     gm_free(o->root);
     gm_free(o->away);
     gm_free(o->image);
-    gm_free(o->square);
+    gm_free(o->before);
+    gm_free(o->after);
 }
 
 /* root [k, k] = shape^(1/2) by its eigenvectors; shape is destroyed. */
@@ -97,21 +99,21 @@ static gm_status predict(observer *o, gm_stability_seen *seen, gm_error *err)
     return status;
 }
 
-/* Where run r starts, for each eta; its squared distance to start [etas]. */
-static void start(observer *o, uint32_t r, double *distance)
+/* Where run r starts, for each eta. */
+static void start(observer *o, uint32_t r)
 {
     size_t k = o->span->k, p = o->span->p;
     double z[GM_SPAN_MOST];
     gm_normal_fill(gm_stream_of(o->options->seed, GM_PURPOSE_LINEAR, 2 * r), 0, k, z);
     memset(o->away, 0, o->options->etas * p * sizeof *o->away);
     for (size_t e = 0; e < o->options->etas; e++) {
-        distance[e] = 0.0;
+        double *square = &o->before[e * o->options->runs + r];
         for (size_t a = 0; a < k; a++) {
             double along = 0.0;
             for (size_t b = 0; b < k; b++) {
                 along += o->root[(e * k + a) * k + b] * z[b];
             }
-            distance[e] += along * along;
+            *square += along * along;
             for (size_t i = 0; i < p; i++) {
                 o->away[e * p + i] += along * o->span->vector[a * p + i];
             }
@@ -145,9 +147,8 @@ static gm_status run(observer *o, uint32_t r, gm_stability_seen *seen, gm_error 
 {
     const gm_stability_runs *set = o->options;
     gm_stream stream = gm_stream_of(set->seed, GM_PURPOSE_LINEAR, 2 * r + 1);
-    double before[GM_STABILITY_STEPS] = {0};
     int power[GM_STABILITY_STEPS] = {0};
-    start(o, r, before);
+    start(o, r);
     gm_sampler_free(o->sampler);
     o->sampler = NULL;
     gm_status status =
@@ -162,8 +163,8 @@ static gm_status run(observer *o, uint32_t r, gm_stability_seen *seen, gm_error 
             square += away[i] * away[i];
         }
         square = ldexp(square, 2 * power[e]);
-        o->square[e * set->runs + r] = square;
-        seen[e].grew += square > before[e];
+        o->after[e * set->runs + r] = square;
+        seen[e].grew += square > o->before[e * set->runs + r];
     }
     return status;
 }
@@ -174,19 +175,24 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void summarize(size_t runs, double *square, gm_stability_seen *seen)
+/* The quotient of the means, with the standard error of quotients, and the median of the runs' own;
+ * after is overwritten. */
+static void summarize(size_t runs, const double *before, double *after, gm_stability_seen *seen)
 {
-    double mean = 0.0, squares = 0.0;
+    double from = 0.0, to = 0.0, squares = 0.0, count = (double)runs;
     for (size_t r = 0; r < runs; r++) {
-        mean += square[r] / (double)runs;
+        from += before[r] / count;
+        to += after[r] / count;
     }
+    seen->mean = to / from;
     for (size_t r = 0; r < runs; r++) {
-        squares += (square[r] - mean) * (square[r] - mean);
+        double rest = after[r] - seen->mean * before[r];
+        squares += rest * rest;
+        after[r] /= before[r];
     }
-    qsort(square, runs, sizeof *square, ascending);
-    seen->mean = mean;
-    seen->error = sqrt(squares / (double)runs / ((double)runs - 1.0));
-    seen->median = 0.5 * (square[(runs - 1) / 2] + square[runs / 2]);
+    qsort(after, runs, sizeof *after, ascending);
+    seen->error = sqrt(squares / (count * (count - 1.0))) / from;
+    seen->median = 0.5 * (after[(runs - 1) / 2] + after[runs / 2]);
 }
 
 gm_status gm_stability_observe(gm_linearization *lin, const gm_span *span,
@@ -202,14 +208,17 @@ gm_status gm_stability_observe(gm_linearization *lin, const gm_span *span,
     o.root = gm_alloc(etas * k * k, sizeof *o.root, "starts of the runs", err);
     o.away = gm_alloc(etas * p, sizeof *o.away, "linearized runs", err);
     o.image = gm_alloc(etas * p, sizeof *o.image, "linearized runs", err);
-    o.square = gm_alloc(etas * options->runs, sizeof *o.square, "distances of the runs", err);
-    status = o.index && o.root && o.away && o.image && o.square ? GM_OK : GM_ERR_MEMORY;
+    o.before = gm_alloc(etas * options->runs, sizeof *o.before, "distances of the runs", err);
+    o.after = gm_alloc(etas * options->runs, sizeof *o.after, "distances of the runs", err);
+    bool made = o.index && o.root && o.away && o.image && o.before && o.after;
+    status = made ? GM_OK : GM_ERR_MEMORY;
     if (status == GM_OK) status = predict(&o, seen, err);
     for (size_t r = 0; status == GM_OK && r < options->runs; r++) {
         status = run(&o, (uint32_t)r, seen, err);
     }
     for (size_t e = 0; status == GM_OK && e < etas; e++) {
-        summarize(options->runs, o.square + e * options->runs, &seen[e]);
+        size_t shift = e * options->runs;
+        summarize(options->runs, o.before + shift, o.after + shift, &seen[e]);
     }
     observer_free(&o);
     return status;

@@ -1,0 +1,236 @@
+/* gradiometer dynamics stability: the map of mean-square stability over batch and step sizes, and
+ * where the run stands on it. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "cli/dynamics.h"
+#include "cli/record.h"
+#include "dynamics/kappa.h"
+
+const double gm_stability_factor[GM_STABILITY_FACTORS] = {0.5, 0.8, 1.25, 2.0};
+
+/* Lists as given. */
+typedef struct lists {
+    double batch[GM_STABILITY_BATCHES], step[GM_STABILITY_STEPS - GM_STABILITY_FACTORS];
+    size_t batches, steps;
+} lists;
+
+/* ---- options ---- */
+
+static gm_status take_lists(const gm_cli *cli, const gm_session *session, gm_stability *s,
+                            lists *own, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    const char *batch = gm_dynamics_recorded(session, "train.batch");
+    const char *step = gm_dynamics_recorded(session, "train.step");
+    const char *batches = set->batch ? set->batch : batch ? batch : "1";
+    const char *steps = set->step ? set->step : step ? step : "0.1";
+    gm_status status = gm_dynamics_list("batch", batches, true, GM_STABILITY_BATCHES - 1,
+                                        own->batch, &own->batches, err);
+    if (status == GM_OK)
+        status = gm_dynamics_list("step", steps, false, sizeof own->step / sizeof *own->step,
+                                  own->step, &own->steps, err);
+    s->replacement = gm_dynamics_replacement(cli, session);
+    s->cut = set->cut;
+    size_t n = session->data->n;
+    for (size_t i = 0; status == GM_OK && i < own->batches; i++) {
+        if (s->replacement == GM_REPLACEMENT_YES || own->batch[i] <= (double)n) continue;
+        status = gm_fail(err, GM_ERR_USAGE,
+                         "--batch: %g samples without replacement, but the data set has %zu",
+                         own->batch[i], n);
+    }
+    return status;
+}
+
+static gm_status check_options(gm_cli *cli, const gm_session *session, const gm_stability *s,
+                               const lists *own, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    size_t p = gm_problem_parameters(session->problem), n = session->data->n;
+    size_t k = set->directions ? set->directions : p <= GM_SPAN_MOST ? p : 20;
+    if (k > p) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--directions: found %zu, expected at most the %zu "
+                       "parameters of the net",
+                       k, p);
+    }
+    if (set->observe == 1) {
+        return gm_fail(err, GM_ERR_USAGE, "--observe: found 1, expected at least 2");
+    }
+    if (!set->observe && gm_cli_given(cli, "horizon")) {
+        return gm_fail(err, GM_ERR_USAGE, "--horizon: only with --observe");
+    }
+    if (s->replacement == GM_REPLACEMENT_EPOCH) {
+        gm_cli_note(cli,
+                    "the run drew its batches by epochs: within one they depend on each other; "
+                    "the map is that of fresh batches without replacement");
+    }
+    size_t q = k * (k + 1) / 2;
+    gm_status status = GM_OK;
+    for (size_t i = 0; set->observe && status == GM_OK && i < own->batches; i++) {
+        status = gm_session_check_matrix(session, "a mini-batch of --observe", 1,
+                                         (size_t)own->batch[i], session->data->features, err);
+    }
+    if (status != GM_OK) return status;
+    status = gm_session_check_matrix(session,
+                                     "the Hessians of the samples between "
+                                     "--directions",
+                                     1, n, q, err);
+    if (status != GM_OK) return status;
+    return gm_session_check_matrix(session, "the map of second moments between --directions", 4, q,
+                                   q, err);
+}
+
+static int by_batch(const void *a, const void *b)
+{
+    size_t x = ((const gm_stability_row *)a)->batch, y = ((const gm_stability_row *)b)->batch;
+    return (x > y) - (x < y);
+}
+
+static void add_row(gm_stability *s, size_t batch)
+{
+    for (size_t i = 0; i < s->rows; i++) {
+        if (s->row[i].batch == batch) return;
+    }
+    if (s->rows < GM_STABILITY_BATCHES) s->row[s->rows++].batch = batch;
+}
+
+/* The batch sizes asked for, and the powers of two up to n where none were. */
+static void choose_rows(const gm_cli *cli, const lists *own, size_t n, gm_stability *s)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    for (size_t i = 0; i < own->batches; i++) {
+        add_row(s, (size_t)own->batch[i]);
+    }
+    for (size_t m = 1; !set->batch && m <= n; m *= 2) {
+        add_row(s, m);
+    }
+    qsort(s->row, s->rows, sizeof *s->row, by_batch);
+    for (size_t i = 0; i < s->rows; i++) {
+        s->row[i].kappa = gm_kappa_of(n, s->row[i].batch, s->replacement != GM_REPLACEMENT_YES);
+    }
+}
+
+/* ---- measuring ---- */
+
+static gm_status place_points(gm_cli *cli, gm_linearization *lin, const lists *own, uint64_t seed,
+                              gm_stability *s, gm_error *err)
+{
+    gm_status status = GM_OK;
+    s->points = own->batches * own->steps;
+    s->point = gm_alloc(s->points, sizeof *s->point, "points of the map", err);
+    if (!s->point) return GM_ERR_MEMORY;
+    for (size_t i = 0; status == GM_OK && i < s->points; i++) {
+        gm_stability_point *point = &s->point[i];
+        point->batch = (size_t)own->batch[i / own->steps];
+        point->step = own->step[i % own->steps];
+        const gm_stability_row *row = s->row;
+        while (row->batch != point->batch) {
+            row++;
+        }
+        point->boundary = row->limits.boundary;
+        status = gm_stability_growth(&s->span, row->kappa, point->step, &point->growth,
+                                     &point->first, err);
+        if (status != GM_OK) break;
+        gm_error failure = {0};
+        status = gm_stability_first(lin, row->kappa, point->step, 1e-4, seed, &point->any,
+                                    &point->any_error, &failure);
+        if (status == GM_ERR_NUMERIC) {
+            gm_cli_note(cli, "batch %zu, step %g: %s", point->batch, point->step, failure.message);
+            point->any = point->any_error = (double)NAN;
+            status = GM_OK;
+        } else if (status != GM_OK) {
+            *err = failure;
+        }
+    }
+    return status;
+}
+
+static gm_status observe(const gm_cli *cli, const gm_session *session, gm_linearization *lin,
+                         const lists *own, gm_stability *s, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    gm_status status = GM_OK;
+    for (size_t i = 0; set->observe && status == GM_OK && i < s->rows; i++) {
+        gm_stability_row *row = &s->row[i];
+        gm_stability_runs *o = &row->runs;
+        gm_stability_runs_default(o);
+        o->batch = row->batch;
+        o->replacement =
+            s->replacement == GM_REPLACEMENT_YES ? GM_REPLACEMENT_YES : GM_REPLACEMENT_NO;
+        o->runs = set->observe;
+        o->horizon = set->horizon;
+        o->seed = session->seed;
+        o->etas = 0;
+        for (int f = 0; f < GM_STABILITY_FACTORS; f++) {
+            o->eta[o->etas++] = gm_stability_factor[f] * row->limits.boundary;
+        }
+        for (size_t j = 0; j < own->steps; j++) {
+            o->eta[o->etas++] = own->step[j];
+        }
+        status = gm_stability_observe(lin, &s->span, o, row->seen, err);
+    }
+    return status;
+}
+
+static gm_status measure(gm_cli *cli, gm_session *session, const lists *own, gm_stability *s,
+                         gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    gm_linearization *lin = NULL;
+    gm_span_options o;
+    gm_span_options_default(&o);
+    o.k = set->directions;
+    o.cut = set->cut;
+    o.seed = session->seed;
+    gm_status status = gm_linearize(session->problem, session->theta, &lin, err);
+    if (status == GM_OK) {
+        gm_session_measure(session, lin);
+        status = gm_span_make(lin, &o, &s->span, err);
+    }
+    for (size_t i = 0; status == GM_OK && i < s->rows; i++) {
+        status = gm_stability_limits_find(&s->span, s->row[i].kappa, &s->row[i].limits, err);
+    }
+    if (status == GM_OK) status = place_points(cli, lin, own, session->seed, s, err);
+    if (status == GM_OK) status = observe(cli, session, lin, own, s, err);
+    gm_linearization_free(lin);
+    return status;
+}
+
+gm_status gm_stability_run(gm_cli *cli, gm_error *err)
+{
+    gm_session session = {0};
+    json_t *document = NULL;
+    lists own = {0};
+    gm_stability *s = gm_alloc(1, sizeof *s, "map of stability", err);
+    gm_status status = s ? gm_session_open(cli, &session, err) : GM_ERR_MEMORY;
+    if (status == GM_OK) status = take_lists(cli, &session, s, &own, err);
+    if (status == GM_OK) status = check_options(cli, &session, s, &own, err);
+    if (status == GM_OK) status = gm_record_check(cli, err);
+    if (status != GM_OK) goto done;
+    choose_rows(cli, &own, session.data->n, s);
+    gm_dynamics_note_optimizer(cli, &session, false);
+    gm_cli_begin(cli);
+    status = measure(cli, &session, &own, s, err);
+    if (status != GM_OK) goto done;
+    document = gm_stability_document(cli, &session, s, err);
+    status = document ? gm_record_result(cli, &session, "stability", document, NULL, 0, err)
+                      : GM_ERR_MEMORY;
+    if (status == GM_OK && cli->shared.json) {
+        status = gm_document_print(cli, document, err);
+        document = NULL;
+    } else if (status == GM_OK) {
+        gm_stability_print(cli, &session, s);
+    }
+done:
+    json_decref(document);
+    if (s) {
+        gm_span_free(&s->span);
+        gm_free(s->point);
+    }
+    gm_free(s);
+    gm_session_close(&session);
+    return status;
+}
