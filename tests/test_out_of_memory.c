@@ -124,6 +124,29 @@ static gm_status products(gm_curvature kind, gm_dtype dtype, gm_error *err)
     return status;
 }
 
+static gm_status generalization(gm_error *err)
+{
+    world w = {0};
+    gm_bound bound = {0};
+    double *factor = NULL;
+    gm_status status = open_net(&w, "mlp:4-5-3", GM_F32, err);
+    if (status == GM_OK) {
+        gm_bound_options o;
+        gm_bound_options_default(&o);
+        o.gibbs.draws = 8;
+        o.trial_draws = 2;
+        status = gm_bound_measure(w.lin, w.theta, &o, &bound, err);
+    }
+    if (status == GM_OK) {
+        factor = gm_alloc(gm_net_parameters(w.net), sizeof *factor, "factors", err);
+        status = factor ? gm_rescaling_make(w.net, 10.0, 1, 0, factor, NULL, err) : GM_ERR_MEMORY;
+    }
+    gm_free(factor);
+    gm_bound_free(&bound);
+    close_world(&w);
+    return status;
+}
+
 static gm_status all_products(gm_dtype dtype, gm_error *err)
 {
     gm_status status = GM_OK;
@@ -461,6 +484,12 @@ static void test_one_step(void **unused)
     fail_every_allocation(one_step, 100);
 }
 
+static void test_bounds(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(generalization, 40);
+}
+
 static void test_products(void **unused)
 {
     (void)unused;
@@ -626,7 +655,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_estimates), cmocka_unit_test(test_optimizers),
         cmocka_unit_test(test_divisor),   cmocka_unit_test(test_tracking),
         cmocka_unit_test(test_one_step),  cmocka_unit_test(test_comparison),
-        cmocka_unit_test(test_stability),
+        cmocka_unit_test(test_stability), cmocka_unit_test(test_bounds),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

@@ -9,7 +9,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
+#include "gradiometer/curvature.h"
+#include "gradiometer/diff.h"
 #include "gradiometer/net.h"
 #include "gradiometer/status.h"
 
@@ -100,6 +103,144 @@ void gm_gaussian_divergence(const gm_gaussians *g, gm_divergence *divergence);
 /* The same for coordinates first ... first + count - 1 alone, one layer's say. */
 void gm_gaussian_divergence_part(const gm_gaussians *g, size_t first, size_t count,
                                  gm_divergence *divergence);
+
+/* --- the Gibbs loss --- */
+
+/* L_S(Q) from N independent draws of the net, each tried on one block of the data, every block
+ * equally often: the terms are independent, lie in [0, 1], and their mean is an unbiased estimate
+ * of L_S(Q). Small blocks make for many draws at the price of few passes over the data, and the
+ * number of draws is what the Monte Carlo slack depends on (Hoeffding 1963, theorem 1, which does
+ * not ask for equal means). Draw t takes the standard normal numbers t p ... (t + 1) p - 1 of the
+ * stream (seed, GM_PURPOSE_POSTERIOR, run), whatever Q is. */
+typedef struct gm_gibbs_options {
+    size_t draws;  /* 1000: N >= 1, raised to a multiple of the number of blocks */
+    size_t block;  /* samples that a draw is tried on: 0 = about 1000, or n / N where that is more;
+                      n and above = all */
+    double clip;   /* l_max of the clipped loss min(l, l_max) / l_max; 0 = ln(100 K) */
+    uint64_t seed; /* 0 */
+    uint32_t run;  /* 0 */
+} gm_gibbs_options;
+void gm_gibbs_options_default(gm_gibbs_options *options);
+
+/* Mean over the draws of a loss in [0, 1]. std_error is from the scatter of the terms: NaN for one
+ * draw. */
+typedef struct gm_gibbs_mean {
+    double mean, std_error;
+} gm_gibbs_mean;
+
+typedef struct gm_gibbs {
+    size_t draws, blocks;
+    double span; /* blocks times the largest block / n: 1 where the blocks are of one size, else a
+                    little more; a block's share in L_S(Q) lies in [0, span / blocks] */
+    double clip;
+    size_t overflowed;     /* draws that had logits or weights beyond the range of numbers: the
+                              predictions count as wrong, with loss 1 */
+    gm_gibbs_mean error;   /* 0-1 error */
+    gm_gibbs_mean clipped; /* clipped loss */
+} gm_gibbs;
+
+/* Draws of Q on the data of the problem, in its precision. Threads: chunks of one block after
+ * another, draws side by side. Cost: N blocks of value passes, and N p normal numbers. Memory: that
+ * of a problem, and p numbers per thread. GM_ERR_USAGE for no draws. */
+gm_status gm_gibbs_estimate(gm_problem *problem, const gm_gaussians *g,
+                            const gm_gibbs_options *options, gm_gibbs *result, gm_error *err);
+
+/* The upper confidence limit of the expected loss for a mean over the draws of `gibbs`: with
+ * probability at least 1 - delta over the draws it is no smaller. low: the lower limit, likewise.
+ */
+double gm_gibbs_upper(const gm_gibbs *gibbs, double mean, double delta);
+double gm_gibbs_lower(const gm_gibbs *gibbs, double mean, double delta);
+
+/* --- the bound --- */
+
+typedef enum gm_bound_form { GM_BOUND_KL, GM_BOUND_CATONI } gm_bound_form;
+
+typedef struct gm_bound_options {
+    double delta;       /* 0.05, in (0, 1): total failure probability of each bound */
+    double draws_share; /* 0.1, in (0, 1): the part of delta spent on the draws, delta' */
+    gm_bound_form form; /* GM_BOUND_KL */
+    double prior_scale; /* 0: c from the grid, with its union bound; > 0: c fixed before the data */
+    double posterior_scale; /* 0: lambda among 1 and n {1/10, 1/3, 1, 3, 10}; > 0: lambda */
+    const double *given;    /* scales of layers, as for gm_prior_unit; NULL */
+    size_t trial_draws;     /* 16: draws for each pair (c, lambda) that is tried, none of them
+                               among those of the bound */
+    gm_gibbs_options gibbs; /* of the draws that the bound is made of */
+} gm_bound_options;
+void gm_bound_options_default(gm_bound_options *options);
+
+/* A loss in [0, 1]: the estimate of L_S(Q), its upper limit, the bound on L_D(Q), and what the
+ * bound is made of, in the order in which the parts are put on each other: bound = empirical +
+ * monte_carlo + divergence + logarithm. */
+typedef struct gm_bound_value {
+    gm_gibbs_mean train;
+    double lower, upper; /* limits of L_S(Q), each failing with probability delta' */
+    double bound;        /* cut at 1 */
+    double empirical;    /* train.mean */
+    double monte_carlo;  /* upper - train.mean */
+    double divergence;   /* what KL / n adds */
+    double logarithm;    /* what the logarithm / n adds, that is delta and the union bound */
+    gm_catoni catoni;    /* of the form used; zeros for GM_BOUND_KL */
+} gm_bound_value;
+
+/* One choice of c and lambda. */
+typedef struct gm_bound_case {
+    double prior_scale;     /* c */
+    double posterior_scale; /* lambda */
+    gm_divergence divergence;
+    gm_gibbs gibbs;
+    gm_bound_value error, clipped; /* of 0-1 error and of the clipped loss */
+} gm_bound_case;
+
+typedef struct gm_bound_layer {
+    double prior_weight, prior_bias; /* sigma of its first weight and of its last parameter */
+    gm_divergence divergence;        /* its part of that of the best case */
+    size_t negative;                 /* entries of its part of diag H below 0 */
+} gm_bound_layer;
+
+typedef struct gm_bound {
+    size_t n, parameters, layers;
+    double delta, delta_sample, delta_draws; /* total; for the sample; delta' of each case */
+    double logarithm;    /* the whole logarithm of the form: ln(2 sqrt(n) |C| / delta_sample) or
+                            ln(|C| |B| / delta_sample) */
+    size_t priors;       /* |C| */
+    size_t cases, tried; /* pairs (c, lambda), and those among them that draws were spent on */
+    size_t negative; /* entries of diag H below 0: the posterior has the prior's variance there */
+    gm_bound_case best;  /* smallest bound on the 0-1 error among the trials */
+    gm_bound_case plain; /* lambda = 1, the form of Li et al.; equal to best where that is it */
+    bool plain_is_best;
+    bool has_plain;        /* false where posterior_scale was given and is not 1 */
+    gm_bound_layer *layer; /* [layers] */
+    double *diagonal;      /* diag H [p] */
+    double *unit;          /* sigma_j / c [p] */
+    double *ratio;         /* sigma_j^2 nu_j of the best case [p] */
+} gm_bound;
+
+/* The bound at the point of lin from the initialization theta0 [p]: exact diagonal of H, prior and
+ * posterior, divergence for every pair (c, lambda), a few draws for those that may be the best,
+ * fresh draws for the best and for lambda = 1. Both are bounds at the same time: delta' is divided
+ * by two where they differ. The choice itself costs no more: every Q is covered, and c by |C|.
+ *
+ * Whether the bound is valid is not looked at here: theta0 and all constants of the predictor
+ * (standardization!) must not depend on the samples.
+ *
+ * Cost: the diagonal of H (K backward passes on piecewise-linear nets), at most 42 trial_draws
+ * trial blocks and twice the draws. The result is freed by gm_bound_free. GM_ERR_USAGE for options
+ * out of range; GM_ERR_INPUT from gm_prior_unit; GM_ERR_NUMERIC from gm_curvature_diagonal;
+ * GM_ERR_MEMORY. */
+gm_status gm_bound_measure(gm_linearization *lin, const double *theta0,
+                           const gm_bound_options *options, gm_bound *bound, gm_error *err);
+void gm_bound_free(gm_bound *bound);
+
+/* --- re-scaling --- */
+
+/* factor [p] of a random re-scaling that leaves the function of a positively homogeneous net alone:
+ * the weights of layer l take alpha_l, its biases the product of alphas on the way from the input;
+ * the product over every way to the output is 1, and where ways join it is the same on all of
+ * them. The largest |ln alpha_l| is ln(magnitude), magnitude >= 1. alpha [gm_net_layers] or NULL.
+ * Random numbers: stream (seed, GM_PURPOSE_RESCALE, run).
+ * GM_ERR_INPUT where a layer is not positively homogeneous, with its name and why. */
+gm_status gm_rescaling_make(const gm_net *net, double magnitude, uint64_t seed, uint32_t run,
+                            double *factor, double *alpha, gm_error *err);
 
 #ifdef __cplusplus
 }
