@@ -49,7 +49,7 @@ allowed() {
         diff) echo base kernels layers net data ;;
         curvature) echo base kernels layers net data diff ;;
         spectrum) echo base kernels ;;
-        sgd) echo base kernels layers net data diff curvature run ;;
+        sgd) echo base kernels layers net data diff curvature spectrum run ;;
         track) echo base kernels layers net data diff curvature spectrum run sgd ;;
         dynamics) echo base kernels layers net data diff curvature spectrum run sgd ;;
         bound) echo base kernels layers net data diff curvature spectrum ;;

@@ -510,6 +510,40 @@ static void test_survey(void **unused)
     fail_every_allocation(survey_by_products, 40);
 }
 
+/* Policies that look at theta_t. */
+static gm_status policies(gm_error *err)
+{
+    static const char *const words[] = {"oracle-model", "estimated", "oracle"};
+    static const size_t index[] = {3, 1, 4};
+    world w = {0};
+    gm_status status = open_world(&w, GM_F64, err);
+    for (int i = 0; i < 3 && status == GM_OK; i++) {
+        gm_policy policy;
+        gm_stepper *stepper = NULL;
+        gm_step_choice choice;
+        double step, loss, gradient[64];
+        status = gm_policy_parse(words[i], &policy, &step, err);
+        if (status == GM_OK) {
+            status =
+                gm_stepper_create(w.problem, &policy, 3, GM_REPLACEMENT_NO, 1, 0, &stepper, err);
+        }
+        if (status == GM_OK) status = gm_stepper_start(stepper, w.theta, NULL, err);
+        if (status == GM_OK) status = gm_stepper_choose(stepper, 0, w.theta, NULL, &choice, err);
+        if (status == GM_OK) {
+            status = gm_stepper_gradient(stepper, 0, w.theta, 3, index, NULL, &loss, gradient, err);
+        }
+        gm_stepper_free(stepper);
+    }
+    close_world(&w);
+    return status;
+}
+
+static void test_policies(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(policies, 100);
+}
+
 static void test_training(void **unused)
 {
     (void)unused;
@@ -656,6 +690,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_divisor),   cmocka_unit_test(test_tracking),
         cmocka_unit_test(test_one_step),  cmocka_unit_test(test_comparison),
         cmocka_unit_test(test_stability), cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_policies),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

@@ -27,7 +27,8 @@ typedef struct variant {
     uint64_t kills; /* at most KILLS */
     gm_optimizer optimizer;
     gm_precondition precondition;
-    const char *track; /* NULL without */
+    const char *track;  /* NULL without */
+    const char *policy; /* NULL: fixed */
 } variant;
 
 /* Where something is tracked, the net is large enough for its solver to start from the subspace of
@@ -41,7 +42,9 @@ static const variant variants[] = {
     {GM_F64, GM_REPLACEMENT_YES, 0.0, 1, 4, .precondition = GM_PRECONDITION_RMSPROP},
     {GM_F32, GM_REPLACEMENT_EPOCH, 0.0, 3, 4, .precondition = GM_PRECONDITION_ADAGRAD},
     {GM_F64, GM_REPLACEMENT_NO, 0.0, 4, 4, .precondition = GM_PRECONDITION_DIAG_MOMENT},
-    {GM_F64, GM_REPLACEMENT_YES, 0.0, 1, 4, .precondition = GM_PRECONDITION_DIAG_HESSIAN}};
+    {GM_F64, GM_REPLACEMENT_YES, 0.0, 1, 4, .precondition = GM_PRECONDITION_DIAG_HESSIAN},
+    {GM_F64, GM_REPLACEMENT_YES, 0.0, 1, 4, .policy = "oracle:every=9,max=0.05"},
+    {GM_F32, GM_REPLACEMENT_NO, 0.0, 6, 4, .policy = "estimated:every=40,max=0.05"}};
 
 /* ---- the process that trains ---- */
 
@@ -125,12 +128,13 @@ static gm_status work_on(const sgd_case *c, const variant *v, const char *path, 
         o.step = 0.01;
         o.seed = 21;
         o.momentum = v->momentum;
+        if (v->policy) status = gm_policy_parse(v->policy, &o.policy, &o.step, err);
         o.replacement = v->replacement;
         o.checkpoint_every = v->checkpoint_every;
         o.optimizer = v->optimizer;
         o.precondition = v->precondition;
         gm_net_init(c->net, GM_INIT_HE, 9, 0, theta);
-        status = gm_run_create(path, true, NULL, 0, &run, err);
+        if (!status) status = gm_run_create(path, true, NULL, 0, &run, err);
         if (!status) status = track(c, v, run, &hooks, &tracker, err);
         if (!status) status = gm_train(c->problem, NULL, &o, &hooks, run, theta, &result, err);
     }

@@ -28,6 +28,7 @@ typedef enum gm_purpose {
     GM_PURPOSE_KRYLOV = 9,    /* start vectors of eigensolvers */
     GM_PURPOSE_START = 10,    /* the batch before step 0 that starts a preconditioner */
     GM_PURPOSE_DRAW = 11,     /* fresh mini-batches at a fixed point, none of a training run's */
+    GM_PURPOSE_POLICY = 12,   /* batches and random signs of step-size policies */
     GM_PURPOSE_RESCALE = 13,  /* random re-scalings of layers */
     GM_PURPOSE_LINEAR = 16,   /* linearized runs near a point: starts (even), batches (odd) */
     GM_PURPOSE_PRIOR = 30,    /* the split of the data before a prior is learned */

@@ -47,6 +47,111 @@ void gm_sampler_free(gm_sampler *sampler);
  * epoch. Cost: batch draws (per epoch: n draws when t enters another epoch). */
 size_t gm_sampler_draw(gm_sampler *sampler, uint64_t t, size_t *index);
 
+/* ---- step-size policies (theory section 3.3) ---- */
+
+/* The first three are functions of the step number alone: gm_policy_step. The others look at
+ * theta_t before the batch of step t is drawn: gm_stepper. They are for plain SGD, with or without
+ * a preconditioner: with momentum or weight decay in the step, the loss alone is no
+ * super-martingale. */
+typedef enum gm_policy_kind {
+    GM_POLICY_FIXED,        /* eta */
+    GM_POLICY_DECAY,        /* eta factor^floor(t / every) */
+    GM_POLICY_COSINE,       /* final + (eta - final) (1 + cos(pi t / T)) / 2 (arXiv 1608.03983) */
+    GM_POLICY_ORACLE,       /* share eta_lim from exact mu, tr M_m and L */
+    GM_POLICY_ORACLE_MODEL, /* share 2 |mu|^2 / tr(H M_m) while that trace is positive, else as
+                               oracle: the second-order model's step, without guarantee */
+    GM_POLICY_ESTIMATED     /* share eta_lim from running means over the batches before t */
+} gm_policy_kind;
+
+/* With D = I or the preconditioner's diagonal,
+ *   eta_lim = 2 mu.D^-1 mu / (L tr(D^-1 M_m D^-1)),   eta = min(max, share eta_lim).
+ * L is the largest lambda_max(H) + residual seen at theta_t and at the trial point theta_t - eta
+ * D^-1 mu of the step that theta_t alone would give, and at least floor. Where H has no finite
+ * product there, the trial step is halved twice, and again; eta is at most the trial step. */
+typedef struct gm_policy {
+    gm_policy_kind kind; /* fixed */
+    uint64_t every; /* decay: > 0. oracle: 1, steps from one measurement to the next. estimated:
+                       0, steps between updates of L (denser at first: at 0, 1, 2, 4, 8, ...), 0
+                       for as many as cost ten passes over the data */
+    double factor;  /* 0.1: decay, above 0, at most 1 */
+    double final;   /* 0: cosine, >= 0 */
+    double share;   /* 0.5 of eta_lim, the best step; above 0, at most 1 */
+    double max;     /* 1: eta_max > 0 */
+    double floor;   /* 1e-3: of L, > 0 */
+    double memory;  /* 100: estimated, steps over which the means run, >= 1 */
+} gm_policy;
+
+/* The defaults of a kind. A struct of zeros is the fixed policy. */
+void gm_policy_default(gm_policy_kind kind, gm_policy *policy);
+const char *gm_policy_name(gm_policy_kind kind); /* "fixed", ..., "oracle-model", "estimated" */
+
+/* Reads "0.1", "decay:0.1,every=500,factor=0.5" (every has no default), "cosine:0.1,final=0",
+ * "oracle", "oracle-model" and "estimated", the last three followed by ":KEY=VALUE,..." with share,
+ * max, floor, every, and memory for estimated. *step is the number of the first three, 0 for the
+ * others. GM_ERR_USAGE, naming --step, what was found and what was expected. */
+gm_status gm_policy_parse(const char *text, gm_policy *policy, double *step, gm_error *err);
+/* The same from the front of a list separated by commas; *rest is what follows the comma, NULL at
+ * the end. */
+gm_status gm_policy_parse_list(const char *text, gm_policy *policy, double *step, const char **rest,
+                               gm_error *err);
+/* As text that gm_policy_parse reads back to equal bits. */
+enum { GM_POLICY_TEXT = 192 };
+void gm_policy_print(const gm_policy *policy, double step, char text[GM_POLICY_TEXT]);
+/* Checks every field; step is eta of the first three kinds. */
+gm_status gm_policy_check(const gm_policy *policy, double step, gm_error *err);
+
+/* True for the first three kinds, and their eta_t in a training of T steps. */
+bool gm_policy_timed(const gm_policy *policy);
+double gm_policy_step(const gm_policy *policy, double step, uint64_t t, uint64_t steps);
+
+/* What a policy chose before the batch of step t was drawn, and from what; NaN where it does not
+ * enter. */
+typedef struct gm_step_choice {
+    double step, limit;     /* eta_t; eta_lim, for oracle-model 2 |mu|^2 / tr(H M_m); 0 without a
+                               positive numerator, infinite without a positive denominator */
+    double gradient_square; /* mu.D^-1 mu, or its running mean */
+    double trace_moment;    /* tr(D^-1 M_m D^-1), or its running mean */
+    double curvature;       /* L */
+    double trace_curvature; /* tr(D^-1 H D^-1 M_m), oracle-model */
+    bool measured;          /* something of it was measured at theta_t */
+} gm_step_choice;
+
+/* The policies that are no functions of time, for batches of `batch` samples of problem, which must
+ * outlive it. seed and run name its random streams. Memory: up to 6 vectors of p doubles, and while
+ * it measures a linearization and what gm_eigen_track takes. GM_ERR_USAGE for the timed kinds. */
+typedef struct gm_stepper gm_stepper;
+gm_status gm_stepper_create(gm_problem *problem, const gm_policy *policy, size_t batch,
+                            gm_replacement replacement, uint64_t seed, uint32_t run,
+                            gm_stepper **stepper, gm_error *err);
+void gm_stepper_free(gm_stepper *stepper);
+
+/* Means of the estimated policy from 8 batches at theta_0 [p] of a stream of their own; nothing for
+ * the others. divisor [p] is D, NULL for I. Cost: 8 batch gradients. */
+gm_status gm_stepper_start(gm_stepper *stepper, const double *theta, const double *divisor,
+                           gm_error *err);
+
+/* eta_t at theta_t [p], for ascending t; everything in it is known before the batch of step t is
+ * drawn. Cost where it measures: two linearizations, the diagonal of M (oracle) and some products
+ * with H; oracle-model, n products more, or 64 from 2,001 samples on, where tr(H M_m) is an
+ * estimate from random signs. */
+gm_status gm_stepper_choose(gm_stepper *stepper, uint64_t t, const double *theta,
+                            const double *divisor, gm_step_choice *choice, gm_error *err);
+
+/* The gradient of the batch index [m] of step t, as gm_problem_batch_gradient, and what the
+ * estimated policy learns from it for later steps. For that the batch is cut into two halves of
+ * h_1, h_2 samples with gradients g_1, g_2: s^2 = |g_1 - g_2|^2 / (1/h_1 + 1/h_2) has mean
+ * tr Sigma n/(n-1) for batches without replacement, and |mu|^2 is estimated by g_1.g_2 with
+ * replacement, g_1.g_2 + s^2/n without (disjoint halves are correlated), tr M_m by |g_B|^2; all
+ * three unbiased. A batch of one gets a second, independent sample. Cost: one batch gradient. */
+gm_status gm_stepper_gradient(gm_stepper *stepper, uint64_t t, const void *theta, size_t m,
+                              const size_t *index, const double *divisor, double *loss,
+                              void *gradient, gm_error *err);
+
+/* All that later choices depend on, into the run file and back (one result, command "train", key
+ * "policy", with its arrays), so that a resumed training chooses the same steps to the bit. */
+gm_status gm_stepper_save(const gm_stepper *stepper, gm_run *run, gm_error *err);
+gm_status gm_stepper_load(gm_stepper *stepper, gm_run *run, gm_error *err);
+
 /* ---- training ---- */
 
 /* SGD as above, or Adam (Kingma and Ba 2015, arXiv 1412.6980, in PyTorch's form):
@@ -76,12 +181,13 @@ const char *gm_precondition_name(gm_precondition precondition);
 bool gm_precondition_parse(const char *name, gm_precondition *precondition);
 
 typedef struct gm_train_options {
-    uint64_t steps;         /* 1000: T >= 1 */
-    size_t batch;           /* 64: m >= 1 */
-    double step;            /* 0.1: eta > 0 */
-    double momentum;        /* 0: beta, 0 <= beta < 1 */
-    bool nesterov;          /* false; needs momentum > 0 */
-    double weight_decay;    /* 0: >= 0 */
+    uint64_t steps;      /* 1000: T >= 1 */
+    size_t batch;        /* 64: m >= 1 */
+    double step;         /* 0.1: eta > 0, the first one for decay and cosine; not read by others */
+    gm_policy policy;    /* fixed */
+    double momentum;     /* 0: beta, 0 <= beta < 1 */
+    bool nesterov;       /* false; needs momentum > 0 */
+    double weight_decay; /* 0: >= 0 */
     gm_optimizer optimizer; /* GM_OPTIMIZER_SGD */
     /* GM_PRECONDITION_NONE; else optimizer SGD without momentum: with it f alone is no
      * super-martingale (theory section 3.4). */
@@ -177,7 +283,10 @@ typedef struct gm_train_result {
  * everything of the options is stored as settings together with the state of step 0 in one
  * transaction before step 1, then metrics, state and history as they come: batch_loss (every step,
  * at theta_t on the batch of step t), and at measured steps loss, error_rate, test_loss,
- * test_error_rate (with test, which may be NULL), gradient_norm, distance. Returns GM_OK with the
+ * test_error_rate (with test, which may be NULL), gradient_norm, distance. With a policy other than
+ * fixed also step_size in every step and, where the policy measures, step_limit and what it was
+ * made of: policy/gradient_square, policy/trace_moment, policy/curvature, policy/trace_curvature.
+ * Returns GM_OK with the
  * outcome in *result; divergence and interruption are outcomes, not errors. Refuses a run that
  * holds a training already (GM_ERR_USAGE). Cost: steps batch gradients; per measured step one
  * gradient and one forward pass; per exact diagonal one linearization and that of

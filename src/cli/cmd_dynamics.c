@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "cli/dynamics.h"
 
 static const gm_dynamics_settings defaults = {.levels = "0.5,1,2,3,5",
@@ -21,8 +22,8 @@ static const gm_option options[] = {
      "powers of two beside it.",
      gm_option_text, AT(batch), NULL, 0},
     {"step", 0, "ETA[,ETA]...",
-     "Step sizes (advise: one). Default: that of the run in --params, else 0.1.", gm_option_text,
-     AT(step), NULL, 0},
+     "Step sizes (advise: one). Default: that of the run in --params at the point, else 0.1.",
+     gm_option_text, AT(step), NULL, 0},
     {"momentum", 0, "B",
      "advise: momentum of the run, which moves the thresholds. Default: that of the run in "
      "--params, else 0.",
@@ -73,6 +74,35 @@ const char *gm_dynamics_recorded(const gm_session *session, const char *key)
         if (strcmp(session->recorded[i].key, key) == 0) return session->recorded[i].value;
     }
     return NULL;
+}
+
+gm_status gm_dynamics_run_step(const gm_session *session, char **text, gm_error *err)
+{
+    const char *policy = gm_dynamics_recorded(session, "train.policy");
+    const char *fixed = gm_dynamics_recorded(session, "train.step");
+    gm_policy parsed = {0};
+    double eta = 0.0;
+    *text = NULL;
+    if (policy) {
+        gm_status status = gm_policy_parse(policy, &parsed, &eta, err);
+        if (status != GM_OK) return status;
+    }
+    if (parsed.kind == GM_POLICY_FIXED) {
+        if (fixed) *text = gm_strdup(fixed, err);
+        return fixed && !*text ? GM_ERR_MEMORY : GM_OK;
+    }
+    int64_t *step = NULL;
+    double *value = NULL;
+    size_t count = 0;
+    gm_status status = gm_run_metric(session->run, "step_size", &step, &value, &count, err);
+    for (size_t i = 0; i < count && step[i] <= session->step; i++) {
+        if (value[i] > 0.0) eta = value[i];
+    }
+    gm_run_free(step);
+    gm_run_free(value);
+    if (status != GM_OK || !(eta > 0.0)) return status;
+    *text = gm_format(err, "%.17g", eta);
+    return *text ? GM_OK : GM_ERR_MEMORY;
 }
 
 gm_replacement gm_dynamics_replacement(const gm_cli *cli, const gm_session *session)

@@ -30,6 +30,13 @@ static const char *const optimizer_words[] = {"sgd", "adam", NULL};
 static const char *const precondition_words[] = {"none",        "rmsprop",      "adagrad",
                                                  "diag-moment", "diag-hessian", NULL};
 
+static gm_status parse_step(const gm_option *option, const char *text, void *target, gm_error *err)
+{
+    (void)option;
+    gm_train_options *train = target;
+    return gm_policy_parse(text, &train->policy, &train->step, err);
+}
+
 /* Steps and file counters are SQLite integers. */
 #define MOST_STEPS (INT64_MAX - 1)
 #define AT(field)  offsetof(train_settings, field)
@@ -39,8 +46,15 @@ static const gm_option train_options[] = {
      MOST_STEPS},
     {"batch", 0, "M", "Samples in a mini-batch. Default: 64.", gm_option_count, AT(train.batch),
      NULL, 0},
-    {"step", 0, "ETA", "Step size, fixed. Default: 0.1.", gm_option_positive, AT(train.step), NULL,
-     0},
+    {"step", 0, "ETA|POLICY",
+     "Step size: a number; decay:ETA,every=N[,factor=0.1]; cosine:ETA[,final=0]; or chosen before "
+     "each batch so that the loss does not rise in expectation, half of eta_lim = 2 |mu|^2 / (L "
+     "tr M_m): oracle (exact), estimated (from the batches before), both without momentum and "
+     "weight decay, or oracle-model, |mu|^2 / tr(H M_m), without guarantee. Their keys, as "
+     "oracle:max=0.5,every=10: share of eta_lim (0.5), max (1), floor of L (1e-3), every, steps "
+     "between measurements (1; estimated: of L, ten passes over the data), memory of the means "
+     "(estimated, 100 steps). Default: 0.1.",
+     parse_step, AT(train), NULL, 0},
     {"momentum", 0, "B", "Momentum, from 0 to below 1. Default: 0.", gm_option_fraction,
      AT(train.momentum), NULL, 0},
     {"nesterov", 0, NULL, "Nesterov's form of the momentum.", gm_option_flag, AT(train.nesterov),
@@ -169,7 +183,11 @@ static json_t *options_value(const gm_train_options *o)
     json_t *object = json_object();
     json_object_set_new(object, "steps", json_integer((json_int_t)o->steps));
     json_object_set_new(object, "batch", json_integer((json_int_t)o->batch));
-    json_object_set_new(object, "step", json_real(o->step));
+    char policy[GM_POLICY_TEXT];
+    gm_policy_print(&o->policy, o->step, policy);
+    bool timed = gm_policy_timed(&o->policy);
+    json_object_set_new(object, "step", timed ? json_real(o->step) : json_null());
+    json_object_set_new(object, "policy", json_string(policy));
     json_object_set_new(object, "momentum", json_real(o->momentum));
     json_object_set_new(object, "nesterov", json_boolean(o->nesterov));
     json_object_set_new(object, "weight_decay", json_real(o->weight_decay));
@@ -219,8 +237,12 @@ static void print_text(const gm_session *session, const gm_train_options *o, con
     gm_document_describe(session);
     gm_learned_prior_print(prior);
     bool adam = o->optimizer == GM_OPTIMIZER_ADAM;
-    printf("%-10s batches of %zu (replacement %s), step %g", adam ? "Adam" : "SGD", o->batch,
-           gm_replacement_name(o->replacement), o->step);
+    char policy[GM_POLICY_TEXT];
+    gm_policy_print(&o->policy, o->step, policy);
+    printf("%-10s batches of %zu (replacement %s), step ", adam ? "Adam" : "SGD", o->batch,
+           gm_replacement_name(o->replacement));
+    if (o->policy.kind == GM_POLICY_FIXED) printf("%g", o->step);
+    if (o->policy.kind != GM_POLICY_FIXED) printf("%s", policy);
     if (o->momentum > 0) printf(", %smomentum %g", o->nesterov ? "Nesterov " : "", o->momentum);
     if (o->precondition != GM_PRECONDITION_NONE) {
         printf(", preconditioned by %s", gm_precondition_name(o->precondition));
@@ -456,7 +478,7 @@ const gm_command gm_command_train = {
     .usage = "--model SPEC --data SPEC -o RUN.gmr [OPTION]...\n"
              "       gradiometer train --resume RUN.gmr",
     .description =
-        "Trains a net with stochastic gradient descent at a fixed step size and records settings, "
+        "Trains a net with stochastic gradient descent and records settings, "
         "metrics and parameters in a run file, from which the other commands take them.\n\n"
         "The run file may be read while it is written. Ctrl-C ends the training after the current "
         "step and saves; that, or a kill at any moment, is continued with --resume.\n\n"
@@ -472,6 +494,8 @@ const gm_command gm_command_train = {
         "  gradiometer train --model mlp:50-30-10 --data gauss:n=100 --batch 5 --steps 20000 "
         "-o run.gmr\n"
         "  gradiometer train --model mlp:50-30-10 --data gauss: --track spectrum:k=10,every=50 "
+        "-o run.gmr\n"
+        "  gradiometer train --model mlp:50-30-10 --data gauss: --step oracle:max=2,every=10 "
         "-o run.gmr\n"
         "  gradiometer train --resume run.gmr\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TEST | GM_TAKES_BATCH | GM_TAKES_OUTPUT,

@@ -22,6 +22,9 @@ typedef struct gm_dynamics_settings {
 
 /* The text of a setting with which the run in --params was trained; NULL where there is none. */
 const char *gm_dynamics_recorded(const gm_session *session, const char *key);
+/* The step size of the run in --params at the point: its fixed step, or what its policy chose there
+ * or last before; *text is the caller's (gm_free), NULL where there is none. */
+gm_status gm_dynamics_run_step(const gm_session *session, char **text, gm_error *err);
 /* Numbers of a comma list, at most `most` of them; whole: integers >= 1, else finite numbers > 0.
  * GM_ERR_USAGE names the option. */
 gm_status gm_dynamics_list(const char *name, const char *text, bool whole, size_t most,

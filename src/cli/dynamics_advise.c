@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "cli/dynamics.h"
 #include "cli/record.h"
 
@@ -124,7 +125,7 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_g
 {
     const gm_dynamics_settings *set = cli->settings;
     const char *batch = gm_dynamics_recorded(session, "train.batch");
-    const char *step = gm_dynamics_recorded(session, "train.step");
+    char *step = NULL;
     const char *momentum = gm_dynamics_recorded(session, "train.momentum");
     double number;
     size_t count;
@@ -136,11 +137,15 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_g
                                         true, 1, &number, &count, err);
     if (status != GM_OK) return status;
     o->batch = (size_t)number;
-    status = gm_dynamics_list("step",
-                              set->step ? set->step
-                              : step    ? step
-                                        : "0.1",
-                              false, 1, &o->step, &count, err);
+    status = gm_dynamics_run_step(session, &step, err);
+    if (status == GM_OK) {
+        status = gm_dynamics_list("step",
+                                  set->step ? set->step
+                                  : step    ? step
+                                            : "0.1",
+                                  false, 1, &o->step, &count, err);
+    }
+    gm_free(step);
     if (status != GM_OK) return status;
     o->momentum = set->momentum >= 0.0 ? set->momentum : momentum ? strtod(momentum, NULL) : 0.0;
     o->replacement = gm_dynamics_replacement(cli, session);

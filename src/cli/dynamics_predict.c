@@ -33,7 +33,7 @@ static gm_status make_cases(const gm_cli *cli, const gm_session *session, gm_pre
 {
     const gm_dynamics_settings *set = cli->settings;
     const char *trained_batch = gm_dynamics_recorded(session, "train.batch");
-    const char *trained_step = gm_dynamics_recorded(session, "train.step");
+    char *trained_step = NULL;
     double batch[LIST], step[LIST];
     size_t batches, steps;
     gm_status status = gm_dynamics_list("batch",
@@ -41,6 +41,7 @@ static gm_status make_cases(const gm_cli *cli, const gm_session *session, gm_pre
                                         : trained_batch ? trained_batch
                                                         : "1",
                                         true, LIST, batch, &batches, err);
+    if (status == GM_OK) status = gm_dynamics_run_step(session, &trained_step, err);
     if (status == GM_OK) {
         status = gm_dynamics_list("step",
                                   set->step      ? set->step
@@ -48,6 +49,7 @@ static gm_status make_cases(const gm_cli *cli, const gm_session *session, gm_pre
                                                  : "0.1",
                                   false, LIST, step, &steps, err);
     }
+    gm_free(trained_step);
     if (status == GM_OK) {
         status = gm_dynamics_list("levels", set->levels, false, GM_PREDICT_LEVELS, predict->level,
                                   &predict->levels, err);

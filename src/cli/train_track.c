@@ -211,8 +211,9 @@ void gm_train_track_print(const gm_tracker *tracker, const gm_train_options *opt
         products += found.products[i];
     }
     bool top = o->which == GM_WHICH_LA || o->which == GM_WHICH_BE;
-    bool plain =
-        options->optimizer == GM_OPTIMIZER_SGD && options->precondition == GM_PRECONDITION_NONE;
+    bool plain = options->optimizer == GM_OPTIMIZER_SGD &&
+                 options->precondition == GM_PRECONDITION_NONE &&
+                 options->policy.kind == GM_POLICY_FIXED;
     printf("tracked    %s, k = %zu: %s %.6g", gm_curvature_name(o->kind), o->k, end.name,
            end.value);
     if (top && o->kind == GM_HESSIAN && plain) print_threshold(options);

@@ -130,6 +130,30 @@ static gm_status check_method(const gm_train_options *o, gm_error *err)
     return check_numbers_of_method(o, err);
 }
 
+/* What looks at theta_t needs the loss alone to be the thing that falls. */
+static gm_status check_policy(const gm_train_options *o, gm_error *err)
+{
+    const char *name = gm_policy_name(o->policy.kind);
+    if (gm_policy_timed(&o->policy)) return GM_OK;
+    if (o->optimizer == GM_OPTIMIZER_ADAM)
+        return gm_fail(
+            err, GM_ERR_USAGE,
+            "--step: found %s with --optimizer adam, whose divisor contains the gradient "
+            "of the step; expected --precondition, a number, decay or cosine",
+            name);
+    if (o->momentum > 0.0)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--step: found %s with --momentum %g, with which the loss alone is no "
+                       "super-martingale; expected a number, decay or cosine",
+                       name, o->momentum);
+    if (o->weight_decay > 0.0)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--step: found %s with --weight-decay %g, which is not in the loss that the "
+                       "policy bounds; expected a number, decay or cosine",
+                       name, o->weight_decay);
+    return GM_OK;
+}
+
 gm_status gm_train_options_check(const gm_train_options *o, size_t n, gm_error *err)
 {
     /* Draw number t * batch + j must fit 64 bits, a step number SQLite's signed ones. */
@@ -145,8 +169,8 @@ gm_status gm_train_options_check(const gm_train_options *o, size_t n, gm_error *
     if (__builtin_mul_overflow(o->steps, (uint64_t)o->batch, &draws))
         return gm_fail(err, GM_ERR_USAGE, "--steps: %" PRIu64 " steps of batch %zu are too many",
                        o->steps, o->batch);
-    if (!(o->step > 0.0) || !isfinite(o->step))
-        return gm_fail(err, GM_ERR_USAGE, "--step: %g, expected a positive number", o->step);
+    gm_status status = gm_policy_check(&o->policy, o->step, err);
+    if (status) return status;
     if (!(o->momentum >= 0.0 && o->momentum < 1.0))
         return gm_fail(err, GM_ERR_USAGE, "--momentum: %g, expected 0 to below 1", o->momentum);
     if (o->nesterov && o->momentum == 0.0)
@@ -154,7 +178,8 @@ gm_status gm_train_options_check(const gm_train_options *o, size_t n, gm_error *
     if (!(o->weight_decay >= 0.0) || !isfinite(o->weight_decay))
         return gm_fail(err, GM_ERR_USAGE, "--weight-decay: %g, expected 0 or more",
                        o->weight_decay);
-    return check_method(o, err);
+    status = check_method(o, err);
+    return status ? status : check_policy(o, err);
 }
 
 double gm_train_epsilon_default(gm_optimizer optimizer, gm_precondition precondition)
@@ -196,7 +221,17 @@ bool gm_train_records(const gm_train_options *options, size_t n, size_t paramete
 
 /* ---- in the run file ---- */
 
-typedef enum kind { COUNT, SIZE, SMALL, NUMBER, SWITCH, REPLACEMENT, OPTIMIZER, PRECONDITION } kind;
+typedef enum kind {
+    COUNT,
+    SIZE,
+    SMALL,
+    NUMBER,
+    SWITCH,
+    REPLACEMENT,
+    OPTIMIZER,
+    PRECONDITION,
+    POLICY
+} kind;
 
 /* One list, so that what is written is what is read. */
 static const struct {
@@ -208,6 +243,7 @@ static const struct {
     {"train.steps", offsetof(gm_train_options, steps), COUNT, false},
     {"train.batch", offsetof(gm_train_options, batch), SIZE, false},
     {"train.step", offsetof(gm_train_options, step), NUMBER, false},
+    {"train.policy", offsetof(gm_train_options, policy), POLICY, true},
     {"train.momentum", offsetof(gm_train_options, momentum), NUMBER, false},
     {"train.nesterov", offsetof(gm_train_options, nesterov), SWITCH, false},
     {"train.weight_decay", offsetof(gm_train_options, weight_decay), NUMBER, false},
@@ -224,7 +260,7 @@ static const struct {
     {"train.epsilon", offsetof(gm_train_options, epsilon), NUMBER, true},
     {"train.precondition_every", offsetof(gm_train_options, precondition_every), COUNT, true},
 };
-enum { FIELDS = sizeof fields / sizeof fields[0], VALUE_LENGTH = 32 };
+enum { FIELDS = sizeof fields / sizeof fields[0], VALUE_LENGTH = GM_POLICY_TEXT };
 
 static void print_field(size_t f, const gm_train_options *options, char value[VALUE_LENGTH])
 {
@@ -254,6 +290,9 @@ static void print_field(size_t f, const gm_train_options *options, char value[VA
     case PRECONDITION:
         snprintf(value, VALUE_LENGTH, "%s", gm_precondition_name(*(const gm_precondition *)field));
         break;
+    case POLICY:
+        gm_policy_print((const gm_policy *)field, options->step, value);
+        break;
     }
 }
 
@@ -269,6 +308,7 @@ static bool parse_field(size_t f, const char *value, gm_train_options *options)
 {
     char *field = (char *)options + fields[f].offset, *end = NULL;
     uint64_t whole = 0;
+    double step; /* train.step has it */
     switch (fields[f].kind) {
     case COUNT:
         return parse_whole(value, UINT64_MAX, (uint64_t *)field);
@@ -292,6 +332,8 @@ static bool parse_field(size_t f, const char *value, gm_train_options *options)
         return gm_optimizer_parse(value, (gm_optimizer *)field);
     case PRECONDITION:
         return gm_precondition_parse(value, (gm_precondition *)field);
+    case POLICY:
+        return gm_policy_parse(value, (gm_policy *)field, &step, NULL) == GM_OK;
     }
     return false;
 }

@@ -4,10 +4,10 @@
  * function of it:
  *   1. measure at theta_t, where the schedule says so
  *   2. save the state with the metrics up to here, where due
- *   3. batch t, its loss and gradient at theta_t, the update to theta_{t+1}, and what has to be
- *      known there before batch t + 1 is drawn
- * A state in the file therefore always stands between 2 and 3, and resuming enters there. The one
- * exception is the state of step 0, which is saved before the first measurement. */
+ *   3. eta_t by the policy, batch t, its loss and gradient at theta_t, the update to theta_{t+1},
+ * and what has to be known there before batch t + 1 is drawn A state in the file therefore always
+ * stands between 2 and 3, and resuming enters there. The one exception is the state of step 0,
+ * which is saved before the first measurement. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -59,7 +59,7 @@ static gm_status end_diverged(gm_trainer *tr, uint64_t t, const char *what, doub
     snprintf(tr->result->message, sizeof tr->result->message,
              "diverged at step %" PRIu64 " of %" PRIu64
              ": %s is %g; a step below %g or more precision may help",
-             t, tr->options.steps, what, value, tr->options.step);
+             t, tr->options.steps, what, value, tr->eta);
     return end_training(tr, t, GM_TRAIN_DIVERGED, theta_finite, err);
 }
 
@@ -86,19 +86,64 @@ static gm_status measure(gm_trainer *tr, uint64_t t, bool again, bool *ended, gm
     return end_interrupted(tr, t, err);
 }
 
+/* eta_t, and what it was made of into the metrics. */
+static gm_status choose_step(gm_trainer *tr, uint64_t t, gm_error *err)
+{
+    const gm_train_options *o = &tr->options;
+    gm_step_choice c = {0};
+    if (o->policy.kind == GM_POLICY_FIXED) return GM_OK;
+    if (!tr->stepper) {
+        tr->eta = gm_policy_step(&o->policy, o->step, t, o->steps);
+        return gm_trainer_note(tr, t, "step_size", tr->eta, err);
+    }
+    tr->k->to_double(tr->p, tr->theta, tr->wide);
+    if (tr->divisor) gm_update_divisor(&tr->update, tr->divisor);
+    gm_status status = gm_stepper_choose(tr->stepper, t, tr->wide, tr->divisor, &c, err);
+    if (status) return status;
+    tr->eta = c.step;
+    const struct {
+        const char *name;
+        double value;
+    } made_of[] = {{"step_limit", c.limit},
+                   {"policy/gradient_square", c.gradient_square},
+                   {"policy/trace_moment", c.trace_moment},
+                   {"policy/curvature", c.curvature},
+                   {"policy/trace_curvature", c.trace_curvature}};
+    status = gm_trainer_note(tr, t, "step_size", c.step, err);
+    for (size_t i = 0; !status && c.measured && i < sizeof made_of / sizeof *made_of; i++) {
+        if (!isnan(made_of[i].value))
+            status = gm_trainer_note(tr, t, made_of[i].name, made_of[i].value, err);
+    }
+    return status;
+}
+
+/* Loss and gradient of the batch of step t. */
+static gm_status take_gradient(gm_trainer *tr, uint64_t t, double *batch_loss, gm_error *err)
+{
+    size_t m = gm_sampler_draw(tr->sampler, t, tr->index);
+    if (tr->stepper)
+        return gm_stepper_gradient(tr->stepper, t, tr->theta, m, tr->index, tr->divisor, batch_loss,
+                                   tr->gradient, err);
+    return gm_problem_batch_gradient(tr->problem, tr->theta, m, tr->index, batch_loss, tr->gradient,
+                                     err);
+}
+
 /* Part 3 of the step; *ended where the training diverged in it. */
 static gm_status update(gm_trainer *tr, uint64_t t, double *batch_loss, bool *ended, gm_error *err)
 {
-    size_t m = gm_sampler_draw(tr->sampler, t, tr->index);
-    gm_status status = gm_problem_batch_gradient(tr->problem, tr->theta, m, tr->index, batch_loss,
-                                                 tr->gradient, err);
+    gm_status status = choose_step(tr, t, err);
+    if (status == GM_ERR_NUMERIC) {
+        *ended = true;
+        return end_diverged(tr, t, "what the step-size policy measures", (double)NAN, true, err);
+    }
+    if (!status) status = take_gradient(tr, t, batch_loss, err);
     if (!status) status = gm_trainer_note(tr, t, "batch_loss", *batch_loss, err);
     if (status) return status;
     if (!isfinite(*batch_loss)) {
         *ended = true;
         return end_diverged(tr, t, "the mini-batch loss", *batch_loss, true, err);
     }
-    gm_update_apply(&tr->update, t, tr->gradient, tr->theta);
+    gm_update_apply(&tr->update, t, tr->eta, tr->gradient, tr->theta);
     /* A rectifier can swallow a NaN, so that no later loss would show it. */
     double square = tr->k->dot(tr->p, tr->theta, tr->theta);
     if (!isfinite(square)) {
@@ -173,6 +218,14 @@ static gm_status take_start(gm_trainer *tr, const double *theta, gm_error *err)
     return GM_OK;
 }
 
+/* What the policy has to know before step 0. */
+static gm_status start_policy(gm_trainer *tr, gm_error *err)
+{
+    if (!tr->stepper) return GM_OK;
+    if (tr->divisor) gm_update_divisor(&tr->update, tr->divisor);
+    return gm_stepper_start(tr->stepper, tr->start, tr->divisor, err);
+}
+
 /* Settings and the state of step 0 in one transaction. */
 static gm_status save_start(gm_trainer *tr, gm_error *err)
 {
@@ -197,6 +250,7 @@ gm_status gm_train(gm_problem *problem, gm_problem *test, const gm_train_options
     status = gm_trainer_init(&trainer, problem, test, options, hooks, run, result, err);
     if (!status) status = take_start(&trainer, theta, err);
     if (!status) status = gm_update_start(&trainer.update, problem, trainer.theta, err);
+    if (!status) status = start_policy(&trainer, err);
     if (!status) status = save_start(&trainer, err);
     if (!status) status = run_steps(&trainer, 0, false, err);
     finish(&trainer, status ? NULL : theta);
@@ -273,6 +327,7 @@ gm_status gm_train_resume(gm_problem *problem, gm_problem *test, const gm_train_
     status = gm_trainer_init(&trainer, problem, test, &options, hooks, run, result, err);
     if (!status) status = load_start(&trainer, err);
     if (!status) status = load_state(&trainer, state, &measured, err);
+    if (!status && trainer.stepper) status = gm_stepper_load(trainer.stepper, run, err);
     result->first_step = result->step = (uint64_t)state->step;
     if (!status && !tell_ended(state, result))
         status = run_steps(&trainer, result->first_step, measured, err);

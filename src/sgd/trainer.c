@@ -33,11 +33,20 @@ gm_status gm_trainer_init(gm_trainer *tr, gm_problem *problem, gm_problem *test,
                        .saved = -1};
     if (hooks) tr->hooks = *hooks;
     gm_train_options_resolve(&tr->options, problem);
+    tr->eta = options->step;
     tr->began = tr->saved_at = gm_trainer_clock();
     gm_schedule_init(&tr->schedule, options, n, tr->p);
     gm_status status = gm_sampler_create(n, options->batch, options->replacement, options->seed,
                                          options->run, &tr->sampler, err);
     if (!status) status = gm_update_init(&tr->update, &tr->options, tr->k, tr->p, err);
+    if (!status && !gm_policy_timed(&options->policy)) {
+        status = gm_stepper_create(problem, &options->policy, options->batch, options->replacement,
+                                   options->seed, options->run, &tr->stepper, err);
+        if (!status && options->precondition != GM_PRECONDITION_NONE) {
+            tr->divisor = gm_alloc(tr->p, sizeof *tr->divisor, "preconditioner", err);
+            status = tr->divisor ? GM_OK : GM_ERR_MEMORY;
+        }
+    }
     if (status) return status;
     tr->theta = gm_alloc(tr->p, tr->k->size, "parameters", err);
     tr->gradient = gm_alloc(tr->p, tr->k->size, "gradient", err);
@@ -56,6 +65,8 @@ void gm_trainer_free(gm_trainer *tr)
     gm_free(tr->theta);
     gm_free(tr->gradient);
     gm_update_free(&tr->update);
+    gm_stepper_free(tr->stepper);
+    gm_free(tr->divisor);
     gm_free(tr->start);
     gm_free(tr->wide);
     gm_free(tr->wide_gradient);
@@ -170,6 +181,7 @@ gm_status gm_trainer_save(gm_trainer *tr, uint64_t t, const char *status, const 
     gm_status done = gm_run_begin_write(tr->run, err);
     if (done) return done;
     done = gm_run_save(tr->run, &state, tr->saved, keep, tr->metric, tr->metrics, err);
+    if (!done && tr->stepper && with_theta) done = gm_stepper_save(tr->stepper, tr->run, err);
     if (!done && tr->hooks.save) done = tr->hooks.save(tr->hooks.context, tr->run, err);
     done = gm_run_end(tr->run, done, err);
     if (done) return done;

@@ -25,6 +25,9 @@ typedef struct gm_trainer {
     double *wide, *wide_gradient; /* theta_t and the full gradient [p] */
     size_t *index;                /* [batch] */
     gm_update update;
+    gm_stepper *stepper; /* NULL for policies that are functions of time */
+    double *divisor;     /* D_t [p], for the stepper; NULL for D = I */
+    double eta;          /* of the step before */
     gm_sampler *sampler;
     gm_schedule schedule;
 

@@ -101,40 +101,51 @@ gm_status gm_update_prepare(gm_update *update, gm_problem *problem, uint64_t t, 
 
 /* ---- the step ---- */
 
-static void apply_adam(gm_update *u, uint64_t t, const void *gradient, void *theta)
+static void apply_adam(gm_update *u, uint64_t t, double step, const void *gradient, void *theta)
 {
     const gm_train_options *o = &u->options;
     double done = (double)t + 1.0;
-    double eta = o->step / (1.0 - pow(o->beta1, done));
+    double eta = step / (1.0 - pow(o->beta1, done));
     double root = 1.0 / sqrt(1.0 - pow(o->beta2, done));
     void *square = (char *)u->state + u->p * u->k->size;
     u->k->adam_step(u->p, eta, o->weight_decay, o->epsilon, o->beta1, o->beta2, root, gradient,
                     u->state, square, theta);
 }
 
-void gm_update_apply(gm_update *u, uint64_t t, const void *gradient, void *theta)
+void gm_update_apply(gm_update *u, uint64_t t, double eta, const void *gradient, void *theta)
 {
     const gm_train_options *o = &u->options;
     if (o->optimizer == GM_OPTIMIZER_ADAM) {
-        apply_adam(u, t, gradient, theta);
+        apply_adam(u, t, eta, gradient, theta);
         return;
     }
     switch (o->precondition) {
     case GM_PRECONDITION_NONE:
-        u->k->sgd_step(u->p, o->step, o->momentum, o->nesterov, o->weight_decay, gradient, u->state,
+        u->k->sgd_step(u->p, eta, o->momentum, o->nesterov, o->weight_decay, gradient, u->state,
                        theta);
         break;
     case GM_PRECONDITION_RMSPROP:
-        u->k->adaptive_step(u->p, o->step, o->weight_decay, o->epsilon, o->beta2, 1.0 - o->beta2,
+        u->k->adaptive_step(u->p, eta, o->weight_decay, o->epsilon, o->beta2, 1.0 - o->beta2,
                             gradient, u->state, theta);
         break;
     case GM_PRECONDITION_ADAGRAD:
-        u->k->adaptive_step(u->p, o->step, o->weight_decay, o->epsilon, 1.0, 1.0, gradient,
-                            u->state, theta);
+        u->k->adaptive_step(u->p, eta, o->weight_decay, o->epsilon, 1.0, 1.0, gradient, u->state,
+                            theta);
         break;
     case GM_PRECONDITION_DIAG_MOMENT:
     case GM_PRECONDITION_DIAG_HESSIAN:
-        u->k->scaled_step(u->p, o->step, o->weight_decay, o->epsilon, gradient, u->state, theta);
+        u->k->scaled_step(u->p, eta, o->weight_decay, o->epsilon, gradient, u->state, theta);
         break;
+    }
+}
+
+void gm_update_divisor(const gm_update *u, double *divisor)
+{
+    gm_precondition precondition = u->options.precondition;
+    bool squares =
+        precondition == GM_PRECONDITION_RMSPROP || precondition == GM_PRECONDITION_ADAGRAD;
+    u->k->to_double(u->p, u->state, divisor);
+    for (size_t i = 0; i < u->p; i++) {
+        divisor[i] = (squares ? sqrt(divisor[i]) : divisor[i]) + u->options.epsilon;
     }
 }

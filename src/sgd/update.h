@@ -29,8 +29,11 @@ void gm_update_free(gm_update *update);
 /* What is known before step 0, at theta_0 [p] in the problem's precision. */
 gm_status gm_update_start(gm_update *update, gm_problem *problem, const void *theta, gm_error *err);
 
-/* Step t: theta_t becomes theta_{t+1} by the gradient of its batch. */
-void gm_update_apply(gm_update *update, uint64_t t, const void *gradient, void *theta);
+/* Step t of size eta: theta_t becomes theta_{t+1} by the gradient of its batch. */
+void gm_update_apply(gm_update *update, uint64_t t, double eta, const void *gradient, void *theta);
+
+/* divisor [p] = D_t, known before the batch of step t; of SGD with a preconditioner alone. */
+void gm_update_divisor(const gm_update *update, double *divisor);
 
 /* What has to be known before the batch of step t is drawn and depends on theta_t. GM_ERR_NUMERIC
  * where the exact diagonal is not finite. */
