@@ -8,10 +8,10 @@
 #include <math.h>
 
 #include "base/memory.h"
-#include "dynamics/kappa.h"
 #include "gradiometer/stability.h"
 #include "kernels/lapack.h"
 #include "problems.h"
+#include "sgd/kappa.h"
 
 /* H_i [n, p, p] */
 static double *single_hessians(const test_problem *t)

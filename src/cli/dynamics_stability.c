@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "cli/dynamics.h"
 #include "cli/record.h"
-#include "dynamics/kappa.h"
+#include "sgd/kappa.h"
 
 const double gm_stability_factor[GM_STABILITY_FACTORS] = {0.5, 0.8, 1.25, 2.0};
 

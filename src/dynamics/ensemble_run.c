@@ -182,7 +182,9 @@ static gm_status update(run_state *r, uint64_t t, bool *ended, gm_error *err)
 {
     const gm_ensemble_worker *w = r->w;
     gm_problem *problem = w->evaluator->kind->problem(w->evaluator);
-    gm_update_apply(&r->update, t, r->gradient, w->theta);
+    const gm_train_options *o = &r->update.options;
+    double eta = gm_policy_step(&o->policy, o->step, t, o->steps);
+    gm_update_apply(&r->update, t, eta, r->gradient, w->theta);
     if (!r->update.options.precondition_every) return GM_OK;
     gm_status status = gm_update_prepare(&r->update, problem, t + 1, w->theta, err);
     if (status != GM_ERR_NUMERIC) return status;

@@ -6,10 +6,10 @@
 #include "base/memory.h"
 #include "diff/problem.h"
 #include "dynamics/batch.h"
-#include "dynamics/kappa.h"
 #include "dynamics/power.h"
 #include "gradiometer/dynamics.h"
 #include "gradiometer/eigen.h"
+#include "sgd/kappa.h"
 #include "sgd/sampler.h"
 
 static const double farthest = 1e6; /* of a step along the gradient, times ||mu|| */

@@ -7,10 +7,10 @@
 
 #include "base/memory.h"
 #include "dynamics/batch.h"
-#include "dynamics/kappa.h"
 #include "dynamics/power.h"
 #include "gradiometer/stability.h"
 #include "kernels/lapack.h"
+#include "sgd/kappa.h"
 #include "sgd/sampler.h"
 
 void gm_stability_runs_default(gm_stability_runs *options)

@@ -23,9 +23,9 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "dynamics/kappa.h"
 #include "gradiometer/dynamics.h"
 #include "gradiometer/random.h"
+#include "sgd/kappa.h"
 
 static gm_status check(const gm_step_model *model, size_t batch, bool without_replacement,
                        double eta, gm_error *err)

@@ -11,6 +11,7 @@
 #include "gradiometer/curvature.h"
 #include "gradiometer/eigen.h"
 #include "gradiometer/random.h"
+#include "sgd/kappa.h"
 #include "sgd/stepper.h"
 
 enum {
@@ -24,9 +25,7 @@ enum {
 
 static double kappa_of(const gm_stepper *s)
 {
-    double n = (double)s->n, m = (double)s->batch;
-    if (s->replacement == GM_REPLACEMENT_YES) return 1.0 / m;
-    return s->n > 1 ? (n - m) / (m * (n - 1.0)) : 0.0;
+    return gm_kappa_of(s->n, s->batch, s->replacement != GM_REPLACEMENT_YES);
 }
 
 static double dot(size_t n, const double *x, const double *y)

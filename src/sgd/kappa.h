@@ -1,6 +1,6 @@
 /* The share of Sigma that is left in the mean of a mini-batch. */
-#ifndef GM_DYNAMICS_KAPPA_H
-#define GM_DYNAMICS_KAPPA_H
+#ifndef GM_SGD_KAPPA_H
+#define GM_SGD_KAPPA_H
 
 #include <stdbool.h>
 #include <stddef.h>
