@@ -32,6 +32,7 @@ room_of() {
         gradiometer/ensemble.h) echo dynamics ;;
         gradiometer/eigen.h) echo spectrum ;;
         gradiometer/solve.h) echo spectrum ;;
+        gradiometer/measures.h) echo bound ;;
         gradiometer/stability.h) echo dynamics ;;
         gradiometer/*) basename "$1" .h ;;
         *) dirname "$1" ;;

@@ -12,6 +12,7 @@
 #include "gradiometer/ensemble.h"
 #include "gradiometer/estimate.h"
 #include "gradiometer/matrix.h"
+#include "gradiometer/measures.h"
 #include "gradiometer/net.h"
 #include "gradiometer/operator.h"
 #include "gradiometer/random.h"

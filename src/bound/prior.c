@@ -39,8 +39,8 @@ static gm_status layer_unit(const gm_node *node, const double *theta0, double gi
         if (!(scale > 0.0 && isfinite(scale) && isfinite(*product))) {
             return gm_fail(err, GM_ERR_INPUT,
                            "layer %s: its %s at the initialization has the root mean square %g, "
-                           "from which no prior scale follows; give one for this layer",
-                           node->name, node->tensor[t].name, scale);
+                           "from which no prior scale follows; --layer-scale %s=S gives one",
+                           node->name, node->tensor[t].name, scale, node->name);
         }
         for (size_t j = 0; j < count; j++) {
             unit[at + j] = scale;
