@@ -189,6 +189,34 @@ static void rescaled(void **state)
     json_decref(d);
 }
 
+static void figures(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"r1bound-figure", "r1posterior-figure", "r1rescaling-figure"};
+    train("page.gmr", GAUSS);
+    const char *run = folder_path("page.gmr");
+    program_result r = program("bound --params %s " QUICK "-o %s", run, run);
+    assert_int_equal(r.exit, 0);
+    program_free(&r);
+    r = program("bound rescale --params %s --threads 1 -q --draws 50 --measures fast -o %s", run,
+                run);
+    assert_int_equal(r.exit, 0);
+    program_free(&r);
+    r = program("report %s -o %s", run, folder_path("page.html"));
+    if (r.exit != 0) fail_msg("report: %s", r.err);
+    program_free(&r);
+    char *page = program_slurp(folder_path("page.html"));
+    assert_non_null(page);
+    for (size_t i = 0; i < 3; i++) {
+        const char *figure = strstr(page, ids[i]);
+        if (!figure) fail_msg("no figure %s", ids[i]);
+        const char *picture = strstr(figure, "<svg"), *end = strstr(figure, "</figure>");
+        assert_true(picture && picture < end);
+    }
+    assert_non_null(strstr(page, "The generalization bound, step 400"));
+    free(page);
+}
+
 static void not_valid(void **state)
 {
     (void)state;
@@ -297,6 +325,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(random_labels_gauss),
         cmocka_unit_test(random_labels_mnist),
         cmocka_unit_test(rescaled),
+        cmocka_unit_test(figures),
         cmocka_unit_test(not_valid),
         cmocka_unit_test(refusals),
     };

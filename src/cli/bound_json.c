@@ -4,7 +4,7 @@
 
 #include "cli/bound.h"
 
-enum { BINS = 60 };
+enum { BINS = 150 };
 static const double decades = 15.0; /* the histogram reaches from 10^-15 to 10^15 */
 
 static json_t *divergence(gm_cli *cli, const gm_divergence *d)

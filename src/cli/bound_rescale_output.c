@@ -56,7 +56,7 @@ void gm_rescale_print(const gm_cli *cli, const gm_session *session, const gm_res
     gm_document_describe(session);
     printf(
         "\nlayers multiplied by random alpha with product 1, biases and initialization along with "
-        "them\n\n  %-20s",
+        "them\n\n  %-28s",
         "largest alpha or 1/alpha");
     for (size_t i = 0; i < run->count; i++) {
         printf(" %11.4g", run->item[i].magnitude);
@@ -64,8 +64,8 @@ void gm_rescale_print(const gm_cli *cli, const gm_session *session, const gm_res
     for (int row = 0; row < ROWS; row++) {
         if (isnan(value_of(&run->item[0], row))) continue;
         bool stays = row >= GM_MEASURES || gm_measure_kinds[row].invariant;
-        if (row == GM_MEASURES) printf("\n");
-        printf("\n  %-15s %-8s", name_of(row), stays ? "stays" : "changes");
+        if (row == GM_MEASURES) printf("\n\n  the bound and its terms");
+        printf("\n  %-19s %-8s", name_of(row), stays ? "stays" : "changes");
         for (size_t i = 0; i < run->count; i++) {
             printf(" %11.6g", value_of(&run->item[i], row));
         }

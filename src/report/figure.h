@@ -40,6 +40,9 @@ extern const gm_figure gm_figure_extremes;
 extern const gm_figure gm_figure_resample;
 extern const gm_figure gm_figure_density;
 extern const gm_figure gm_figure_stability;
+extern const gm_figure gm_figure_bound;
+extern const gm_figure gm_figure_posterior;
+extern const gm_figure gm_figure_rescaling;
 
 /* Counts of the figures that tell of the training, and of the decomposition: one, or a sentence in
  * its place, unless the run file was made for something else. */
