@@ -4,7 +4,8 @@
  * them. gm_eigen_track takes blocks of products, starts from a subspace that is nearly right, and
  * finds every copy of a repeated eigenvalue, of which the first may miss some at loose tolerances.
  *
- * Vectors are rows: vector [count, size]. Residuals are ||A v - value v|| by true products;
+ * Vectors are rows: vector [count, size]. Residuals are ||A v - value v|| by true products, taken
+ * with v or with the basis that v is a combination of;
  * converged means residual <= tol |lambda|_max (scale below). A result that did not converge is no
  * error. */
 #ifndef GRADIOMETER_EIGEN_H
@@ -77,8 +78,10 @@ void gm_eigen_free(gm_eigen *result);
 /* k extreme eigenpairs by Lanczos' method with a basis of max(2 k + 1, 20) vectors by default, 60
  * more where they fit into 512 MiB, until the pairs have converged: looked at from the
  * max(2 k + 1, 20)-th product on, and confirmed by true residuals. One run with full
- * reorthogonalization comes first (without max_products, and with more than that least basis); what
- * it does not find is left to implicitly restarted Lanczos (ARPACK), from the start again. The
+ * reorthogonalization comes first (without max_products, and with more than that least basis). Its
+ * products give the residuals too; one more, with a random combination of the eigenvectors, is held
+ * against them, and where that differs by more than 5 % of tol each vector gets its own. What the
+ * run does not find is left to implicitly restarted Lanczos (ARPACK), from the start again. The
  * operator is formed instead (result->dense) where size <= 2 max(2 k + 1, 20), or k >= size - 1, or
  * size <= a basis that was given; and, up to size 5,000, as soon as Lanczos has spent as many
  * products as that takes (eigenvalues that crowd at the end asked for). Of a repeated eigenvalue
@@ -89,11 +92,11 @@ void gm_eigen_free(gm_eigen *result);
  * function from within a product, in the same thread, is refused. (From a thread that it starts
  * itself and waits for, it would wait for ever.)
  *
- * Cost: the solver's products and count for the residuals, both told apart; (basis + count + 6)
- * size doubles and, for the residuals, count size more or half a gigabyte. Errors: GM_ERR_USAGE for
- * k outside 1 ... size, tol outside floor ... 1, basis <= k, sizes beyond ARPACK's 32-bit integers,
- * an operator that starts another eigenproblem; GM_ERR_INPUT where u.Av = v.Au fails for the start
- * and the first Krylov vector; GM_ERR_MEMORY; those of gm_operator_apply. */
+ * Cost: the solver's products and 1, or count, for the residuals, both told apart; (basis + count +
+ * 6) size doubles and, for the residuals, count size more or half a gigabyte. Errors: GM_ERR_USAGE
+ * for k outside 1 ... size, tol outside floor ... 1, basis <= k, sizes beyond ARPACK's 32-bit
+ * integers, an operator that starts another eigenproblem; GM_ERR_INPUT where u.Av = v.Au fails for
+ * the start and the first Krylov vector; GM_ERR_MEMORY; those of gm_operator_apply. */
 gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eigen *result,
                         gm_error *err);
 
@@ -103,10 +106,10 @@ gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eig
  * Where A times one combination of the start stays within its span, a block of products with the
  * span and one look beyond it suffice. Otherwise Lanczos' method goes on from such a combination
  * and some noise: between checkpoints of a training, where directions turn by a few percent, it
- * takes about half of the products of gm_eigenpairs. From nothing, blocks of k random vectors find
- * every copy of a repeated value. New pairs are noticed through random vectors, or noise, that
- * accompany the start; one that hardly differs from the bulk, or from the last pair asked for, can
- * take a later call to be seen.
+ * takes about four fifths of the products of gm_eigenpairs. From nothing, blocks of k random
+ * vectors find every copy of a repeated value. New pairs are noticed through random vectors, or
+ * noise, that accompany the start; one that hardly differs from the bulk, or from the last pair
+ * asked for, can take a later call to be seen.
  *
  * Method: Rayleigh-Ritz on a basis Q and A Q, expanded by the residuals of the pairs that have not
  * converged, orthogonalized twice, thick restart when the basis is full (default: the start or

@@ -17,23 +17,36 @@ bool gm_add_size(size_t a, size_t b, size_t *sum)
     return !__builtin_add_overflow(a, b, sum);
 }
 
-void *gm_alloc(size_t count, size_t size, const char *what, gm_error *err)
+/* *padded: bytes of the array, whole lines of cache. */
+static void *allocate(size_t count, size_t size, const char *what, size_t *padded, gm_error *err)
 {
-    size_t bytes, padded;
-    if (!gm_mul_size(count, size, &bytes) || !gm_add_size(bytes, ALIGNMENT, &padded)) {
+    size_t bytes;
+    if (!gm_mul_size(count, size, &bytes) || !gm_add_size(bytes, ALIGNMENT, padded)) {
         gm_fail(err, GM_ERR_MEMORY, "%s: %zu elements of %zu bytes overflow the address space",
                 what, count, size);
         return NULL;
     }
-    padded -= padded % ALIGNMENT;
-    void *array = aligned_alloc(ALIGNMENT, padded);
+    *padded -= *padded % ALIGNMENT;
+    void *array = aligned_alloc(ALIGNMENT, *padded);
     if (!array) {
         gm_fail(err, GM_ERR_MEMORY, "%s: %.3g MB of memory cannot be had", what,
-                (double)padded / 1e6);
-        return NULL;
+                (double)*padded / 1e6);
     }
-    memset(array, 0, padded);
     return array;
+}
+
+void *gm_alloc(size_t count, size_t size, const char *what, gm_error *err)
+{
+    size_t padded;
+    void *array = allocate(count, size, what, &padded, err);
+    if (array) memset(array, 0, padded);
+    return array;
+}
+
+void *gm_alloc_raw(size_t count, size_t size, const char *what, gm_error *err)
+{
+    size_t padded;
+    return allocate(count, size, what, &padded, err);
 }
 
 void gm_free(void *array)

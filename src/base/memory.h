@@ -18,6 +18,10 @@ bool gm_add_size(size_t a, size_t b, size_t *sum);
  * is short; `what` names the array in the message. */
 void *gm_alloc(size_t count, size_t size, const char *what, gm_error *err);
 
+/* The same, not zeroed: for large arrays that are written before they are read, of which perhaps
+ * only a part is: pages that nobody touches cost neither time nor memory. */
+void *gm_alloc_raw(size_t count, size_t size, const char *what, gm_error *err);
+
 void gm_free(void *array);
 
 /* Copy of a string, freed by gm_free; NULL with err recorded when memory is short. */

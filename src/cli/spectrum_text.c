@@ -85,7 +85,7 @@ static void print_solver(const gm_spectrum_report *report, const gm_spectrum_pai
     bool block = report->set->solver == GM_SOLVER_BLOCK;
     printf("%s: %zu products", block ? "block method" : "Lanczos", pairs->solver_products);
     if (block) printf(" in %zu blocks", pairs->blocks);
-    if (pairs->check_products) printf(", and %zu for the residuals", pairs->check_products);
+    if (pairs->check_products) printf(", and %zu to check the residuals", pairs->check_products);
     if (pairs->formed) printf("; the operator was formed");
     puts(pairs->stop == GM_EIGEN_PRODUCTS ? "; stopped by --max-products" : "");
 }

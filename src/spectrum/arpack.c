@@ -266,7 +266,7 @@ static gm_status settle(lanczos *l, size_t rows, gm_eigen *result, gm_error *err
     gm_status status = gm_eigen_alloc(l->op, k, result, err);
     if (status == GM_OK)
         status = gm_ritz_pairs(l->options, rows, tridiagonal(l) + ncv, tridiagonal(l) + 1, l->scale,
-                               l->basis, result, err);
+                               l->basis, NULL, result, err);
     if (status == GM_OK)
         status = gm_eigen_residuals(l->op, k, result->value, result->vector, result->residual, err);
     if (status == GM_OK) {
@@ -435,6 +435,7 @@ static bool fit(const gm_eigen_options *options, size_t *basis, size_t *restarts
 /* Pairs of the zero operator: k values 0 with unit vectors. */
 static void zero_pairs(gm_eigen *result)
 {
+    memset(result->vector, 0, result->count * result->size * sizeof *result->vector);
     for (size_t j = 0; j < result->count; j++) {
         result->vector[j * result->size + j] = 1.0;
     }

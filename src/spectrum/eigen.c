@@ -104,7 +104,7 @@ gm_status gm_eigen_alloc(const gm_operator *op, size_t count, gm_eigen *result, 
     }
     *result = (gm_eigen){.size = op->size, .count = count, .floor = gm_eigen_floor(op->precision)};
     result->value = gm_alloc(count, sizeof *result->value, "eigenvalues", err);
-    result->vector = gm_alloc(entries, sizeof *result->vector, "eigenvectors", err);
+    result->vector = gm_alloc_raw(entries, sizeof *result->vector, "eigenvectors", err);
     result->residual = gm_alloc(count, sizeof *result->residual, "residuals", err);
     result->converged = gm_alloc(count, sizeof *result->converged, "convergence flags", err);
     if (result->value && result->vector && result->residual && result->converged) return GM_OK;

@@ -15,7 +15,7 @@ gm_status gm_eigen_symmetric(const gm_operator *op, const double *u, const doubl
 /* Order of preference among value [count], descending: order[0] is what `which` wants first. */
 void gm_eigen_order(gm_which which, size_t count, const double *value, size_t *order);
 
-/* Arrays of a result of count pairs, zeroed; size and floor are set. */
+/* Arrays of a result of count pairs, zeroed but for the vectors; size and floor are set. */
 gm_status gm_eigen_alloc(const gm_operator *op, size_t count, gm_eigen *result, gm_error *err);
 
 /* Fills converged, converged_count and stop (unless limited, when max_products ended the solver)

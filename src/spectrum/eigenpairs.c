@@ -28,7 +28,7 @@ gm_status gm_eigen_residuals(gm_operator *op, size_t count, const double *value,
     size_t size = op->size;
     if (count == 0) return GM_OK;
     size_t rows = gm_eigen_residual_rows(size, count);
-    double *product = gm_alloc(rows * size, sizeof *product, "products of eigenvectors", err);
+    double *product = gm_alloc_raw(rows * size, sizeof *product, "products of eigenvectors", err);
     if (!product) return GM_ERR_MEMORY;
     const gm_kernels *kernels = gm_kernels_get(GM_F64);
     gm_status status = GM_OK;

@@ -11,7 +11,11 @@
  * waits, is multiplied as the recurrence left it, and both are swept. What the sweep took off it is
  * accounted for in T exactly: with x = nu x' + V c, A V = V T + beta nu x' e^T gives
  *   x' . A x' = x . A x / |x|^2 + (x' . y - beta nu c_last) / nu
- * for y the product's rest, and the next residual is what y has outside V and x', over nu. */
+ * for y the product's rest, and the next residual is what y has outside V and x', over nu.
+ *
+ * What is taken off a product is also written down (image), so that every product is known in the
+ * basis to rounding, its own noise included: residuals of Ritz pairs then take no further products.
+ */
 #include "spectrum/lanczos.h"
 
 #include <math.h>
@@ -40,6 +44,7 @@ void gm_lanczos_free(gm_lanczos *l)
     gm_free(l->alpha);
     gm_free(l->product);
     gm_free(l->part);
+    gm_free(l->image);
     memset(l, 0, sizeof *l);
 }
 
@@ -51,7 +56,7 @@ gm_status gm_lanczos_make(size_t size, size_t steps, size_t known, const double 
     if (!gm_add_size(steps, 1, &rows) || !gm_mul_size(rows, size, &entries)) entries = SIZE_MAX;
     bool fits = gm_add_size(rows, known, &rows) && gm_mul_size(rows, 2, &rows);
     if (!fits || !gm_mul_size(rows + 3, GM_PARTS, &sums)) rows = sums = SIZE_MAX;
-    l->basis = gm_alloc(entries, sizeof *l->basis, "Krylov basis", err);
+    l->basis = gm_alloc_raw(entries, sizeof *l->basis, "Krylov basis", err);
     if (!l->basis) return GM_ERR_MEMORY;
     l->alpha = gm_alloc(steps, 2 * sizeof *l->alpha, "tridiagonal matrix", err);
     l->product = gm_alloc(rows, sizeof *l->product, "projections", err);
@@ -59,6 +64,14 @@ gm_status gm_lanczos_make(size_t size, size_t steps, size_t known, const double 
     if (!l->alpha || !l->product || !l->part) return GM_ERR_MEMORY;
     l->beta = l->alpha + steps;
     return GM_OK;
+}
+
+gm_status gm_lanczos_keep_image(gm_lanczos *l, gm_error *err)
+{
+    size_t entries;
+    if (!gm_mul_size(l->steps, l->steps + 1, &entries)) entries = SIZE_MAX;
+    l->image = gm_alloc(entries, sizeof *l->image, "products in the basis", err);
+    return l->image ? GM_OK : GM_ERR_MEMORY;
 }
 
 /* ---- orthogonalization --------------------------------------------------------------------- */
@@ -183,6 +196,87 @@ static void divide(size_t size, double *x, double length)
     }
 }
 
+/* ---- products in the basis ----------------------------------------------------------------- */
+
+static double *image_of(const gm_lanczos *l, size_t j)
+{
+    return l->image + j * (l->steps + 1);
+}
+
+/* Step j's product has lost its parts in the two last vectors. */
+static void note_recurrence(gm_lanczos *l, size_t j)
+{
+    if (!l->image) return;
+    double *image = image_of(l, j);
+    memset(image, 0, (l->steps + 1) * sizeof *image);
+    if (j > 0) image[j - 1] = l->beta[j - 1];
+    image[j] = l->alpha[j];
+}
+
+/* A sweep has taken `part` [rows] off it. */
+static void note_sweep(gm_lanczos *l, size_t j, size_t rows, const double *part)
+{
+    if (!l->image) return;
+    for (size_t i = 0; i < rows; i++) {
+        image_of(l, j)[i] += part[i];
+    }
+}
+
+/* A sweep of two, x = nu x' + c V and y = d V + along x' + nu y': columns j - 1, whose last vector
+ * was x, and j, A x' = (A x - c A V) / nu. */
+static void note_sweep_of_two(gm_lanczos *l, size_t j, double nu, double along)
+{
+    if (!l->image) return;
+    const double *c = l->product + l->known, *d = c + l->known + j;
+    double *before = image_of(l, j - 1), *image = image_of(l, j), reach = before[j];
+    double of_x = image[j];
+    for (size_t i = 0; i < j; i++) {
+        before[i] += reach * c[i];
+        image[i] += of_x * c[i] + d[i];
+    }
+    before[j] = reach * nu;
+    image[j] = of_x * nu + along;
+    for (size_t i = 0; i < j; i++) {
+        const double *column = image_of(l, i);
+        for (size_t r = 0; r <= i + 1; r++) {
+            image[r] -= c[i] * column[r];
+        }
+    }
+    for (size_t r = 0; r <= j; r++) {
+        image[r] /= nu;
+    }
+}
+
+/* Entry r of s' image, for vectors of unit length. */
+static double image_entry(const gm_lanczos *l, const double *s, size_t r)
+{
+    double entry = 0;
+    for (size_t j = r ? r - 1 : 0; j < l->taken; j++) {
+        entry += s[j] * image_of(l, j)[r];
+    }
+    return entry;
+}
+
+void gm_lanczos_image(const gm_lanczos *l, const double *s, double *entry)
+{
+    size_t m = l->taken;
+    for (size_t r = 0; r <= m; r++) {
+        entry[r] = image_entry(l, s, r);
+    }
+    entry[m] = l->beta[m - 1] > 0 ? entry[m] / l->beta[m - 1] : 0;
+}
+
+double gm_lanczos_residual(const gm_lanczos *l, double value, const double *s)
+{
+    size_t m = l->taken;
+    double square = 0;
+    for (size_t r = 0; r <= m; r++) {
+        double entry = image_entry(l, s, r) - (r < m ? value * s[r] : 0);
+        square += entry * entry;
+    }
+    return sqrt(square);
+}
+
 /* ---- steps --------------------------------------------------------------------------------- */
 
 /* The recurrence of step j on its product w: alpha[j], and w without its parts in the two last
@@ -208,6 +302,7 @@ static double recur(gm_lanczos *l, size_t j, double *w)
     }
     double square = 0;
     join(pieces, 1, l->part, &square);
+    note_recurrence(l, j);
     return sqrt(square);
 }
 
@@ -218,6 +313,7 @@ static void sweep_one(gm_lanczos *l, size_t j, double length, double *w)
     for (int pass = 0; pass < 2; pass++) {
         sweep(l, j + 1, 1, w, gram);
         l->alpha[j] += l->product[l->known + j];
+        note_sweep(l, j, j + 1, l->product + l->known);
         l->beta[j] = sqrt(gram[0]);
         if (l->beta[j] >= most_lost * before) break;
         before = l->beta[j];
@@ -233,6 +329,7 @@ static void sweep_two(gm_lanczos *l, size_t j, double length, double *w)
     l->beta[j - 1] *= nu;
     l->alpha[j - 1] += along;
     l->alpha[j] += (gram[1] / nu - nu * along) / nu;
+    note_sweep_of_two(l, j, nu, gram[1] / nu);
     l->beta[j] = separate(l, gram[1] / gram[0], nu, x, w);
     if (l->beta[j] < most_lost * length) sweep_one(l, j, l->beta[j], w);
 }
@@ -248,6 +345,23 @@ static bool may_wait(gm_lanczos *l, double noise, double *length, double *w)
         if (*length < most_lost * before) return false;
     }
     return *length * most_tilted > noise * l->norm;
+}
+
+/* beta[j] of a vector that may wait; it does not where T, nearly complete, says that the run will
+ * end here. */
+static gm_status wait_or_end(gm_lanczos *l, size_t j, double length, bool *waiting, gm_error *err)
+{
+    bool enough = false;
+    l->beta[j] = length;
+    gm_status status = l->stop ? l->stop(l, l->context, &enough, err) : GM_OK;
+    *waiting = !enough;
+    return status;
+}
+
+/* What step j's product has in the next vector. */
+static void reach(gm_lanczos *l, size_t j)
+{
+    if (l->image) image_of(l, j)[j + 1] = l->beta[j];
 }
 
 gm_status gm_lanczos_run(gm_operator *op, gm_lanczos *l, gm_error *err)
@@ -267,21 +381,23 @@ gm_status gm_lanczos_run(gm_operator *op, gm_lanczos *l, gm_error *err)
         double length = recur(l, j, w);
         l->norm = fmax(l->norm, hypot(hypot(j ? l->beta[j - 1] : 0, l->alpha[j]), length));
         l->taken = j + 1;
-        bool last = l->taken == l->steps;
+        bool last = l->taken == l->steps, enough = false;
         if (waiting) {
             sweep_two(l, j, length, w);
             waiting = false;
-        } else if (!last && may_wait(l, noise, &length, w)) {
-            l->beta[j] = length;
-            waiting = true;
         } else {
-            sweep_one(l, j, length, w);
+            waiting = !last && may_wait(l, noise, &length, w);
+            if (waiting) {
+                status = wait_or_end(l, j, length, &waiting, err);
+                if (status != GM_OK) return status;
+            }
+            if (!waiting) sweep_one(l, j, length, w);
         }
+        reach(l, j);
         if (l->beta[j] <= noise * l->norm) { /* an invariant space */
             l->beta[j] = 0;
             break;
         }
-        bool enough = false;
         if (l->stop && !waiting) status = l->stop(l, l->context, &enough, err);
         if (status != GM_OK || enough) return status;
         if (!last) divide(size, w, l->beta[j]);

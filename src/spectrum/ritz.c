@@ -2,11 +2,30 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "kernels/kernels.h"
 #include "kernels/lapack.h"
 #include "spectrum/eigen.h"
+
+gm_status gm_ritz_values(size_t rows, const double *alpha, const double *beta, double *value,
+                         double *residual, gm_error *err)
+{
+    double *d = gm_alloc(rows, 2 * sizeof *d, "tridiagonal matrix", err), *e = d + rows;
+    if (!d) return GM_ERR_MEMORY;
+    /* Turned end for end: the first components of T's eigenvectors are then the last ones. */
+    for (size_t i = 0; i < rows; i++) {
+        d[i] = alpha[rows - 1 - i];
+        if (i + 1 < rows) e[i] = beta[rows - 2 - i];
+    }
+    gm_status status = gm_tridiagonal_eigen(rows, d, e, value, residual, err);
+    for (size_t i = 0; i < rows && status == GM_OK; i++) {
+        residual[i] = beta[rows - 1] * fabs(residual[i]);
+    }
+    gm_free(d);
+    return status;
+}
 
 gm_status gm_ritz_converged(const gm_eigen_options *options, size_t rows, const double *alpha,
                             const double *beta, double share, double least, bool *converged,
@@ -15,17 +34,12 @@ gm_status gm_ritz_converged(const gm_eigen_options *options, size_t rows, const 
     size_t k = options->k;
     *converged = false;
     if (rows < k) return GM_OK;
-    double *work = gm_alloc(rows, 4 * sizeof *work, "Ritz values", err);
+    double *value = gm_alloc(rows, 2 * sizeof *value, "Ritz values", err);
     size_t *order = gm_alloc(rows, sizeof *order, "order of the Ritz values", err);
-    gm_status status = work && order ? GM_OK : GM_ERR_MEMORY;
+    gm_status status = value && order ? GM_OK : GM_ERR_MEMORY;
     if (status == GM_OK) {
-        /* Turned end for end: the first components of T's eigenvectors are then the last ones. */
-        double *d = work, *e = work + rows, *value = work + 2 * rows, *last = work + 3 * rows;
-        for (size_t i = 0; i < rows; i++) {
-            d[i] = alpha[rows - 1 - i];
-            if (i + 1 < rows) e[i] = beta[rows - 2 - i];
-        }
-        status = gm_tridiagonal_eigen(rows, d, e, value, last, err);
+        double *residual = value + rows;
+        status = gm_ritz_values(rows, alpha, beta, value, residual, err);
         gm_eigen_order(options->which, rows, value, order);
         double scale[2] = {least, least}; /* at the top and at the bottom */
         for (int pass = 0; pass < 2 && status == GM_OK; pass++) {
@@ -36,12 +50,12 @@ gm_status gm_ritz_converged(const gm_eigen_options *options, size_t rows, const 
                 size_t i = order[j];
                 if (pass == 0)
                     scale[bottom] = fmax(scale[bottom], fabs(value[i]));
-                else if (!(beta[rows - 1] * fabs(last[i]) <= share * options->tol * scale[bottom]))
+                else if (!(residual[i] <= share * options->tol * scale[bottom]))
                     *converged = false;
             }
         }
     }
-    gm_free(work);
+    gm_free(value);
     gm_free(order);
     return status;
 }
@@ -53,8 +67,8 @@ static int compare_sizes(const void *a, const void *b)
 }
 
 gm_status gm_ritz_pairs(const gm_eigen_options *options, size_t rows, const double *alpha,
-                        const double *beta, double unit, const double *v, gm_eigen *result,
-                        gm_error *err)
+                        const double *beta, double unit, const double *v, double *coefficient,
+                        gm_eigen *result, gm_error *err)
 {
     size_t k = options->k, n = result->size;
     gm_status status = GM_ERR_MEMORY;
@@ -80,6 +94,7 @@ gm_status gm_ritz_pairs(const gm_eigen_options *options, size_t rows, const doub
     }
     gm_kernels_get(GM_F64)->gemm(false, false, k, n, rows, 1.0, chosen, rows, v, n, 0.0,
                                  result->vector, n);
+    if (coefficient) memcpy(coefficient, chosen, k * rows * sizeof *chosen);
 done:
     gm_free(t);
     gm_free(y);

@@ -5,6 +5,11 @@
 
 #include "gradiometer/eigen.h"
 
+/* Ritz values [rows], descending, and their residuals by T alone, beta_rows |last component|. Cost
+ * O(rows^3). */
+gm_status gm_ritz_values(size_t rows, const double *alpha, const double *beta, double *value,
+                         double *residual, gm_error *err);
+
 /* Whether the pairs that `options` asks for have converged as far as T tells: beta_rows |last
  * component of T's eigenvector| <= share tol max(least, the largest |value| asked for at the same
  * end). A small end beside a large one is so held to its own size, `least` apart. False for rows <
@@ -14,9 +19,10 @@ gm_status gm_ritz_converged(const gm_eigen_options *options, size_t rows, const 
                             gm_error *err);
 
 /* The k pairs asked for into result, which has room for them (gm_eigen_alloc): values divided by
- * unit, rows of vector, descending. Cost 2 rows k n flops. */
+ * unit, rows of vector, descending; and, unless NULL, into coefficient [k, rows], vector =
+ * coefficient V. Cost 2 rows k n flops. */
 gm_status gm_ritz_pairs(const gm_eigen_options *options, size_t rows, const double *alpha,
-                        const double *beta, double unit, const double *v, gm_eigen *result,
-                        gm_error *err);
+                        const double *beta, double unit, const double *v, double *coefficient,
+                        gm_eigen *result, gm_error *err);
 
 #endif

@@ -34,7 +34,7 @@ static const double EMERGING = 0.3; /* residual of a guard that is becoming a pa
 
 static void tracker_free(gm_tracker *s)
 {
-    gm_free(s->q);
+    gm_lanczos_free(&s->lanczos);
     gm_free(s->w);
     gm_free(s->r);
     gm_free(s->t);
@@ -52,17 +52,19 @@ static gm_status tracker_make(gm_tracker *s, gm_error *err)
         return gm_fail(err, GM_ERR_MEMORY, "a basis of %zu vectors of %zu numbers does not fit",
                        s->most, s->p);
     }
-    s->q = gm_alloc(entries, sizeof *s->q, "basis", err);
-    s->w = gm_alloc(entries, sizeof *s->w, "products of the basis", err);
-    s->r = gm_alloc(block * s->p, sizeof *s->r, "residuals", err);
+    gm_status status = gm_lanczos_make(s->p, s->most - 1, 0, NULL, &s->lanczos, err);
+    if (status == GM_OK) status = gm_lanczos_keep_image(&s->lanczos, err);
+    if (status != GM_OK) return status;
+    s->q = s->lanczos.basis;
+    s->w = gm_alloc_raw(entries, sizeof *s->w, "products of the basis", err);
+    s->r = gm_alloc_raw(block * s->p, sizeof *s->r, "residuals", err);
     s->t = gm_alloc(square, sizeof *s->t, "projected operator", err);
     s->y = gm_alloc(square, sizeof *s->y, "Ritz vectors", err);
     s->work = gm_alloc(square, sizeof *s->work, "projected operator", err);
     s->theta = gm_alloc(s->most, sizeof *s->theta, "Ritz values", err);
     s->residual = gm_alloc(block, sizeof *s->residual, "residuals", err);
     s->order = gm_alloc(s->most, sizeof *s->order, "order of the Ritz values", err);
-    if (!s->q || !s->w || !s->r || !s->t || !s->y || !s->work || !s->theta || !s->residual ||
-        !s->order)
+    if (!s->w || !s->r || !s->t || !s->y || !s->work || !s->theta || !s->residual || !s->order)
         return GM_ERR_MEMORY;
     return GM_OK;
 }
@@ -356,7 +358,7 @@ size_t gm_eigen_track_bytes(size_t size, const gm_eigen_options *options, size_t
     gm_tracker s = {.options = options, .p = size};
     plan(&s, start_count);
     /* The basis and its products, the residuals, the result; then what is small. */
-    size_t vectors = 2 * s.most + s.limit + s.guards + s.limit, squares = 3 * s.most + 8, numbers;
+    size_t vectors = 2 * s.most + s.limit + s.guards + s.limit, squares = 4 * s.most + 8, numbers;
     if (s.most > UINT32_MAX || !gm_mul_size(vectors, size, &numbers) ||
         !gm_mul_size(squares, s.most, &squares) || !gm_add_size(numbers, squares, &numbers) ||
         !gm_mul_size(numbers, sizeof(double), &numbers))
@@ -390,11 +392,12 @@ gm_status gm_eigen_track(gm_operator *op, const gm_eigen_options *options, size_
 
     status = tracker_make(&s, err);
     if (status != GM_OK) goto done;
-    bool fresh = true;
-    if (start_count > 0) status = gm_track_warm_start(&s, start_count, start, &fresh, err);
-    if (s.rows < options->k) append_random(&s, options->k - s.rows);
-    if (fresh) append_random(&s, s.guards);
-    if (status == GM_OK) status = iterate(&s, fresh, err);
+    gm_track_stage stage = GM_TRACK_FRESH;
+    if (start_count > 0) status = gm_track_warm_start(&s, start_count, start, &stage, err);
+    if (stage != GM_TRACK_DONE && s.rows < options->k) append_random(&s, options->k - s.rows);
+    if (stage == GM_TRACK_FRESH) append_random(&s, s.guards);
+    if (status == GM_OK && stage != GM_TRACK_DONE)
+        status = iterate(&s, stage == GM_TRACK_FRESH, err);
     if (status == GM_OK) status = collect(&s, result, err);
 done:
     tracker_free(&s);

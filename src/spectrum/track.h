@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "gradiometer/eigen.h"
+#include "spectrum/lanczos.h"
 
 typedef struct gm_tracker {
     gm_operator *op;
@@ -14,6 +15,7 @@ typedef struct gm_tracker {
     size_t guards, limit; /* limit: pairs at most */
     size_t wanted;        /* pairs that must converge now */
     size_t candidates;    /* rows of r: residuals computed */
+    gm_lanczos lanczos;   /* owns q */
     double *q, *w;        /* [most, p] */
     double *r;            /* [limit + guards, p] */
     double *t, *y;        /* [most, most]; y's rows are Ritz vectors, theta descending */
@@ -37,9 +39,14 @@ void gm_track_choose(gm_tracker *s);
 /* Candidates whose residuals are above the tolerance; with `look` the guards count too. */
 size_t gm_track_open(const gm_tracker *s, bool look);
 
-/* A basis from the rows of start [start_count >= 1, p]. *fresh where it holds rows without
- * products, of which nothing is known yet; then random guards are in order. */
-gm_status gm_track_warm_start(gm_tracker *s, size_t start_count, const double *start, bool *fresh,
-                              gm_error *err);
+typedef enum gm_track_stage {
+    GM_TRACK_FRESH, /* rows without products, of which nothing is known: guards are in order */
+    GM_TRACK_OPEN,  /* the block method goes on */
+    GM_TRACK_DONE   /* the pairs have converged, or max_products is spent: residuals are set */
+} gm_track_stage;
+
+/* A basis from the rows of start [start_count >= 1, p], and how far that went. */
+gm_status gm_track_warm_start(gm_tracker *s, size_t start_count, const double *start,
+                              gm_track_stage *stage, gm_error *err);
 
 #endif
