@@ -106,6 +106,8 @@ typedef struct gm_draw_options {
     uint64_t seed;  /* 0 */
     uint32_t run;   /* 0 */
     uint64_t first; /* 0: number of the first draw */
+    /* NULL; else D [p], all positive, of the step eta D^-1 g. */
+    const double *divisor;
 } gm_draw_options;
 void gm_draw_options_default(gm_draw_options *options);
 
@@ -114,6 +116,20 @@ void gm_draw_options_default(gm_draw_options *options);
  * Infinite where the loss overflows. Cost: draws batch gradients and forward passes. */
 gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_options *options,
                        double *delta, gm_error *err);
+
+/* E[f(theta_{t+1}) | theta_t] - f(theta_t) by draws (theory section 3.3). The upper limit is that
+ * of Student's two-sided 95 % interval: draws are independent, and their mean is nearly normal for
+ * hundreds of them; a bound that holds for any number of draws (Hoeffding) would need one of Delta,
+ * which there is not. A heavy upper tail that was not drawn is not seen. */
+typedef struct gm_rise {
+    size_t draws, infinite; /* infinite: draws whose loss is no finite number */
+    double mean, std_error; /* of Delta; infinite where a draw is */
+    double upper;           /* of the mean */
+    bool ok;                /* upper <= 0 */
+} gm_rise;
+
+/* delta [draws], draws >= 2. */
+void gm_rise_of(size_t draws, const double *delta, gm_rise *rise);
 
 /* --- stability gauges (theory section 3.5) --- */
 

@@ -12,7 +12,8 @@ static const gm_dynamics_settings defaults = {.levels = "0.5,1,2,3,5",
                                               .exact_samples = 2000,
                                               .probes = 64,
                                               .cut = 1e-3,
-                                              .horizon = 10};
+                                              .horizon = 10,
+                                              .balance = 0.5};
 
 #define AT(field) offsetof(gm_dynamics_settings, field)
 
@@ -22,15 +23,16 @@ static const gm_option options[] = {
      "powers of two beside it.",
      gm_option_text, AT(batch), NULL, 0},
     {"step", 0, "ETA[,ETA]...",
-     "Step sizes (advise: one). Default: that of the run in --params at the point, else 0.1.",
+     "Step sizes (advise, phases: one; martingale: also policies, as in train). Default: that of "
+     "the run in --params at the point, else 0.1.",
      gm_option_text, AT(step), NULL, 0},
     {"momentum", 0, "B",
      "advise: momentum of the run, which moves the thresholds. Default: that of the run in "
      "--params, else 0.",
      gm_option_fraction, AT(momentum), NULL, 0},
     {"draws", 0, "N",
-     "Mini-batches drawn: predict, for each pair of batch and step size (default 1000); advise, "
-     "for the Batch Sharpness (default 64).",
+     "Mini-batches drawn: predict, for each pair of batch and step size (default 1000); "
+     "martingale, at each point (default 1000); advise, for the Batch Sharpness (default 64).",
      gm_option_count, AT(draws), NULL, 0},
     {"levels", 0, "S[,S]...",
      "predict: levels s of the bands that Gaussian noise would leave on either side with "
@@ -53,6 +55,13 @@ static const gm_option options[] = {
      "stability: R linearized runs at each batch size and 0.5, 0.8, 1.25 and 2 times its boundary, "
      "and at the step sizes asked for. Default: none.",
      gm_option_count, AT(observe), NULL, 1000000},
+    {"at", 0, "STEP[,STEP]...",
+     "martingale, phases: steps of the run in --params. Default: all its checkpoints.",
+     gm_option_text, AT(at), NULL, 0},
+    {"balance", 0, "SHARE",
+     "phases: the slow phase begins where the noise takes back this share of what the gradient "
+     "gains. Default: 0.5.",
+     gm_option_positive, AT(balance), NULL, 0},
     {"horizon", 0, "T", "stability: steps of each such run. Default: 10.", gm_option_count,
      AT(horizon), NULL, 100000},
     {0}};
@@ -60,11 +69,17 @@ static const gm_option options[] = {
 /* Options that are not every subcommand's. */
 static const struct {
     const char *option, *subcommands;
-} owned[] = {{"momentum", "advise"},       {"levels", "predict"},
-             {"draws", "predict advise"},  {"exact-samples", "predict advise"},
-             {"probes", "predict advise"}, {"directions", "stability"},
-             {"cut", "stability"},         {"observe", "stability"},
-             {"horizon", "stability"}};
+} owned[] = {{"momentum", "advise"},
+             {"levels", "predict"},
+             {"draws", "predict advise martingale"},
+             {"exact-samples", "predict advise phases"},
+             {"probes", "predict advise phases"},
+             {"directions", "stability"},
+             {"cut", "stability"},
+             {"observe", "stability"},
+             {"horizon", "stability"},
+             {"at", "martingale phases"},
+             {"balance", "phases"}};
 
 /* ---- what the subcommands share ---- */
 
@@ -173,8 +188,11 @@ gm_status gm_dynamics_check_memory(const gm_session *session, const gm_dynamics_
 static const struct {
     const char *name;
     gm_status (*run)(gm_cli *cli, gm_error *err);
-} subcommands[] = {
-    {"predict", gm_predict_run}, {"advise", gm_advise_run}, {"stability", gm_stability_run}};
+} subcommands[] = {{"predict", gm_predict_run},
+                   {"advise", gm_advise_run},
+                   {"stability", gm_stability_run},
+                   {"martingale", gm_martingale_run},
+                   {"phases", gm_phases_run}};
 
 static gm_status check_owned(const gm_cli *cli, const char *name, gm_error *err)
 {
@@ -193,14 +211,17 @@ static gm_status run(gm_cli *cli, gm_error *err)
         gm_status status = check_owned(cli, subcommands[i].name, err);
         return status == GM_OK ? subcommands[i].run(cli, err) : status;
     }
-    return gm_fail(err, GM_ERR_USAGE, "dynamics: found '%s', expected predict, advise or stability",
+    return gm_fail(err, GM_ERR_USAGE,
+                   "dynamics: found '%s', expected predict, martingale, phases, advise or "
+                   "stability",
                    cli->operand[0]);
 }
 
 const gm_command gm_command_dynamics = {
     .name = "dynamics",
     .summary = "steps of SGD: loss differences predicted and observed, gauges, advice",
-    .usage = "predict|advise|stability --model SPEC --data SPEC [--params FILE] [OPTION]...",
+    .usage = "predict|martingale|phases|advise|stability --model SPEC --data SPEC [--params FILE] "
+             "[OPTION]...",
     .description =
         "predict: at one point of the parameter space, what a step of SGD does to the loss f. For "
         "a step eta along the gradient of a mini-batch of m samples, Delta is the change of f on "
@@ -211,6 +232,15 @@ const gm_command gm_command_dynamics = {
         "The mean is exact for any noise; the band and V hold for Gaussian noise, which that of "
         "mini-batches is not: look at the observed frequencies. Several batch and step sizes can "
         "be asked for in one call.\n\n"
+        "martingale: at every checkpoint of a run, whether a step lowers the loss in expectation: "
+        "fresh mini-batches give the mean of Delta with the upper end of its 95 % interval, beside "
+        "the bound -eta |mu|^2 + eta^2/2 L tr M_m. Several steps and policies are compared at the "
+        "same points with the same batches, as --step 0.5,oracle; a run's estimated policy is "
+        "checked at the steps that it recorded.\n\n"
+        "phases: where along a run fast convergence ends and slow diffusion begins. By the "
+        "second-order model a step gains eta |mu|^2 - eta^2/2 mu.H mu along the gradient, and the "
+        "noise takes back eta^2/2 tr(H Sigma_m); the slow phase begins at the first checkpoint "
+        "from which on at least --balance of the gain is taken back.\n\n"
         "advise: for a checkpoint, every gauge of how near a step is to instability beside its "
         "threshold (sharpness, Batch Sharpness, the interaction of gradients and noise, critical "
         "sharpness, noise scales), the largest and the best step in expectation, and the batch "
@@ -224,6 +254,8 @@ const gm_command gm_command_dynamics = {
         "  gradiometer dynamics predict --params run.gmr@1000 --batch 10,50 --step 0.05,0.1\n"
         "  gradiometer dynamics predict --model mlp:50-30-10 --data gauss:n=500 --draws 5000 "
         "--json\n"
+        "  gradiometer dynamics martingale --params run.gmr --step 0.5,oracle --draws 500\n"
+        "  gradiometer dynamics phases --params run.gmr -o run.gmr\n"
         "  gradiometer dynamics advise --params run.gmr --batch 50 --step 0.1\n"
         "  gradiometer dynamics stability --params run.gmr --observe 200 -o run.gmr\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_BATCH | GM_TAKES_OUTPUT,

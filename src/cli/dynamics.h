@@ -18,6 +18,8 @@ typedef struct gm_dynamics_settings {
     size_t directions; /* stability: 0 for all up to GM_SPAN_MOST, else 20 */
     double cut;
     size_t observe, horizon; /* runs and steps of each */
+    const char *at;          /* comma list of steps; NULL: all checkpoints */
+    double balance;          /* phases: share of the gain that the noise takes back */
 } gm_dynamics_settings;
 
 /* The text of a setting with which the run in --params was trained; NULL where there is none. */
@@ -37,6 +39,83 @@ void gm_dynamics_note_optimizer(gm_cli *cli, const gm_session *session, bool mom
 /* GM_ERR_MEMORY where the exact model's matrices exceed --memory. */
 gm_status gm_dynamics_check_memory(const gm_session *session, const gm_dynamics_settings *set,
                                    gm_error *err);
+
+/* ---- points along a run ---- */
+
+/* The checkpoints of the run in --params, those that --at names, or one point. */
+typedef struct gm_points {
+    size_t count;
+    int64_t *step; /* [count] ascending; GM_RUN_NO_STEP for parameters of no run */
+} gm_points;
+
+gm_status gm_points_find(const gm_cli *cli, const gm_session *session, gm_points *points,
+                         gm_error *err);
+void gm_points_free(gm_points *points);
+/* theta [p] of a point. */
+gm_status gm_points_load(const gm_session *session, int64_t step, double *theta, gm_error *err);
+/* The step size that the run took at a point, or last before it; NaN where none is recorded. */
+gm_status gm_points_step_size(const gm_session *session, int64_t step, double *eta, gm_error *err);
+/* loss and gradient_norm of the document: at the session's own point. */
+gm_status gm_points_measure_session(gm_session *session, gm_error *err);
+/* The run's batch size or that of --batch, checked against the data; one number. */
+gm_status gm_points_batch(const gm_cli *cli, const gm_session *session, size_t *batch,
+                          gm_replacement *replacement, gm_error *err);
+
+/* ---- martingale ---- */
+
+enum { GM_MARTINGALE_POLICIES = 8 };
+
+typedef struct gm_martingale_entry {
+    gm_step_choice choice; /* with the numbers of the bound for every policy */
+    double bound;          /* -eta mu.D^-1 mu + eta^2/2 L tr(D^-1 M_m D^-1) */
+    gm_rise rise;
+} gm_martingale_entry;
+
+typedef struct gm_martingale {
+    size_t batch, draws, policies;
+    gm_replacement replacement;
+    gm_precondition precondition;
+    double epsilon; /* of its exact diagonal */
+    gm_policy policy[GM_MARTINGALE_POLICIES];
+    double first[GM_MARTINGALE_POLICIES]; /* eta of those that have one */
+    gm_points points;
+    gm_martingale_entry *entry; /* [points, policies] */
+} gm_martingale;
+
+gm_status gm_martingale_run(gm_cli *cli, gm_error *err);
+/* How many points of a policy are ok. */
+size_t gm_martingale_ok(const gm_martingale *martingale, size_t policy);
+json_t *gm_martingale_document(gm_cli *cli, const gm_session *session,
+                               const gm_martingale *martingale, gm_error *err);
+void gm_martingale_print(const gm_cli *cli, const gm_session *session,
+                         const gm_martingale *martingale);
+
+/* ---- phases ---- */
+
+/* What one step does by the second-order model: the gradient gains, the noise takes back. */
+typedef struct gm_phase {
+    double eta;                          /* of the step, divided by 1 - beta with momentum */
+    double gradient_square, trace_sigma; /* |mu|^2, tr Sigma_m */
+    double gain;                         /* eta |mu|^2 - eta^2/2 mu.H mu */
+    double noise, noise_error;           /* eta^2/2 tr(H Sigma_m) and its standard error */
+    double ratio, ratio_error;           /* noise / gain; infinite where nothing is gained */
+} gm_phase;
+
+typedef struct gm_phases {
+    size_t batch;
+    gm_replacement replacement;
+    double step, momentum, balance; /* step: fixed, or NaN where the run recorded it */
+    gm_points points;
+    gm_phase *phase; /* [points] */
+    /* The first point from which on all are slow, points.count where there is none; the last point
+     * before it that is fast beyond its error, and the first from it on that is slow beyond it. */
+    size_t change, after, until;
+} gm_phases;
+
+gm_status gm_phases_run(gm_cli *cli, gm_error *err);
+json_t *gm_phases_document(gm_cli *cli, const gm_session *session, const gm_phases *phases,
+                           gm_error *err);
+void gm_phases_print(const gm_cli *cli, const gm_session *session, const gm_phases *phases);
 
 /* ---- predict ---- */
 

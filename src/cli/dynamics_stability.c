@@ -24,14 +24,17 @@ static gm_status take_lists(const gm_cli *cli, const gm_session *session, gm_sta
 {
     const gm_dynamics_settings *set = cli->settings;
     const char *batch = gm_dynamics_recorded(session, "train.batch");
-    const char *step = gm_dynamics_recorded(session, "train.step");
+    char *step = NULL;
+    gm_status status = gm_dynamics_run_step(session, &step, err);
+    if (status != GM_OK) return status;
     const char *batches = set->batch ? set->batch : batch ? batch : "1";
     const char *steps = set->step ? set->step : step ? step : "0.1";
-    gm_status status = gm_dynamics_list("batch", batches, true, GM_STABILITY_BATCHES - 1,
-                                        own->batch, &own->batches, err);
+    status = gm_dynamics_list("batch", batches, true, GM_STABILITY_BATCHES - 1, own->batch,
+                              &own->batches, err);
     if (status == GM_OK)
         status = gm_dynamics_list("step", steps, false, sizeof own->step / sizeof *own->step,
                                   own->step, &own->steps, err);
+    gm_free(step);
     s->replacement = gm_dynamics_replacement(cli, session);
     s->cut = set->cut;
     size_t n = session->data->n;

@@ -6,6 +6,7 @@
 #include "gradiometer/dynamics.h"
 #include "kernels/kernels.h"
 #include "sgd/sampler.h"
+#include "spectrum/sketch.h"
 
 void gm_draw_options_default(gm_draw_options *options)
 {
@@ -50,7 +51,8 @@ gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_o
         k->to_double(p, gradient, wide);
         bool finite = true;
         for (size_t i = 0; i < p; i++) {
-            moved[i] = theta[i] - options->step * wide[i];
+            double d = options->divisor ? options->divisor[i] : 1.0;
+            moved[i] = theta[i] - options->step * wide[i] / d;
             finite = finite && isfinite(moved[i]) && (!narrow || isfinite((float)moved[i]));
         }
         after = (double)INFINITY;
@@ -64,6 +66,23 @@ gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_o
     gm_free(wide);
     gm_free(moved);
     return status;
+}
+
+void gm_rise_of(size_t draws, const double *delta, gm_rise *rise)
+{
+    double count = (double)draws, squares = 0.0;
+    *rise = (gm_rise){.draws = draws};
+    for (size_t i = 0; i < draws; i++) {
+        rise->infinite += !isfinite(delta[i]);
+        rise->mean += delta[i] / count;
+    }
+    for (size_t i = 0; i < draws; i++) {
+        squares += (delta[i] - rise->mean) * (delta[i] - rise->mean);
+    }
+    rise->std_error = sqrt(squares / (count * (count - 1.0)));
+    if (rise->infinite) rise->mean = rise->std_error = (double)INFINITY;
+    rise->upper = rise->mean + gm_student_quantile(draws - 1) * rise->std_error;
+    rise->ok = rise->upper <= 0.0;
 }
 
 /* P(X <= k), X binomial(n, p): the smaller tail is summed, from its largest term outwards. */
