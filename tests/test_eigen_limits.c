@@ -57,8 +57,42 @@ static void noise_beyond_the_tolerance_is_admitted(void **state)
         assert_false(r.converged[j]);
         assert_true(r.residual[j] > 1e-6 * r.scale);
     }
+    /* A rounding to multiples of g moves an entry by g / sqrt(12), so a product by 2.6e-4; one and
+     * the combination of others together by about 3.6e-4. */
+    assert_true(r.noise > 1e-4 && r.noise < 1e-3);
     gm_eigen_free(&r);
     known_free(&k);
+}
+
+/* The block method, from nothing and from pairs, notices it and ends after some tens of rounds. The
+ * same where the products are linear but not quite symmetric, which the one test of that lets pass:
+ * no noise then, and it ends for want of progress. */
+static void blocks_stop_at_the_noise(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        known k;
+        gm_operator op;
+        gm_eigen cold, warm;
+        gm_error err;
+        known_make(2000, &k, &op);
+        clustered(k.p, k.value);
+        k.grain = kind == 0 ? 2e-5 : 0;
+        k.skew = kind == 0 ? 0 : 3e-5;
+        op.precision = GM_F32;
+        gm_eigen_options options = asked(GM_WHICH_LA, 3, 1e-6);
+        succeed(gm_eigen_track(&op, &options, 0, NULL, &cold, &err), &err);
+        assert_int_equal(cold.stop, GM_EIGEN_STALLED);
+        assert_true(cold.products <= (kind == 0 ? 160 : 800));
+        assert_true(kind == 0 ? cold.noise > 1e-4 && cold.noise < 1e-3 : cold.noise < 1e-12);
+        assert_true(cold.count == 3 && cold.residual[0] < 1e-4);
+        succeed(gm_eigen_track(&op, &options, 3, cold.vector, &warm, &err), &err);
+        assert_int_equal(warm.stop, GM_EIGEN_STALLED);
+        assert_true(warm.products <= (kind == 0 ? 160 : 800));
+        gm_eigen_free(&cold);
+        gm_eigen_free(&warm);
+        known_free(&k);
+    }
 }
 
 /* Products no more than those of the usual driver of ARPACK (2 k + 1 Krylov vectors, the same start
@@ -292,6 +326,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(float_products),
         cmocka_unit_test(noise_beyond_the_tolerance_is_admitted),
+        cmocka_unit_test(blocks_stop_at_the_noise),
         cmocka_unit_test(as_few_products_as_arpack_needs),
         cmocka_unit_test(limited_products),
         cmocka_unit_test(refusals),

@@ -63,8 +63,12 @@ typedef struct gm_eigen {
     double *residual;   /* [count] */
     bool *converged;    /* [count] */
     size_t converged_count;
-    double scale;    /* |lambda|_max as far as the products showed it, at most the true one */
-    double floor;    /* gm_eigen_floor of the operator */
+    double scale; /* |lambda|_max as far as the products showed it, at most the true one */
+    double floor; /* gm_eigen_floor of the operator */
+    /* ||A x - sum s_j A v_j|| for one unit vector x = sum s_j v_j: what the products' rounding
+     * makes of a product, and more where they are noisier than their precision says. Measured by
+     * Lanczos' first run as it ends, and by gm_eigen_track where it hardly gets on; 0 = not. */
+    double noise;
     size_t products; /* all of them: the solver's and the check's */
     size_t solver_products;
     size_t check_products; /* those of the residuals, where the solver does not know them anyway */
@@ -114,7 +118,9 @@ gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eig
  * Method: Rayleigh-Ritz on a basis Q and A Q, expanded by the residuals of the pairs that have not
  * converged, orthogonalized twice, thick restart when the basis is full (default: the start or
  * max_pairs, guards and max(2 max_pairs, 20 or, from a start, 30) vectors). Residuals come from A
- * Q: they are true ones and cost no products. Cost: its products; (2 basis + 2 max_pairs) size
+ * Q: they are true ones and cost no products. Where 20 rounds have hardly brought the pairs nearer,
+ * one product tells how noisy they are: GM_EIGEN_STALLED above 0.3 tol, and after 100 such rounds.
+ * Cost: its products; (2 basis + 2 max_pairs) size
  * doubles. Errors: as above; start_count > 0 with entries that are not finite is GM_ERR_INPUT. */
 gm_status gm_eigen_track(gm_operator *op, const gm_eigen_options *options, size_t start_count,
                          const double *start, gm_eigen *result, gm_error *err);

@@ -251,6 +251,12 @@ static gm_status refuse_unconverged(const gm_spectrum_report *report, gm_error *
                        "gave up; expected a larger --tol or --solver block",
                        pairs->converged, pairs->wanted, s->products);
     }
+    if (pairs->value && pairs->noise > 0.1 * set->tol * pairs->scale) {
+        return gm_fail(err, GM_ERR_NUMERIC,
+                       "not converged: residuals reach %.2g of the largest |eigenvalue|, --tol "
+                       "expects at most %.2g; the products' own noise is %.2g of it",
+                       pairs->worst, set->tol, pairs->noise / pairs->scale);
+    }
     if (pairs->value) {
         return gm_fail(err, GM_ERR_NUMERIC,
                        "not converged: residuals reach %.2g of the largest |eigenvalue|, --tol "

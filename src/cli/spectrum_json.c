@@ -69,6 +69,7 @@ static void set_pairs(const gm_spectrum_report *report, const gm_spectrum *s, js
     set_count(object, "pairs_converged", pairs->converged);
     set_number(cli, object, "noise_floor", pairs->floor);
     set_number(cli, object, "scale", pairs->scale);
+    set_number(cli, object, "noise", pairs->noise);
     set_count(object, "solver_products", pairs->solver_products);
     set_count(object, "check_products", pairs->check_products);
     set_count(object, "block_products", pairs->blocks);

@@ -102,6 +102,7 @@ typedef struct gm_spectrum_pairs {
     bool gram;        /* dense, by the Gram form */
     gm_eigen_stop stop;
     double scale, floor; /* lanczos: |lambda|_max as seen; smallest sensible tol */
+    double noise;        /* lanczos: of a product, where it was measured */
     size_t solver_products, check_products; /* lanczos: of the solver, and of the residuals */
     size_t blocks;                          /* calls of the operator that they took */
 } gm_spectrum_pairs;

@@ -55,6 +55,7 @@ static void keep(gm_eigen *found, size_t wanted, gm_spectrum_pairs *pairs)
     pairs->check_products = found->check_products;
     pairs->blocks = found->blocks;
     pairs->floor = found->floor;
+    pairs->noise = found->noise;
     for (size_t i = 0; i < found->count && found->scale > 0; i++) {
         pairs->worst = fmax(pairs->worst, found->residual[i] / found->scale);
     }

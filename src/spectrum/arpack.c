@@ -521,6 +521,7 @@ gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eig
     l.checks = result->check_products;
     l.blocks = result->blocks;
     size_t first = result->solver_products;
+    double noise = result->noise;
     *result = (gm_eigen){0};
     status = lanczos_make(op, options, basis, &l, err);
     l.products = first;
@@ -537,6 +538,7 @@ gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eig
         status = finish(&l, count, result, err);
     }
     lanczos_free(&l);
+    result->noise = noise;
     if (status != GM_OK) gm_eigen_free(result);
     return status;
 }

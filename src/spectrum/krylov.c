@@ -109,6 +109,7 @@ static gm_status find_residuals(first_run *run, const double *coefficient, gm_ei
     gm_free(s);
     if (status != GM_OK) return status;
     result->check_products = result->blocks = 1;
+    result->noise = error;
     for (size_t j = 0; j < k; j++) {
         result->residual[j] = gm_lanczos_residual(l, result->value[j], coefficient + j * l->taken);
     }
@@ -142,6 +143,7 @@ static gm_status confirm(first_run *run, gm_eigen *result, bool *done, gm_error 
         gm_eigen cost = {.products = result->products,
                          .solver_products = result->solver_products,
                          .check_products = result->check_products,
+                         .noise = result->noise,
                          .blocks = result->blocks};
         gm_eigen_free(result);
         *result = cost;

@@ -25,12 +25,15 @@
 #include "spectrum/track.h"
 
 enum {
-    GUARDS = 3,        /* random vectors beside the start, which notice new pairs */
-    LEAST_SPARE = 20,  /* rows of the basis beyond the block */
-    KRYLOV_SPARE = 30, /* the same where one vector builds it */
-    MOST_ROUNDS = 1000 /* expansions before giving up */
+    GUARDS = 3,         /* random vectors beside the start, which notice new pairs */
+    LEAST_SPARE = 20,   /* rows of the basis beyond the block */
+    KRYLOV_SPARE = 30,  /* the same where one vector builds it */
+    MOST_ROUNDS = 1000, /* expansions before giving up */
+    PATIENCE = 20,      /* rounds without a bit of progress before the products are suspected */
+    LONG_PATIENCE = 100 /* the same before giving up */
 };
-static const double EMERGING = 0.3; /* residual of a guard that is becoming a pair, relative */
+static const double EMERGING = 0.3;  /* residual of a guard that is becoming a pair, relative */
+static const double TOO_NOISY = 0.3; /* noise of a product over the tolerance */
 
 static void tracker_free(gm_tracker *s)
 {
@@ -280,9 +283,65 @@ static gm_status expand(gm_tracker *s, bool look, bool *grown, gm_error *err)
     return GM_OK;
 }
 
+/* ---- where it hardly gets on --------------------------------------------------------------- */
+
+/* noise = ||A x - S W|| for x = S Q, a combination of the wanted Ritz vectors with random signs.
+ * One product; r is overwritten. */
+static gm_status measure_noise(gm_tracker *s, gm_error *err)
+{
+    const gm_kernels *kernels = gm_kernels_get(GM_F64);
+    size_t m = s->rows, p = s->p, limit = s->options->max_products;
+    double *x = s->r, *ax = s->r + p, *sum = s->work;
+    if (limit > 0 && s->products >= limit) return GM_OK;
+    gm_stream signs = gm_stream_of(s->options->seed, GM_PURPOSE_KRYLOV, 4);
+    memset(sum, 0, m * sizeof *sum);
+    for (size_t j = 0; j < s->wanted; j++) {
+        kernels->axpy(m, gm_rademacher(signs, j) / sqrt((double)s->wanted), s->y + s->order[j] * m,
+                      sum);
+    }
+    memset(x, 0, p * sizeof *x);
+    kernels->rows_axpy(m, p, 1, sum, s->q, p, x);
+    gm_status status = gm_operator_apply(s->op, 1, x, ax, err);
+    if (status != GM_OK) return status;
+    s->products++;
+    s->checks++;
+    s->blocks++;
+    kernels->rows_axpy(m, p, -1, sum, s->w, p, ax);
+    s->noise = gm_track_norm(p, ax);
+    return GM_OK;
+}
+
+typedef struct progress {
+    size_t wanted, round; /* pairs that had to converge, and the round that last brought them on */
+    double bits;          /* sum of log2 of their residuals then, down to the tolerance */
+} progress;
+
+/* *stalled where the pairs have come no nearer in a long while, or in a while because of noise. */
+static gm_status find_stall(gm_tracker *s, size_t round, progress *best, bool *stalled,
+                            gm_error *err)
+{
+    double bits = 0, floor = s->options->tol * s->scale;
+    for (size_t j = 0; j < s->wanted; j++) {
+        bits += log2(fmax(s->residual[j], floor));
+    }
+    if (round == 0 || best->wanted != s->wanted || bits <= best->bits - 1) {
+        *best = (progress){.wanted = s->wanted, .round = round, .bits = bits};
+        return GM_OK;
+    }
+    size_t waited = round - best->round;
+    *stalled = waited >= LONG_PATIENCE;
+    if (waited % PATIENCE != 0) return GM_OK;
+    gm_status status = measure_noise(s, err);
+    *stalled = *stalled || s->noise > TOO_NOISY * floor;
+    if (status == GM_OK) find_residuals(s); /* their room was taken */
+    return status;
+}
+
 /* look: the guards are new. */
 static gm_status iterate(gm_tracker *s, bool look, gm_error *err)
 {
+    progress best = {0};
+    bool stalled = false;
     for (size_t round = 0; round < MOST_ROUNDS; round++, look = false) {
         gm_status status = apply(s, err);
         if (status != GM_OK || s->rows == 0) return status;
@@ -292,6 +351,8 @@ static gm_status iterate(gm_tracker *s, bool look, gm_error *err)
         find_residuals(s);
         if (s->limited || (!look && s->wanted >= s->options->k && gm_track_open(s, false) == 0))
             return GM_OK;
+        status = find_stall(s, round, &best, &stalled, err);
+        if (status != GM_OK || stalled) return status;
         bool grown;
         status = expand(s, look, &grown, err);
         if (status != GM_OK || !grown) return status;
@@ -314,6 +375,8 @@ static gm_status collect(gm_tracker *s, gm_eigen *result, gm_error *err)
     result->products = s->products;
     result->blocks = s->blocks;
     result->scale = s->scale;
+    result->noise = s->noise;
+    result->check_products = s->checks;
     if (count > 0) {
         size_t *place = gm_alloc(m, sizeof *place, "order of the pairs", err);
         if (!place) return GM_ERR_MEMORY;

@@ -25,7 +25,9 @@ typedef struct gm_tracker {
     size_t *order;        /* [most] */
     double scale;
     size_t products, blocks;
+    size_t checks;  /* of the products, those that measured their noise */
     uint64_t drawn; /* random numbers */
+    double noise;   /* of a product, where it has been measured */
     bool limited;   /* by max_products */
 } gm_tracker;
 
