@@ -57,6 +57,11 @@ void gm_data_options_default(gm_data_options *options);
 gm_status gm_data_load(const char *spec, const gm_data_options *options, gm_dataset **data,
                        gm_error *err);
 
+/* Shape of a sample and number of classes (columns of targets where there are such) of the set that
+ * spec names, for a net that takes both from the data. Cost: the labels are read where the format
+ * does not fix their number. */
+gm_status gm_data_describe(const char *spec, gm_shape *shape, size_t *classes, gm_error *err);
+
 /* A data set over copies of the caller's arrays: x [n, product of shape] double, label [n] or
  * target [n, outputs] (exactly one of them not NULL). Checked like a file. */
 gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape, const double *x,

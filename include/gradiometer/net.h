@@ -18,17 +18,19 @@ typedef struct gm_net gm_net;
 
 /* A layer that has parameters: a contiguous slice of the flat vector. */
 typedef struct gm_net_layer {
-    const char *name; /* "dense1", "dense2", ...; owned by the net */
+    const char *name; /* "conv1", "dense1", "dense2", ...; owned by the net */
     size_t offset;    /* of its first parameter */
     size_t parameters;
 } gm_net_layer;
 
 /* Builds the net that spec names (product.md, --model): "mlp:50-30-30-10",
- * "mlp:784-512-10,act=tanh,bias=no". input and classes are what the data has (input may be NULL and
- * classes 0 where no data is at hand); a net that does not fit them is refused with both numbers.
- * *net is the caller's. */
+ * "mlp:784-512-10,act=tanh,bias=no"; "cnn:16-32-64", "lenet" on images. input and classes are what
+ * the data has (input may be NULL and classes 0 where no data is at hand, for an mlp); a net that
+ * does not fit them is refused with both numbers. *net is the caller's. */
 gm_status gm_net_from_spec(const char *spec, const gm_shape *input, size_t classes, gm_net **net,
                            gm_error *err);
+/* True where the spec leaves the shape of its input and the number of its outputs to the data. */
+bool gm_net_spec_asks_data(const char *spec);
 void gm_net_free(gm_net *net);
 
 const char *gm_net_name(const gm_net *net);                    /* the spec as resolved */

@@ -123,7 +123,7 @@ static void draw_weights(const job *j, size_t t, void *native)
  * infinite, is that of logits beyond the range: a prediction that counts as wrong. */
 static void add_chunk(const job *j, gm_worker *w, double *wrong, double *clipped, bool *overflowed)
 {
-    const gm_engine *e = &j->sampler->problem->engine;
+    const gm_engine *e = &w->engine;
     double clip = j->sampler->clip;
     gm_pass_value(e, &w->chunk);
     gm_pass_loss(e, &w->chunk, w->loss, w->wrong);

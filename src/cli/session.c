@@ -105,7 +105,15 @@ static gm_status open_run(const gm_cli *cli, gm_session *session, bool reopen, g
 static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)
 {
     if (!session->shared.model) return gm_cli_require(cli, "model", err);
-    gm_status status = gm_net_from_spec(session->shared.model, NULL, 0, &session->net, err);
+    const gm_shared *shared = &session->shared;
+    gm_shape shape;
+    size_t classes = 0;
+    bool asks = gm_net_spec_asks_data(shared->model);
+    gm_status status = GM_OK;
+    if (asks && !shared->data) return gm_cli_require(cli, "data", err);
+    if (asks) status = gm_data_describe(shared->data, &shape, &classes, err);
+    if (status != GM_OK) return status;
+    status = gm_net_from_spec(shared->model, asks ? &shape : NULL, classes, &session->net, err);
     if (status != GM_OK) return status;
     session->layer = GM_ALL_LAYERS;
     session->each_layer = session->shared.each_layer;

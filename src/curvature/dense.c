@@ -123,8 +123,8 @@ static void load_rows(dense_job *job, const gm_chunk *rows)
 static bool load_tangents(const dense_job *job, scratch *t, size_t n, size_t m)
 {
     const gm_outer_layer *layer = &job->layer[m];
-    const gm_kernels *k = t->pass.e->k;
-    int input = t->pass.e->net->node[layer->node].input[0];
+    const gm_kernels *k = t->pass.engine.k;
+    int input = t->pass.engine.net->node[layer->node].input[0];
     k->to_double(n * layer->out, t->pass.tsignal.node[layer->node], t->sdot);
     if (job->kind == GM_GGN || !t->pass.moves[input]) return false;
     const char *tin = t->pass.tangent.node[input];

@@ -134,7 +134,7 @@ static void ggn_work(void *data, gm_worker *w, size_t index)
     clear_squares(job, w, c->n);
     for (size_t c0 = 0; c0 < outputs; c0 += problem->block) {
         size_t b = outputs - c0 < problem->block ? outputs - c0 : problem->block;
-        gm_factor_backward(problem, w, c, job->active, c0, b);
+        gm_factor_backward(w, c, job->active, c0, b);
         add_squares(job, w, c->n, b, w->tsignal.node);
     }
     add_products(job, w, c);

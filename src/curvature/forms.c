@@ -12,6 +12,7 @@
 enum { FORM_BYTES = 16 << 20 }; /* of a worker's tangents */
 
 typedef struct form_worker {
+    const gm_engine *e; /* of the thread */
     gm_arrays tangent, tsignal; /* [k, rows, size] */
     void *work;                 /* [rows, largest width] */
     double *dots;               /* [rows] */
@@ -40,7 +41,7 @@ static size_t pair_of(size_t k, size_t a, size_t b)
 /* Tangents along u_b and their backward tangents, for all b, on the rows of c. */
 static void tangents(const forms *f, const form_worker *s, const gm_chunk *c)
 {
-    const gm_engine *e = gm_engine_of(f->lin);
+    const gm_engine *e = s->e;
     size_t nodes = (size_t)e->net->nodes;
     const void *v[GM_MAX_BLOCK];
     void *sum[GM_MAX_BLOCK];
@@ -115,8 +116,9 @@ static void single_row(const forms *f, const form_worker *s, const gm_chunk *c)
 static void forms_work(void *job, gm_worker *w, size_t index)
 {
     forms *f = job;
-    const gm_engine *e = gm_engine_of(f->lin);
-    const form_worker *s = &f->worker[w->thread];
+    const gm_engine *e = &w->engine;
+    form_worker *s = &f->worker[w->thread];
+    s->e = e;
     const gm_chunk *c = gm_linearization_chunk(f->lin, w, index);
     for (size_t first = 0; first < c->n; first += f->rows) {
         size_t n = c->n - first < f->rows ? c->n - first : f->rows;

@@ -53,10 +53,10 @@ static void factor_signals(const gm_engine *e, const gm_chunk *chunk, size_t c0,
     }
 }
 
-void gm_factor_backward(const gm_problem *problem, gm_worker *w, const gm_chunk *chunk,
-                        const bool *wanted, size_t c0, size_t b)
+void gm_factor_backward(gm_worker *w, const gm_chunk *chunk, const bool *wanted, size_t c0,
+                        size_t b)
 {
-    const gm_engine *e = &problem->engine;
+    const gm_engine *e = &w->engine;
     factor_signals(e, chunk, c0, b, w->tsignal.node[e->net->nodes - 1]);
     gm_pass_backward(e, chunk, wanted, b, w->tsignal.node, NULL);
 }
@@ -67,7 +67,7 @@ static void collect_factors(collected *c, gm_worker *w, const gm_chunk *chunk)
     size_t block = c->lin->problem->block;
     for (size_t c0 = 0; c0 < c->per; c0 += block) {
         size_t b = c->per - c0 < block ? c->per - c0 : block;
-        gm_factor_backward(c->lin->problem, w, chunk, c->active, c0, b);
+        gm_factor_backward(w, chunk, c->active, c0, b);
         for (size_t l = 0; l < c->layers; l++) {
             size_t out = c->layer[l].out;
             const char *from = w->tsignal.node[c->layer[l].node];

@@ -49,8 +49,8 @@ void gm_unpack_units(const gm_outer_layer *layer, const double *units, double sc
 /* Backward passes of the root signals S_i e_c (squared loss: e_c), c = c0 ... c0 + b - 1, from the
  * output to the wanted nodes: the worker's tsignal holds them afterwards, [b, n, size]. b <= the
  * problem's block. */
-void gm_factor_backward(const gm_problem *problem, gm_worker *w, const gm_chunk *chunk,
-                        const bool *wanted, size_t c0, size_t b);
+void gm_factor_backward(gm_worker *w, const gm_chunk *chunk, const bool *wanted, size_t c0,
+                        size_t b);
 
 /* gm_squares_operator, sample by sample on demand as for layers without an outer product. */
 gm_status gm_squares_make(gm_linearization *lin, int layer, bool by_sample, gm_operator *op,

@@ -37,7 +37,7 @@ static gm_directions directions_of(const product *p, const gm_worker *w)
 static void second_order_work(void *job, gm_worker *w, size_t index)
 {
     product *p = job;
-    const gm_engine *e = gm_engine_of(p->lin);
+    const gm_engine *e = &w->engine;
     const gm_chunk *c = gm_linearization_chunk(p->lin, w, index);
     int last = e->net->nodes - 1;
     gm_directions d = directions_of(p, w);
@@ -56,7 +56,7 @@ static void second_order_work(void *job, gm_worker *w, size_t index)
 static void moment_work(void *job, gm_worker *w, size_t index)
 {
     product *p = job;
-    const gm_engine *e = gm_engine_of(p->lin);
+    const gm_engine *e = &w->engine;
     const gm_chunk *c = gm_linearization_chunk(p->lin, w, index);
     gm_directions d = directions_of(p, w);
     memset(w->dots, 0, d.count * c->n * sizeof *w->dots);
@@ -74,7 +74,7 @@ static void dots_work(void *job, gm_worker *w, size_t index)
     gm_directions d = directions_of(p, w);
     double *t = p->dots + p->count * c->first;
     memset(t, 0, d.count * c->n * sizeof *t);
-    gm_pass_dots(gm_engine_of(p->lin), c, &d, w->work, t);
+    gm_pass_dots(&w->engine, c, &d, w->work, t);
 }
 
 /* Sigma, second sweep: sum of (t_i - mean t) g_i. */
@@ -83,7 +83,7 @@ static void weighted_work(void *job, gm_worker *w, size_t index)
     product *p = job;
     const gm_chunk *c = gm_linearization_chunk(p->lin, w, index);
     gm_directions d = directions_of(p, w);
-    gm_pass_weighted(gm_engine_of(p->lin), c, &d, p->dots + p->count * c->first, w->work);
+    gm_pass_weighted(&w->engine, c, &d, p->dots + p->count * c->first, w->work);
     gm_sums_added(p->sums, w->thread, c->n);
 }
 

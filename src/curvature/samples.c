@@ -71,7 +71,7 @@ static void dots_work(void *job, gm_worker *w, size_t index)
     gm_directions d = directions_of(s, w);
     double *t = s->dots + s->count * c->first;
     memset(t, 0, s->count * c->n * sizeof *t);
-    gm_pass_dots(gm_engine_of(s->lin), c, &d, w->work, t);
+    gm_pass_dots(&w->engine, c, &d, w->work, t);
 }
 
 static void weighted_work(void *job, gm_worker *w, size_t index)
@@ -79,7 +79,7 @@ static void weighted_work(void *job, gm_worker *w, size_t index)
     gm_samples *s = job;
     const gm_chunk *c = gm_linearization_chunk(s->lin, w, index);
     gm_directions d = directions_of(s, w);
-    gm_pass_weighted(gm_engine_of(s->lin), c, &d, s->dots + s->count * c->first, w->work);
+    gm_pass_weighted(&w->engine, c, &d, s->dots + s->count * c->first, w->work);
     gm_sums_added(s->sums, w->thread, c->n);
 }
 

@@ -46,7 +46,7 @@ void gm_hessian_pass(const gm_engine *e, const gm_chunk *c, const bool *active,
 
 static void outer_work(const squares *q, const gm_worker *w, const gm_chunk *c, void *const *sum)
 {
-    const gm_engine *e = gm_engine_of(q->lin);
+    const gm_engine *e = &w->engine;
     second *s = &q->worker[w->thread];
     gm_directions d = {
         .count = q->count, .offset = q->part.offset, .size = q->part.size, .v = q->v};
@@ -61,7 +61,7 @@ static void outer_work(const squares *q, const gm_worker *w, const gm_chunk *c, 
 /* u [count, size] = H_i v of one sample, a chunk of its own. */
 static void own_products(const squares *q, const gm_worker *w, const gm_chunk *one, void **u)
 {
-    const gm_engine *e = gm_engine_of(q->lin);
+    const gm_engine *e = &w->engine;
     second *s = &q->worker[w->thread];
     memset(s->own, 0, q->count * q->part.size * e->k->size);
     for (size_t j = 0; j < q->count; j++) {
@@ -74,7 +74,7 @@ static void own_products(const squares *q, const gm_worker *w, const gm_chunk *o
 
 static void single_work(const squares *q, const gm_worker *w, const gm_chunk *c, void *const *sum)
 {
-    const gm_engine *e = gm_engine_of(q->lin);
+    const gm_engine *e = &w->engine;
     second *s = &q->worker[w->thread];
     void *u[GM_MAX_BLOCK];
     for (size_t i = 0; i < c->n; i++) {

@@ -9,7 +9,10 @@ gm_status gm_unit_pass_create(const gm_problem *problem, gm_curvature kind, size
 {
     const gm_engine *e = &problem->engine;
     size_t nodes = (size_t)e->net->nodes;
-    *u = (gm_unit_pass){.e = e, .kind = kind};
+    *u = (gm_unit_pass){.engine = *e, .kind = kind};
+    u->engine.scratch.bytes = gm_pass_scratch(e, rows, 1);
+    u->engine.scratch.memory = gm_alloc(u->engine.scratch.bytes, 1, "workspace of the layers", err);
+    if (!u->engine.scratch.memory) return GM_ERR_MEMORY;
     u->moves = gm_alloc(2 * nodes, sizeof(bool), "unit pass", err);
     if (!u->moves) return GM_ERR_MEMORY;
     u->wanted = u->moves + nodes;
@@ -21,6 +24,8 @@ gm_status gm_unit_pass_create(const gm_problem *problem, gm_curvature kind, size
 void gm_unit_pass_free(gm_unit_pass *u)
 {
     gm_free(u->moves);
+    gm_free(u->engine.scratch.memory);
+    u->engine.scratch.memory = NULL;
     gm_arrays_free(&u->tangent);
     gm_arrays_free(&u->tsignal);
     u->moves = NULL;
@@ -28,7 +33,7 @@ void gm_unit_pass_free(gm_unit_pass *u)
 
 void gm_unit_pass_layer(gm_unit_pass *u, int node)
 {
-    const gm_net *net = u->e->net;
+    const gm_net *net = u->engine.net;
     for (int i = 0; i < net->nodes; i++) {
         u->wanted[i] = i >= node;
         u->moves[i] = i == node;
@@ -40,7 +45,7 @@ void gm_unit_pass_layer(gm_unit_pass *u, int node)
 
 void gm_unit_pass_run(gm_unit_pass *u, const gm_chunk *c, int node, size_t o)
 {
-    const gm_engine *e = u->e;
+    const gm_engine *e = &u->engine;
     int last = e->net->nodes - 1;
     size_t width = e->net->node[node].size;
     char *seed = u->tangent.node[node];

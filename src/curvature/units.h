@@ -7,7 +7,7 @@
 
 /* One thread's arrays for unit passes over at most `rows` samples. */
 typedef struct gm_unit_pass {
-    const gm_engine *e;
+    gm_engine engine; /* the problem's, with scratch of this thread */
     gm_curvature kind;
     bool *moves, *wanted; /* [nodes], for the layer in hand */
     gm_arrays tangent, tsignal;

@@ -282,6 +282,42 @@ gm_status gm_data_load(const char *spec, const gm_data_options *options, gm_data
     return status;
 }
 
+/* *classes = the largest label of all samples plus one. */
+static gm_status count_classes(gm_source *source, size_t *classes, gm_error *err)
+{
+    gm_sample sample = {0};
+    gm_status status = GM_OK;
+    sample.x = gm_alloc(source->features, sizeof *sample.x, "a sample", err);
+    if (!sample.x) return GM_ERR_MEMORY;
+    *classes = 0;
+    for (size_t i = 0; status == GM_OK && i < source->n; i++) {
+        status = source->next(source, &sample, err);
+        if (status == GM_OK) status = check_label(source, sample.label, 0, err);
+        if (status == GM_OK && (size_t)sample.label >= *classes) {
+            *classes = (size_t)sample.label + 1;
+        }
+    }
+    gm_free(sample.x);
+    return status;
+}
+
+gm_status gm_data_describe(const char *spec, gm_shape *shape, size_t *classes, gm_error *err)
+{
+    gm_plain_locale locale;
+    gm_status status = gm_plain_locale_enter(&locale, err);
+    if (status != GM_OK) return status;
+    gm_source source = {0};
+    status = open_spec(spec, false, &source, err);
+    if (status == GM_OK) {
+        *shape = source.shape;
+        *classes = source.outputs ? source.outputs : source.classes;
+        if (*classes == 0) status = count_classes(&source, classes, err);
+    }
+    gm_source_close(&source);
+    gm_plain_locale_leave(&locale);
+    return status;
+}
+
 /* --- sets from the caller's arrays --- */
 
 typedef struct arrays {

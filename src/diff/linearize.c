@@ -72,7 +72,7 @@ static void linearize_work(void *job, gm_worker *w, size_t index)
 {
     linearize_job *j = job;
     gm_problem *problem = j->lin->problem;
-    const gm_engine *e = &problem->engine;
+    const gm_engine *e = &w->engine;
     gm_chunk *kept = index < j->lin->cached ? &j->lin->chunk[index] : NULL;
     gm_worker_load(problem, w, j->lin->theta_native, index);
     gm_chunk c = w->chunk;
@@ -106,9 +106,9 @@ const gm_chunk *gm_linearization_chunk(const gm_linearization *lin, gm_worker *w
     if (index < lin->cached) return &lin->chunk[index];
     const gm_problem *problem = lin->problem;
     gm_worker_load(problem, w, lin->theta_native, index);
-    gm_pass_value(&problem->engine, &w->chunk);
-    gm_pass_loss(&problem->engine, &w->chunk, NULL, NULL);
-    gm_pass_backward(&problem->engine, &w->chunk, problem->active, 1, w->chunk.signal, NULL);
+    gm_pass_value(&w->engine, &w->chunk);
+    gm_pass_loss(&w->engine, &w->chunk, NULL, NULL);
+    gm_pass_backward(&w->engine, &w->chunk, problem->active, 1, w->chunk.signal, NULL);
     return &w->chunk;
 }
 

@@ -35,6 +35,18 @@ bool gm_pass_keeps_signal(const gm_net *net, int index)
     return index > 0 && (node->parameters > 0 || (node->traits & GM_TRAIT_NEEDS_SIGNAL));
 }
 
+size_t gm_pass_scratch(const gm_engine *e, size_t n, size_t b)
+{
+    size_t most = 0;
+    for (int i = 1; i < e->net->nodes; i++) {
+        const gm_node *node = &e->net->node[i];
+        if (!node->kind->scratch) continue;
+        size_t bytes = node->kind->scratch(e->k, node->config, node->in_shape, n, b);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 static const void *slice(const gm_engine *e, const void *array, size_t index)
 {
     return (const char *)array + index * e->k->size;
@@ -51,6 +63,7 @@ static gm_layer_call call_of(const gm_engine *e, const gm_chunk *c, const gm_nod
                           .in_shape = node->in_shape,
                           .out_shape = &node->shape,
                           .param = slice(e, c->theta, node->offset),
+                          .scratch = e->scratch,
                           .out = c->value[node - e->net->node]};
     for (int j = 0; j < node->inputs; j++) {
         call.in[j] = c->value[node->input[j]];

@@ -23,6 +23,7 @@ typedef struct gm_engine {
     const gm_net *net;
     const gm_kernels *k;
     gm_loss loss;
+    gm_scratch scratch; /* of the thread that runs the passes: gm_pass_scratch bytes */
 } gm_engine;
 
 /* One chunk of samples at one point theta. */
@@ -62,6 +63,9 @@ void gm_pass_active(const gm_net *net, int layer, bool *member);
  * is linearized. */
 bool gm_pass_keeps_value(const gm_net *net, int node);
 bool gm_pass_keeps_signal(const gm_net *net, int node);
+
+/* Bytes of scratch that passes over at most n samples and b directions need. */
+size_t gm_pass_scratch(const gm_engine *e, size_t n, size_t b);
 
 /* All values from value[0]. */
 void gm_pass_value(const gm_engine *e, const gm_chunk *c);

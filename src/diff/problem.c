@@ -71,11 +71,13 @@ size_t gm_problem_sample_bytes(const gm_problem *problem)
     const gm_net *net = problem->engine.net;
     size_t widths =
         2 * gm_arrays_width(net, problem->all) + 2 * gm_arrays_width(net, problem->active);
-    size_t widest = 0;
+    size_t widest = 0, image = 0; /* image: of scratch, for the layers that ask for some */
     for (int i = 1; i < net->nodes; i++) {
         widest = net->node[i].size > widest ? net->node[i].size : widest;
+        if (net->node[i].kind->scratch) image = widest;
     }
-    return (widths + widest + gm_net_outputs(net)) * problem->engine.k->size + 4 * sizeof(double);
+    return (widths + widest + image + gm_net_outputs(net)) * problem->engine.k->size +
+           4 * sizeof(double);
 }
 
 /* Chunk, workers and block from the widths, the memory and the threads. */
@@ -83,7 +85,8 @@ static gm_status plan_chunks(gm_problem *problem, gm_error *err)
 {
     size_t n = problem->data->n, p = gm_net_parameters(problem->engine.net);
     size_t sample = gm_problem_sample_bytes(problem),
-           sums = p * (sizeof(double) + 2 * problem->engine.k->size);
+           sums = p * (sizeof(double) + 2 * problem->engine.k->size) +
+                  gm_pass_scratch(&problem->engine, 1, 1);
     size_t threads = (size_t)omp_get_max_threads();
     if (problem->memory < sums || problem->memory - sums < sample) {
         return gm_fail(err, GM_ERR_MEMORY,
@@ -116,12 +119,26 @@ static gm_status plan_chunks(gm_problem *problem, gm_error *err)
     return GM_OK;
 }
 
+/* Scratch of the worker for passes over n samples and b directions. */
+static gm_status reserve_scratch(gm_worker *w, size_t n, size_t b, gm_error *err)
+{
+    size_t bytes = gm_pass_scratch(&w->engine, n, b);
+    if (bytes <= w->engine.scratch.bytes) return GM_OK;
+    gm_free(w->engine.scratch.memory);
+    w->engine.scratch = (gm_scratch){gm_alloc(bytes, 1, "workspace of the layers", err), bytes};
+    if (w->engine.scratch.memory) return GM_OK;
+    w->engine.scratch.bytes = 0;
+    return GM_ERR_MEMORY;
+}
+
 static gm_status make_worker(gm_problem *problem, gm_worker *w, int thread, gm_error *err)
 {
     const gm_engine *e = &problem->engine;
     w->thread = thread;
-    gm_status status =
-        gm_arrays_make(e->net, problem->all, problem->chunk, e->k->size, &w->value, err);
+    w->engine = *e;
+    gm_status status = reserve_scratch(w, problem->chunk, 1, err);
+    if (status != GM_OK) return status;
+    status = gm_arrays_make(e->net, problem->all, problem->chunk, e->k->size, &w->value, err);
     if (status != GM_OK) return status;
     status = gm_arrays_make(e->net, problem->all, problem->chunk, e->k->size, &w->signal, err);
     if (status != GM_OK) return status;
@@ -139,7 +156,8 @@ gm_status gm_problem_create(const gm_net *net, const gm_dataset *data,
     if (status != GM_OK) return status;
     gm_problem *problem = gm_alloc(1, sizeof *problem, "problem", err);
     if (!problem) return GM_ERR_MEMORY;
-    problem->engine = (gm_engine){net, gm_kernels_get(data->dtype), options->loss};
+    problem->engine =
+        (gm_engine){.net = net, .k = gm_kernels_get(data->dtype), .loss = options->loss};
     problem->data = data;
     problem->options = *options;
     problem->memory = options->memory ? options->memory : machine_memory() / 2;
@@ -181,6 +199,7 @@ static void free_worker(gm_worker *w)
     gm_free(w->x);
     gm_free(w->label);
     gm_free(w->target);
+    gm_free(w->engine.scratch.memory);
 }
 
 void gm_problem_free(gm_problem *problem)
@@ -191,6 +210,7 @@ void gm_problem_free(gm_problem *problem)
     }
     gm_free(problem->worker);
     gm_sums_free(problem->sums);
+    gm_free(problem->batch_sum);
     gm_free(problem->all);
     gm_free(problem->active);
     gm_free(problem);
@@ -213,8 +233,9 @@ gm_status gm_problem_reserve(gm_problem *problem, gm_error *err)
         w->work = gm_alloc(rows * widest, e->k->size, "tangents", err);
         w->dots = gm_alloc(rows, sizeof *w->dots, "tangents", err);
         if (!w->work || !w->dots) return GM_ERR_MEMORY;
-        gm_status status =
-            gm_arrays_make(e->net, problem->active, rows, e->k->size, &w->tangent, err);
+        gm_status status = reserve_scratch(w, problem->chunk, problem->block, err);
+        if (status != GM_OK) return status;
+        status = gm_arrays_make(e->net, problem->active, rows, e->k->size, &w->tangent, err);
         if (status != GM_OK) return status;
         status = gm_arrays_make(e->net, problem->active, rows, e->k->size, &w->tsignal, err);
         if (status != GM_OK) return status;
@@ -248,28 +269,44 @@ gm_loss gm_problem_loss(const gm_problem *problem)
     return problem->engine.loss;
 }
 
-void gm_sweep(gm_problem *problem, gm_sweep_work *work, void *job)
+void gm_each_worker(gm_problem *problem, gm_worker_work *work, void *job)
 {
-    size_t chunks = problem->chunks;
     if (problem->workers == 1) {
-        for (size_t i = 0; i < chunks; i++) {
-            work(job, &problem->worker[0], i);
-        }
+        work(job, &problem->worker[0]);
         return;
     }
 #pragma omp parallel num_threads(problem->workers)
     {
-        /* The range of a worker is fixed by its number, and each team member serves the workers
-         * that are its own even where OpenMP grants fewer threads: the order of all sums is the
-         * same. */
+        /* Each team member serves the workers that are its own even where OpenMP grants fewer
+         * threads: what a worker does, and the order of all sums, is fixed by its number. */
         size_t workers = (size_t)problem->workers;
         for (size_t w = (size_t)omp_get_thread_num(); w < workers;
              w += (size_t)omp_get_num_threads()) {
-            for (size_t i = chunks * w / workers; i < chunks * (w + 1) / workers; i++) {
-                work(job, &problem->worker[w], i);
-            }
+            work(job, &problem->worker[w]);
         }
     }
+}
+
+typedef struct sweep {
+    gm_problem *problem;
+    gm_sweep_work *work;
+    void *job;
+} sweep;
+
+static void sweep_range(void *job, gm_worker *w)
+{
+    sweep *s = job;
+    size_t chunks = s->problem->chunks, workers = (size_t)s->problem->workers;
+    size_t index = (size_t)w->thread;
+    for (size_t i = chunks * index / workers; i < chunks * (index + 1) / workers; i++) {
+        s->work(s->job, w, i);
+    }
+}
+
+void gm_sweep(gm_problem *problem, gm_sweep_work *work, void *job)
+{
+    sweep s = {problem, work, job};
+    gm_each_worker(problem, sweep_range, &s);
 }
 
 gm_status gm_problem_theta(const gm_problem *problem, const double *theta, const void **native,

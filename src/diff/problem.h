@@ -17,8 +17,9 @@ struct gm_problem {
     bool *all;    /* [nodes] every node but the input */
     bool *active; /* [nodes] nodes that depend on any parameter */
     gm_worker *worker;
-    bool reserved; /* tangents allocated */
-    gm_sums *sums; /* of one gradient, made when first asked */
+    bool reserved;     /* tangents allocated */
+    gm_sums *sums;     /* of one gradient, made when first asked */
+    double *batch_sum; /* [p] of a mini-batch that workers share, made when first asked */
 };
 
 struct gm_linearization {
@@ -33,6 +34,10 @@ struct gm_linearization {
     double loss, error_rate;
     double *gradient;
 };
+
+/* work is called for every worker, side by side. */
+typedef void gm_worker_work(void *job, gm_worker *worker);
+void gm_each_worker(gm_problem *problem, gm_worker_work *work, void *job);
 
 /* work is called for every chunk: in order of index within a worker, a contiguous range of chunks
  * each. */

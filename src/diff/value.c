@@ -17,7 +17,7 @@ typedef struct value_job {
 static void chunk_value(const gm_problem *problem, gm_worker *w, void *const *sum, double *loss,
                         double *wrong)
 {
-    const gm_engine *e = &problem->engine;
+    const gm_engine *e = &w->engine;
     int last = e->net->nodes - 1;
     gm_pass_value(e, &w->chunk);
     gm_pass_loss(e, &w->chunk, w->loss, w->wrong);
@@ -127,24 +127,88 @@ static gm_status reserve_batch(gm_problem *problem, gm_worker *w, gm_error *err)
                                                                               : GM_ERR_MEMORY;
 }
 
+/* Layers on images have so many small steps that waking the threads in each of them costs more than
+ * it gives: the workers share out the mini-batch instead. */
+static bool shares_batch(const gm_problem *problem)
+{
+    const gm_net *net = problem->engine.net;
+    for (int i = 1; i < net->nodes; i++) {
+        if (net->node[i].kind->scratch) return problem->workers > 1;
+    }
+    return false;
+}
+
+/* One worker's sum of the gradients of samples first ... last - 1 of the mini-batch. */
+static double batch_range(const gm_problem *problem, gm_worker *w, const void *theta, size_t first,
+                          size_t last, const size_t *index, void *const *sum)
+{
+    double total = 0.0;
+    for (size_t i = first; i < last; i += problem->chunk) {
+        size_t n = last - i < problem->chunk ? last - i : problem->chunk;
+        double loss, wrong;
+        gather(problem, w, theta, n, index + i);
+        chunk_value(problem, w, sum, &loss, &wrong);
+        total += loss;
+    }
+    return total;
+}
+
+typedef struct batch_job {
+    gm_problem *problem;
+    const void *theta;
+    size_t m;
+    const size_t *index;
+    gm_sums *sums;
+} batch_job;
+
+static void batch_work(void *job, gm_worker *w)
+{
+    batch_job *j = job;
+    size_t workers = (size_t)j->problem->workers, at = (size_t)w->thread;
+    size_t first = j->m * at / workers, last = j->m * (at + 1) / workers;
+    w->batch_loss =
+        batch_range(j->problem, w, j->theta, first, last, j->index, gm_sums_of(j->sums, w->thread));
+    gm_sums_added(j->sums, w->thread, last - first);
+}
+
+static gm_status shared_batch(gm_problem *problem, const void *theta, size_t m, const size_t *index,
+                              double *loss, void *gradient, gm_error *err)
+{
+    const gm_kernels *k = problem->engine.k;
+    size_t p = gm_problem_parameters(problem);
+    gm_status status = GM_OK;
+    if (!problem->sums) {
+        status = gm_sums_create(k, problem->workers, 1, p, &problem->sums, err);
+    }
+    if (!problem->batch_sum) problem->batch_sum = gm_alloc(p, sizeof(double), "gradient", err);
+    if (status != GM_OK || !problem->batch_sum) return GM_ERR_MEMORY;
+    batch_job job = {problem, theta, m, index, problem->sums};
+    gm_sums_clear(problem->sums);
+    gm_each_worker(problem, batch_work, &job);
+    gm_sums_finish(problem->sums, 1.0 / (double)m, 1, problem->batch_sum);
+    k->from_double(p, problem->batch_sum, gradient);
+    double total = 0.0;
+    for (int w = 0; w < problem->workers; w++) {
+        total += problem->worker[w].batch_loss;
+    }
+    if (loss) *loss = total / (double)m;
+    return GM_OK;
+}
+
 gm_status gm_problem_batch_gradient(gm_problem *problem, const void *theta, size_t m,
                                     const size_t *index, double *loss, void *gradient,
                                     gm_error *err)
 {
-    gm_worker *w = &problem->worker[0];
-    gm_status status = reserve_batch(problem, w, err);
-    if (status != GM_OK) return status;
+    bool shared = shares_batch(problem);
+    for (int w = 0; w < (shared ? problem->workers : 1); w++) {
+        gm_status status = reserve_batch(problem, &problem->worker[w], err);
+        if (status != GM_OK) return status;
+    }
+    if (shared) return shared_batch(problem, theta, m, index, loss, gradient, err);
     const gm_kernels *k = problem->engine.k;
     size_t p = gm_problem_parameters(problem);
     memset(gradient, 0, p * k->size);
-    double total = 0.0;
-    for (size_t first = 0; first < m; first += problem->chunk) {
-        size_t n = m - first < problem->chunk ? m - first : problem->chunk;
-        double sum, wrong;
-        gather(problem, w, theta, n, index + first);
-        chunk_value(problem, w, &gradient, &sum, &wrong);
-        total += sum;
-    }
+    double total = batch_range(problem, &problem->worker[0], theta, 0, m, index, &gradient);
     /* In place: gradient = 0 * gradient + gradient / m would round twice; scale_rows of one row
      * does it once. */
     double scale = 1.0 / (double)m;

@@ -24,7 +24,8 @@ void gm_arrays_free(gm_arrays *arrays);
 
 typedef struct gm_worker {
     int thread;
-    gm_chunk chunk; /* the chunk in hand: pointers into value and signal below, or into a cache */
+    gm_engine engine; /* the problem's, with this worker's scratch */
+    gm_chunk chunk;   /* the chunk in hand: pointers into value and signal below, or into a cache */
     gm_arrays value, signal;    /* [chunk, size] */
     gm_arrays tangent, tsignal; /* [block, chunk, size]; made by gm_problem_reserve */
     void *work;                 /* [block, chunk, largest width]; likewise */
@@ -35,6 +36,7 @@ typedef struct gm_worker {
     void *x; /* [chunk, features], label or target: a gathered mini-batch, made when first asked */
     int32_t *label;
     double *target;
+    double batch_loss; /* sum over this worker's part of a mini-batch */
 } gm_worker;
 
 /* Sums over samples, one set for each worker: collected in the kernels' precision over at most a

@@ -1,6 +1,7 @@
 /* The element kernels of both precisions and their tables for one instruction set. Included by the
  * elements_*.c files alone, which name the table (GM_TABLES) and the set (GM_ISA) and are compiled
  * with that set's options. The order of the bodies matters: blank lines keep it. */
+#include "kernels/conv.h"
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
 #include "kernels/kernels.h"
@@ -11,6 +12,7 @@
 
 #include "kernels/activation_body.h"
 #include "kernels/loss_body.h"
+#include "kernels/pool_body.h"
 #include "kernels/tile_body.h"
 
 #include "kernels/table_body.h"
@@ -23,6 +25,7 @@
 
 #include "kernels/activation_body.h"
 #include "kernels/loss_body.h"
+#include "kernels/pool_body.h"
 #include "kernels/tile_body.h"
 
 #include "kernels/table_body.h"

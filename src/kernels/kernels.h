@@ -15,6 +15,7 @@
 
 #include "gradiometer/status.h"
 #include "gradiometer/types.h"
+#include "kernels/image.h"
 
 typedef enum gm_activation {
     GM_ACT_IDENTITY,
@@ -36,6 +37,34 @@ typedef struct gm_kernels {
      * storage. With beta = 0, C is written without being read. Any of m, n, k may be 0. */
     void (*gemm)(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, const void *a,
                  size_t lda, const void *b, size_t ldb, double beta, void *c, size_t ldc);
+
+    /* Convolutions of n images; y, dy [n, out], x, dx [n, in] in the layout that g names. `add`: to
+     * what is there; dweight is always added to. bias [out_channels] may be NULL. The scratch has
+     * conv_scratch(g, n) bytes, n the most images of a call. */
+    size_t (*conv_scratch)(const gm_conv *g, size_t n);
+    void (*conv_forward)(const gm_conv *g, size_t n, const void *x, const void *weight,
+                         const void *bias, bool add, void *y, gm_scratch scratch);
+    void (*conv_backward_data)(const gm_conv *g, size_t n, const void *dy, const void *weight,
+                               bool add, void *dx, gm_scratch scratch);
+    void (*conv_backward_weight)(const gm_conv *g, size_t n, const void *x, const void *dy,
+                                 void *dweight, gm_scratch scratch);
+
+    /* Pooling of n images with the channels last (channels first: n C images of one channel).
+     * max_pool: y = the window's largest x, NaN where there is one, 0 where the window misses the
+     * image. pick: v = u where the first of the largest x stands. spread: its transpose, d (+)=. */
+    void (*max_pool)(const gm_window *w, size_t n, const void *x, void *y);
+    void (*max_pool_pick)(const gm_window *w, size_t n, const void *x, const void *y, const void *u,
+                          void *v);
+    void (*max_pool_spread)(const gm_window *w, size_t n, const void *x, const void *y,
+                            const void *s, bool add, void *d);
+    /* Mean over the window; padded: zeros outside the image count. spread: the transpose. */
+    void (*mean_pool)(const gm_window *w, bool padded, size_t n, const void *x, void *y);
+    void (*mean_pool_spread)(const gm_window *w, bool padded, size_t n, const void *s, bool add,
+                             void *d);
+    /* out[c] += sum of x[., c, .] for x [n, channels, inner]; summed in double within the call. */
+    void (*channel_sums)(size_t n, size_t channels, size_t inner, const void *x, void *out);
+    /* y [n, columns, rows] (+)= x [n, rows, columns] with the last two axes swapped. */
+    void (*swap_axes)(size_t n, size_t rows, size_t columns, const void *x, bool add, void *y);
 
     void (*from_double)(size_t n, const double *x, void *out);
     void (*to_double)(size_t n, const void *x, double *out);

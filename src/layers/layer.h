@@ -65,7 +65,9 @@ typedef struct gm_layer_call {
     void *din[GM_MAX_INPUTS]; /* backward signals at the inputs [b, n, in] (tangent_backward: their
                                  tangents) */
     bool din_add[GM_MAX_INPUTS]; /* add to what is there, else overwrite */
-    void *const *grad; /* [b] sums over the chunk, added to: this layer's slice, or NULL */
+    void *const *grad;  /* [b] sums over the chunk, added to: this layer's slice, or NULL */
+    gm_scratch scratch; /* as many bytes as the kind's scratch asked for, for calls with at most
+                           those n and b */
 } gm_layer_call;
 
 typedef struct gm_layer_kind {
@@ -77,6 +79,9 @@ typedef struct gm_layer_kind {
      * was expected. */
     gm_status (*infer)(const void *config, int inputs, const gm_shape *in, gm_shape *out,
                        gm_tensor *tensor, int *tensors, gm_error *err);
+    /* Bytes of scratch for calls with at most n samples and b directions; NULL: none. */
+    size_t (*scratch)(const gm_kernels *k, const void *config, const gm_shape *in, size_t n,
+                      size_t b);
     void (*value)(const gm_layer_call *c);
     void (*tangent)(const gm_layer_call *c);
     void (*backward)(const gm_layer_call *c);
@@ -93,5 +98,52 @@ typedef struct gm_activation_config {
     gm_activation act;
 } gm_activation_config;
 extern const gm_layer_kind gm_layer_activation;
+
+/* A window sliding over an image [C, H, W] or, channels last, [H, W, C]; or over a signal [C, L] or
+ * [L, C], for which the vertical (first) numbers of the pairs are ignored. */
+typedef struct gm_window_config {
+    size_t kernel[2], stride[2], dilation[2];
+    size_t pad[2], pad_after[2]; /* zeros before the first and after the last row and column */
+    bool ceil; /* a last window that reaches beyond the padded image counts, if it starts within */
+    bool channels_last;
+} gm_window_config;
+
+/* A square window of this kernel, stride and padding, no dilation. */
+gm_window_config gm_window_square(size_t kernel, size_t stride, size_t pad, bool channels_last);
+/* The window over an input of this shape, and the output's shape for so many output channels (0:
+ * the input's); `what` begins the message that refuses what does not fit. */
+gm_status gm_window_over(const gm_window_config *config, const gm_shape *in, size_t out_channels,
+                         const char *what, gm_window *window, gm_shape *out, gm_error *err);
+
+/* Weight [out_channels, channels / groups, kernel[0], kernel[1]] (of a signal [out_channels,
+ * channels / groups, kernel[1]]), then bias [out_channels]. */
+typedef struct gm_conv_config {
+    gm_window_config window;
+    size_t out_channels, groups;
+    bool bias;
+} gm_conv_config;
+extern const gm_layer_kind gm_layer_conv;
+
+typedef struct gm_pool_config {
+    gm_window_config window;
+    bool padded; /* mean: zeros outside the image count */
+} gm_pool_config;
+extern const gm_layer_kind gm_layer_max_pool;
+extern const gm_layer_kind gm_layer_mean_pool;
+
+/* The mean over all positions: [C, ...] or [..., C] to [C]. */
+typedef struct gm_channels_config {
+    bool channels_last;
+} gm_channels_config;
+extern const gm_layer_kind gm_layer_global_mean_pool;
+
+/* The layout of images: from channels first to channels last (config channels_last), or back. */
+extern const gm_layer_kind gm_layer_layout;
+
+/* The same numbers in another shape; a flatten is one of rank 1. */
+typedef struct gm_reshape_config {
+    gm_shape shape;
+} gm_reshape_config;
+extern const gm_layer_kind gm_layer_reshape;
 
 #endif

@@ -51,6 +51,16 @@ static bool count_parameters(gm_node *node)
     return true;
 }
 
+/* Nodes of a kind that are there already. */
+static int of_kind(const gm_net *net, const gm_layer_kind *kind)
+{
+    int count = 0;
+    for (int i = 1; i < net->nodes; i++) {
+        count += net->node[i].kind == kind;
+    }
+    return count;
+}
+
 static gm_status add_layer_index(gm_net *net, gm_node *node, const char *name, gm_error *err)
 {
     if (node->parameters == 0) return GM_OK;
@@ -62,8 +72,8 @@ static gm_status add_layer_index(gm_net *net, gm_node *node, const char *name, g
     gm_free(net->layer_node);
     net->layer_node = layer_node;
     node->layer = net->layers++;
-    node->name =
-        name ? gm_strdup(name, err) : gm_format(err, "%s%d", node->kind->name, net->layers);
+    node->name = name ? gm_strdup(name, err)
+                      : gm_format(err, "%s%d", node->kind->name, 1 + of_kind(net, node->kind));
     return node->name ? GM_OK : GM_ERR_MEMORY;
 }
 
@@ -98,9 +108,13 @@ gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config,
             node.input_shared[i] = node.input_shared[i] || input[j] == input[i];
         }
     }
+    gm_error inner = {0};
     status =
-        kind->infer(config, inputs, node.in_shape, &node.shape, node.tensor, &node.tensors, err);
-    if (status != GM_OK) return status;
+        kind->infer(config, inputs, node.in_shape, &node.shape, node.tensor, &node.tensors, &inner);
+    if (status != GM_OK) {
+        return gm_fail(err, status, "%s: layer %s%d: %s", net->name, kind->name,
+                       1 + of_kind(net, kind), inner.message);
+    }
     node.size = gm_shape_size(&node.shape);
     node.offset = net->parameters;
     size_t total;

@@ -41,4 +41,20 @@ gm_status gm_net_create(const char *name, const gm_shape *input, gm_net **net, g
 gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config, int inputs,
                      const int *input, const char *name, int *node, gm_error *err);
 
+/* Widths and keys of a spec. */
+enum { GM_MAX_WIDTHS = 256 };
+typedef struct gm_net_widths {
+    size_t width[GM_MAX_WIDTHS];
+    int widths;
+    gm_activation act;
+    bool bias;
+} gm_net_widths;
+
+/* The built-in nets on images [C, H, W], in src/net/images.c. On failure *net may be half built and
+ * is still the caller's. */
+gm_status gm_net_build_cnn(const char *spec, const gm_net_widths *w, const gm_shape *input,
+                           size_t classes, gm_net **net, gm_error *err);
+gm_status gm_net_build_lenet(const char *spec, const gm_shape *input, size_t classes, gm_net **net,
+                             gm_error *err);
+
 #endif

@@ -1,4 +1,5 @@
-/* The grammar of --model for built-in nets: mlp:W0-W1-...-WL[,act=NAME][,bias=yes|no]. */
+/* The grammar of --model for built-in nets: mlp:W0-W1-...-WL and cnn:W1-...-WL, each with
+ * [,act=NAME][,bias=yes|no]; lenet. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -7,21 +8,15 @@
 #include "base/memory.h"
 #include "net/net.h"
 
-enum { MAX_WIDTHS = 256, NAME_LENGTH = 4096 };
+enum { NAME_LENGTH = 4096 };
 
-typedef struct mlp {
-    size_t width[MAX_WIDTHS];
-    int widths;
-    gm_activation act;
-    bool bias;
-} mlp;
-
-static gm_status parse_widths(const char *spec, const char *text, const char *end, mlp *m,
-                              gm_error *err)
+static gm_status parse_widths(const char *spec, const char *text, const char *end, int least,
+                              gm_net_widths *m, gm_error *err)
 {
     while (text < end) {
-        if (m->widths == MAX_WIDTHS) {
-            return gm_fail(err, GM_ERR_USAGE, "--model %s: more than %d widths", spec, MAX_WIDTHS);
+        if (m->widths == GM_MAX_WIDTHS) {
+            return gm_fail(err, GM_ERR_USAGE, "--model %s: more than %d widths", spec,
+                           GM_MAX_WIDTHS);
         }
         char *stop;
         errno = 0;
@@ -41,10 +36,9 @@ static gm_status parse_widths(const char *spec, const char *text, const char *en
         }
         text++;
     }
-    if (m->widths < 2) {
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--model %s: %d width, expected at least two (input-output)", spec,
-                       m->widths);
+    if (m->widths < least) {
+        return gm_fail(err, GM_ERR_USAGE, "--model %s: %d width, expected at least %s", spec,
+                       m->widths, least == 2 ? "two (input-output)" : "one");
     }
     return GM_OK;
 }
@@ -54,8 +48,8 @@ static bool text_is(const char *text, size_t length, const char *word)
     return length == strlen(word) && memcmp(text, word, length) == 0;
 }
 
-static gm_status parse_key(const char *spec, const char *key, size_t length, mlp *m, bool seen[2],
-                           gm_error *err)
+static gm_status parse_key(const char *spec, const char *key, size_t length, gm_net_widths *m,
+                           bool seen[2], gm_error *err)
 {
     const char *equals = memchr(key, '=', length);
     size_t name = equals ? (size_t)(equals - key) : length;
@@ -86,12 +80,13 @@ static gm_status parse_key(const char *spec, const char *key, size_t length, mlp
                    value);
 }
 
-static gm_status parse_mlp(const char *spec, mlp *m, gm_error *err)
+/* Widths, at least so many, and keys behind "kind:". */
+static gm_status parse_body(const char *spec, int least, gm_net_widths *m, gm_error *err)
 {
-    *m = (mlp){.act = GM_ACT_RELU, .bias = true};
-    const char *text = spec + strlen("mlp:");
+    *m = (gm_net_widths){.act = GM_ACT_RELU, .bias = true};
+    const char *text = strchr(spec, ':') + 1;
     const char *end = text + strcspn(text, ",");
-    gm_status status = parse_widths(spec, text, end, m, err);
+    gm_status status = parse_widths(spec, text, end, least, m, err);
     bool seen[2] = {false, false};
     while (status == GM_OK && *end == ',') {
         const char *key = end + 1;
@@ -101,7 +96,8 @@ static gm_status parse_mlp(const char *spec, mlp *m, gm_error *err)
     return status;
 }
 
-static gm_status build_mlp(const char *spec, const mlp *m, gm_net **net, gm_error *err)
+static gm_status add_mlp_layers(const char *spec, const gm_net_widths *m, gm_net **net,
+                                gm_error *err)
 {
     gm_shape input = {.rank = 1, .dim = {m->width[0]}};
     gm_status status = gm_net_create(spec, &input, net, err);
@@ -117,21 +113,11 @@ static gm_status build_mlp(const char *spec, const mlp *m, gm_net **net, gm_erro
     return status;
 }
 
-gm_status gm_net_from_spec(const char *spec, const gm_shape *input, size_t classes, gm_net **net,
+static gm_status build_mlp(const char *spec, const gm_shape *input, size_t classes, gm_net **net,
                            gm_error *err)
 {
-    *net = NULL;
-    if (strncmp(spec, "mlp:", 4) != 0) {
-        return gm_fail(
-            err, GM_ERR_USAGE,
-            "--model %s: unknown kind of net, expected mlp:WIDTHS such as mlp:784-512-10", spec);
-    }
-    if (strlen(spec) > NAME_LENGTH) {
-        return gm_fail(err, GM_ERR_USAGE, "--model: specification longer than %d characters",
-                       NAME_LENGTH);
-    }
-    mlp m;
-    gm_status status = parse_mlp(spec, &m, err);
+    gm_net_widths m;
+    gm_status status = parse_body(spec, 2, &m, err);
     if (status != GM_OK) return status;
     if (input && gm_shape_size(input) != m.width[0]) {
         return gm_fail(err, GM_ERR_INPUT,
@@ -143,7 +129,86 @@ gm_status gm_net_from_spec(const char *spec, const gm_shape *input, size_t class
                        "--model %s: output width %zu, but the data has %zu classes", spec,
                        m.width[m.widths - 1], classes);
     }
-    status = build_mlp(spec, &m, net, err);
+    return add_mlp_layers(spec, &m, net, err);
+}
+
+static gm_status check_image(const char *spec, const gm_shape *input, size_t classes, gm_error *err)
+{
+    if (!input || classes == 0) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--model %s: takes the image size and the classes from the data, and there "
+                       "is none",
+                       spec);
+    }
+    if (input->rank == 3 && gm_shape_size(input) > 0) return GM_OK;
+    return gm_fail(
+        err, GM_ERR_INPUT,
+        "--model %s: a sample of the data is of rank %d, %zu numbers, expected an image of "
+        "rank 3: channels, height, width",
+        spec, input->rank, gm_shape_size(input));
+}
+
+static gm_status build_cnn(const char *spec, const gm_shape *input, size_t classes, gm_net **net,
+                           gm_error *err)
+{
+    gm_net_widths w;
+    gm_status status = parse_body(spec, 1, &w, err);
+    if (status == GM_OK) status = check_image(spec, input, classes, err);
+    return status == GM_OK ? gm_net_build_cnn(spec, &w, input, classes, net, err) : status;
+}
+
+static gm_status build_lenet(const char *spec, const gm_shape *input, size_t classes, gm_net **net,
+                             gm_error *err)
+{
+    gm_status status = check_image(spec, input, classes, err);
+    return status == GM_OK ? gm_net_build_lenet(spec, input, classes, net, err) : status;
+}
+
+typedef struct builder {
+    const char *begins; /* with ':' where widths follow, else the whole spec */
+    bool asks_data;
+    gm_status (*build)(const char *spec, const gm_shape *input, size_t classes, gm_net **net,
+                       gm_error *err);
+} builder;
+
+static const builder builders[] = {
+    {"mlp:", false, build_mlp}, {"cnn:", true, build_cnn}, {"lenet", true, build_lenet}};
+
+/* NULL where no built-in net has such a spec. */
+static const builder *builder_of(const char *spec)
+{
+    for (size_t i = 0; i < sizeof builders / sizeof *builders; i++) {
+        const char *begins = builders[i].begins;
+        bool widths = strchr(begins, ':') != NULL;
+        if (widths ? strncmp(spec, begins, strlen(begins)) == 0 : strcmp(spec, begins) == 0) {
+            return &builders[i];
+        }
+    }
+    return NULL;
+}
+
+bool gm_net_spec_asks_data(const char *spec)
+{
+    const builder *b = builder_of(spec);
+    return b && b->asks_data;
+}
+
+gm_status gm_net_from_spec(const char *spec, const gm_shape *input, size_t classes, gm_net **net,
+                           gm_error *err)
+{
+    *net = NULL;
+    const builder *b = builder_of(spec);
+    if (!b) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--model %s: unknown kind of net, expected mlp:WIDTHS such as "
+                       "mlp:784-512-10, cnn:WIDTHS such as cnn:16-32-64, or lenet",
+                       spec);
+    }
+    if (strlen(spec) > NAME_LENGTH) {
+        return gm_fail(err, GM_ERR_USAGE, "--model: specification longer than %d characters",
+                       NAME_LENGTH);
+    }
+    gm_status status = b->build(spec, input, classes, net, err);
     if (status != GM_OK) {
         gm_net_free(*net);
         *net = NULL;

@@ -1,0 +1,396 @@
+/* Nets with convolutions and pooling: gradients by central differences, products by central
+ * differences of gradients, symmetry, H = M - H_p, G and M against matrices put together sample by
+ * sample; the layout of the images, chunks, threads and precision change nothing.
+ *
+ * Central differences with step h = 1e-5 carry h^2 times a third derivative (1e-10 here, relative)
+ * and eps/h = 2e-11 of rounding relative to the value: 1e-6 leaves room for the larger third
+ * derivatives of these nets. Identities hold to rounding: 1e-11. */
+#include "support.h"
+
+#include <omp.h>
+
+#include "image_nets.h"
+
+static gm_window_config window(size_t kernel, size_t stride, size_t pad, size_t dilation, bool last)
+{
+    gm_window_config w = gm_window_square(kernel, stride, pad, last);
+    w.dilation[0] = w.dilation[1] = dilation;
+    return w;
+}
+
+/* Every smooth kind: strides that do not divide, dilation, groups, mean-pooling with padding. */
+static void build_smooth(gm_net *net, bool last)
+{
+    if (last) add_layout(net, true);
+    add_conv(net, window(3, 1, 1, 1, last), 4, 1);
+    add_act(net, GM_ACT_TANH);
+    gm_pool_config pool = {.window = window(2, 2, 1, 1, last), .padded = true};
+    add_layer(net, &gm_layer_mean_pool, &pool);
+    add_conv(net, window(2, 2, 1, 2, last), 6, 2);
+    add_act(net, GM_ACT_SOFTPLUS);
+    if (last) add_layout(net, false);
+    add_dense(net, 3);
+}
+
+/* Every piecewise linear kind, overlapping windows, a global mean at the end. */
+static void build_piecewise(gm_net *net, bool last)
+{
+    if (last) add_layout(net, true);
+    add_conv(net, window(3, 2, 1, 1, last), 4, 1);
+    add_act(net, GM_ACT_RELU);
+    add_pool(net, &gm_layer_max_pool, window(3, 2, 1, 1, last));
+    add_conv(net, window(2, 1, 1, 1, last), 4, 1);
+    add_act(net, GM_ACT_LEAKY_RELU);
+    add_pool(net, &gm_layer_mean_pool, window(2, 1, 0, 1, last));
+    gm_channels_config channels = {.channels_last = last};
+    add_layer(net, &gm_layer_global_mean_pool, &channels);
+    add_dense(net, 3);
+}
+
+/* A signal of two channels; flattened by a reshape. */
+static void build_signal(gm_net *net, bool last)
+{
+    if (last) add_layout(net, true);
+    add_conv(net, window(3, 2, 2, 2, last), 3, 1);
+    add_act(net, GM_ACT_TANH);
+    add_pool(net, &gm_layer_max_pool, window(2, 2, 0, 1, last));
+    if (last) add_layout(net, false);
+    gm_reshape_config flat = {
+        .shape = {.rank = 1, .dim = {gm_shape_size(&net->node[net->nodes - 1].shape)}}};
+    add_layer(net, &gm_layer_reshape, &flat);
+    add_dense(net, 4);
+}
+
+static const image_case cases[] = {
+    {"smooth", build_smooth, {3, {2, 6, 5}}, 5, 3, true, false},
+    {"smooth, squared", build_smooth, {3, {2, 6, 5}}, 5, 3, true, true},
+    {"piecewise", build_piecewise, {3, {2, 9, 8}}, 6, 3, false, false},
+    {"signal", build_signal, {2, {2, 21}}, 5, 4, true, false},
+    {"cnn:3-4", NULL, {3, {2, 8, 9}}, 5, 3, false, false},
+    {"cnn:3-4,act=tanh,bias=no", NULL, {3, {1, 8, 8}}, 5, 3, true, false},
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+static double *numbers(size_t count)
+{
+    double *x = calloc(count, sizeof *x);
+    assert_non_null(x);
+    return x;
+}
+
+static void gradients(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        image_problem t;
+        gm_error err = {0};
+        image_open(&t, &cases[i], GM_F64, true, 0, 0);
+        const double *g = gm_linearization_gradient(t.lin), h = 1e-5;
+        double *differences = numbers(t.p);
+        for (size_t j = 0; j < t.p; j++) {
+            double up, down, keep = t.theta[j];
+            t.theta[j] = keep + h;
+            expect_ok(gm_problem_value(t.problem, t.theta, &up, NULL, &err), &err);
+            t.theta[j] = keep - h;
+            expect_ok(gm_problem_value(t.problem, t.theta, &down, NULL, &err), &err);
+            t.theta[j] = keep;
+            differences[j] = (up - down) / (2 * h);
+        }
+        assert_at_most(relative_error(t.p, g, differences), 1e-6, "%s", cases[i].name);
+        free(differences);
+        image_close(&t);
+    }
+}
+
+/* H v against differences of gradients; u.Hv = v.Hu; H = M - H_p and H = G + R by passes of their
+ * own. */
+static void products(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        image_problem t;
+        gm_error err = {0};
+        image_open(&t, &cases[i], GM_F64, true, 0, 0);
+        const double h = 1e-5;
+        double *u = image_numbers(t.p, 7, 1), *v = image_numbers(t.p, 8, 1), *a[6];
+        double *up = numbers(t.p), *down = numbers(t.p), *point = numbers(t.p), *hu = numbers(t.p);
+        for (int kind = 0; kind < 6; kind++) {
+            a[kind] = numbers(t.p);
+            image_product(&t, (gm_curvature)kind, v, a[kind]);
+        }
+        for (int sign = -1; sign <= 1; sign += 2) {
+            for (size_t j = 0; j < t.p; j++) {
+                point[j] = t.theta[j] + sign * h * v[j];
+            }
+            expect_ok(gm_problem_gradient(t.problem, point, NULL, NULL, sign > 0 ? up : down, &err),
+                      &err);
+        }
+        for (size_t j = 0; j < t.p; j++) {
+            up[j] = (up[j] - down[j]) / (2 * h);
+            point[j] = a[GM_MOMENT][j] - a[GM_RESIDUAL][j];
+            down[j] = a[GM_GGN][j] + a[GM_GN_RESIDUAL][j];
+        }
+        const char *name = cases[i].name;
+        assert_at_most(relative_error(t.p, a[GM_HESSIAN], up), 1e-6, "differences, %s", name);
+        assert_at_most(relative_error(t.p, point, a[GM_HESSIAN]), 1e-11, "M - H_p, %s", name);
+        assert_at_most(relative_error(t.p, down, a[GM_HESSIAN]), 1e-11, "G + R, %s", name);
+        for (int kind = 0; kind < 6; kind++) {
+            double uav = 0, vau = 0, size = norm_of(t.p, u) * norm_of(t.p, a[kind]);
+            image_product(&t, (gm_curvature)kind, u, hu);
+            for (size_t j = 0; j < t.p; j++) {
+                uav += u[j] * a[kind][j];
+                vau += v[j] * hu[j];
+            }
+            assert_at_most(fabs(uav - vau), 1e-12 * size, "symmetry of %d, %s", kind, name);
+        }
+        double *arrays[] = {u, v, up, down, point, hu, a[0], a[1], a[2], a[3], a[4], a[5]};
+        for (size_t j = 0; j < sizeof arrays / sizeof *arrays; j++) {
+            free(arrays[j]);
+        }
+        image_close(&t);
+    }
+}
+
+/* The dense G, M and Sigma against matrices from per-sample gradients and Jacobians. */
+static void dense_matrices(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        image_problem t;
+        gm_error err = {0};
+        image_open(&t, &cases[i], GM_F64, true, 2, 0);
+        size_t size = t.p * t.p;
+        double *ggn = numbers(size), *moment = numbers(size), *found = numbers(size);
+        const double *mu = gm_linearization_gradient(t.lin);
+        image_matrices(&t, &cases[i], ggn, moment);
+        expect_ok(gm_curvature_dense(t.lin, GM_GGN, GM_ALL_LAYERS, found, &err), &err);
+        assert_at_most(relative_error(size, found, ggn), 1e-11, "G of %s", cases[i].name);
+        expect_ok(gm_curvature_dense(t.lin, GM_MOMENT, GM_ALL_LAYERS, found, &err), &err);
+        assert_at_most(relative_error(size, found, moment), 1e-11, "M of %s", cases[i].name);
+        for (size_t r = 0; r < t.p; r++) {
+            for (size_t s = 0; s < t.p; s++) {
+                moment[r * t.p + s] -= mu[r] * mu[s];
+            }
+        }
+        expect_ok(gm_curvature_dense(t.lin, GM_COVARIANCE, GM_ALL_LAYERS, found, &err), &err);
+        assert_at_most(relative_error(size, found, moment), 1e-11, "Sigma of %s", cases[i].name);
+        free(ggn);
+        free(moment);
+        free(found);
+        image_close(&t);
+    }
+}
+
+/* Gradient and the products with all six operators, [7, p]. */
+static double *everything(const image_problem *t)
+{
+    double *v = image_numbers(t->p, 8, 1), *out = numbers(7 * t->p);
+    memcpy(out, gm_linearization_gradient(t->lin), t->p * sizeof *out);
+    for (int kind = 0; kind < 6; kind++) {
+        image_product(t, (gm_curvature)kind, v, out + (size_t)(kind + 1) * t->p);
+    }
+    free(v);
+    return out;
+}
+
+/* The other layout, chunks of every size, one thread or two, recomputed chunks: the same numbers.
+ */
+static void nothing_else_matters(void **state)
+{
+    (void)state;
+    int threads = omp_get_max_threads();
+    for (int i = 0; i < CASES; i++) {
+        image_problem t;
+        image_open(&t, &cases[i], GM_F64, true, 0, 0);
+        double *expected = everything(&t);
+        image_close(&t);
+        for (int way = 0; way < 5; way++) {
+            omp_set_num_threads(way == 1 ? 1 : 2);
+            bool last = way != 0;
+            image_open(&t, &cases[i], GM_F64, last,
+                       way == 2   ? 1
+                       : way == 3 ? 2
+                                  : 0,
+                       way == 4 ? 3 << 20 : 0);
+            double *found = everything(&t);
+            for (int row = 0; row < 7; row++) {
+                size_t at = (size_t)row * t.p;
+                /* R of a piecewise net is exactly what the signals make it: compare with G's size
+                 */
+                double scale = norm_of(t.p, expected + (row == 0 ? 0 : t.p)), error = 0;
+                for (size_t j = 0; j < t.p; j++) {
+                    error = fmax(error, fabs(found[at + j] - expected[at + j]));
+                }
+                assert_at_most(error, 1e-12 * scale, "%s, way %d, row %d", cases[i].name, way, row);
+            }
+            free(found);
+            image_close(&t);
+        }
+        free(expected);
+    }
+    omp_set_num_threads(threads);
+}
+
+/* Single precision: some hundred roundings of 6e-8. */
+static void single_precision(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        image_problem t;
+        image_open(&t, &cases[i], GM_F64, true, 0, 0);
+        double *expected = everything(&t);
+        image_close(&t);
+        image_open(&t, &cases[i], GM_F32, true, 0, 0);
+        double *found = everything(&t);
+        for (size_t row = 0; row < 7; row++) {
+            double scale = norm_of(t.p, expected + (row == 0 ? 0 : t.p)), error = 0;
+            for (size_t j = row * t.p; j < (row + 1) * t.p; j++) {
+                error = fmax(error, fabs(found[j] - expected[j]));
+            }
+            assert_at_most(error, 3e-5 * scale, "%s, row %zu", cases[i].name, row);
+        }
+        free(found);
+        free(expected);
+        image_close(&t);
+    }
+}
+
+/* A mini-batch shared out over workers is the mean of its samples' gradients, repeats included. */
+static void batches(void **state)
+{
+    (void)state;
+    const size_t index[] = {3, 3, 0, 4, 2, 2, 1};
+    int threads = omp_get_max_threads();
+    for (int workers = 1; workers <= 2; workers++) {
+        image_problem t;
+        gm_error err = {0};
+        omp_set_num_threads(workers);
+        image_open(&t, &cases[2], GM_F64, true, 2, 0);
+        double *g = numbers(t.p), *sum = numbers(t.p), *one = numbers(t.p), loss, total = 0;
+        for (size_t m = 1; m <= 7; m++) {
+            total += image_sample(&t, index[m - 1], 3, t.label[index[m - 1]], NULL, one);
+            for (size_t j = 0; j < t.p; j++) {
+                sum[j] += one[j];
+                one[j] = sum[j] / (double)m;
+            }
+            expect_ok(gm_problem_batch_gradient(t.problem, t.theta, m, index, &loss, g, &err),
+                      &err);
+            assert_at_most(relative_error(t.p, g, one), 1e-12, "m = %zu", m);
+            assert_at_most(fabs(loss - total / (double)m), 1e-12 * loss, "loss, m = %zu", m);
+        }
+        free(g);
+        free(sum);
+        free(one);
+        image_close(&t);
+    }
+    omp_set_num_threads(threads);
+}
+
+/* Parameters of the built-in nets: counts, names, places, shapes of the data they take. */
+static void built_in(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    gm_net *net;
+    const gm_shape cifar = {3, {3, 32, 32}}, mnist = {3, {1, 28, 28}}, small = {3, {1, 8, 8}};
+    expect_ok(gm_net_from_spec("cnn:16-32-64", &cifar, 10, &net, &err), &err);
+    /* 3*9*16+16, 16*9*32+32, 32*9*64+64, 64*4*4*10+10 */
+    assert_int_equal(gm_net_parameters(net), 448 + 4640 + 18496 + 10250);
+    assert_string_equal(gm_net_layer_at(net, 2).name, "conv3");
+    assert_string_equal(gm_net_layer_at(net, 3).name, "dense1");
+    assert_int_equal(gm_net_layer_at(net, 1).offset, 448);
+    assert_true(gm_net_piecewise_linear(net) && gm_net_homogeneous(net));
+    gm_net_free(net);
+    for (int i = 0; i < 2; i++) { /* 5x5x6, 5x5x16, 120, 84, K on either size of images */
+        size_t first = i ? 25 * 6 + 6 : 3 * 25 * 6 + 6;
+        expect_ok(gm_net_from_spec("lenet", i ? &mnist : &cifar, 10, &net, &err), &err);
+        assert_int_equal(gm_net_parameters(net), first + 2416 + 400 * 120 + 120 + 10164 + 850);
+        assert_int_equal(gm_net_layers(net), 5);
+        gm_net_free(net);
+    }
+    const char *bad[] = {"cnn:",
+                         "cnn:16-",
+                         "cnn:0",
+                         "cnn:16,act=rel",
+                         "cnn:16,x=1",
+                         "cnn:8-8-8-8",
+                         "cnn:1099511627776-1099511627776",
+                         "lenet:5",
+                         "lenet"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        gm_status status = gm_net_from_spec(bad[i], &small, 10, &net, &err);
+        if (status == GM_OK) fail_msg("%s was accepted", bad[i]);
+        assert_int_equal(gm_status_exit(status), 2);
+        assert_null(net);
+    }
+    assert_non_null(strstr(err.message, "conv2: a window of 5x5"));
+    const gm_shape flat = {1, {784}};
+    assert_int_equal(gm_net_from_spec("lenet", &flat, 10, &net, &err), GM_ERR_INPUT);
+    assert_non_null(strstr(err.message, "784"));
+    assert_int_equal(gm_net_from_spec("lenet", NULL, 0, &net, &err), GM_ERR_USAGE);
+}
+
+/* Layers that do not fit their input are refused with the layer's name and both sizes. */
+static void misfits(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    gm_net *net;
+    int node = 0, inputs[2] = {0, 0};
+    const gm_shape input = {3, {4, 6, 6}};
+    expect_ok(gm_net_create("net", &input, &net, &err), &err);
+    const gm_conv_config conv[] = {
+        {.window = window(7, 1, 0, 1, false), .out_channels = 2, .groups = 1},
+        {.window = window(3, 1, 0, 1, false), .out_channels = 2, .groups = 3},
+        {.window = window(3, 1, 0, 1, false), .out_channels = 3, .groups = 2},
+        {.window = window(3, 0, 0, 1, false), .out_channels = 2, .groups = 1},
+        {.window = window(3, 1, 0, 0, false), .out_channels = 2, .groups = 1},
+        {.window = window(0, 1, 0, 1, false), .out_channels = 2, .groups = 1},
+        {.window = window(3, 1, (size_t)-2, 1, false), .out_channels = 2, .groups = 1},
+        {.window = window(3, 1, 0, 1, false), .out_channels = 0, .groups = 1},
+    };
+    for (size_t i = 0; i < sizeof conv / sizeof *conv; i++) {
+        assert_int_equal(gm_net_add(net, &gm_layer_conv, &conv[i], 1, &node, NULL, &node, &err),
+                         GM_ERR_INPUT);
+        assert_non_null(strstr(err.message, "layer conv1"));
+    }
+    gm_pool_config pool = {.window = window(2, 2, 2, 1, false)};
+    gm_reshape_config reshape = {.shape = {1, {143}}};
+    assert_int_equal(gm_net_add(net, &gm_layer_max_pool, &pool, 1, &node, NULL, &node, &err),
+                     GM_ERR_INPUT);
+    assert_int_equal(gm_net_add(net, &gm_layer_reshape, &reshape, 1, &node, NULL, &node, &err),
+                     GM_ERR_INPUT);
+    assert_non_null(strstr(err.message, "144"));
+    assert_int_equal(gm_net_add(net, &gm_layer_conv, &conv[0], 2, inputs, NULL, &node, &err),
+                     GM_ERR_INPUT);
+    gm_net_free(net);
+}
+
+/* With `ceil` a last window may reach beyond the image: PyTorch's rule. */
+static void ceil_mode(void **state)
+{
+    (void)state;
+    const size_t in[] = {5, 6, 7, 8}, out[] = {2, 3, 3, 4}; /* kernel 3, stride 2 */
+    gm_window_config config = gm_window_square(3, 2, 0, false);
+    config.ceil = true;
+    for (int i = 0; i < 4; i++) {
+        gm_shape shape = {3, {1, in[i], in[i]}}, result;
+        gm_window w;
+        gm_error err = {0};
+        expect_ok(gm_window_over(&config, &shape, 0, "pool", &w, &result, &err), &err);
+        assert_int_equal(w.out[0], out[i]);
+        assert_int_equal(result.dim[2], out[i]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients),        cmocka_unit_test(products),
+        cmocka_unit_test(dense_matrices),   cmocka_unit_test(nothing_else_matters),
+        cmocka_unit_test(single_precision), cmocka_unit_test(batches),
+        cmocka_unit_test(built_in),         cmocka_unit_test(misfits),
+        cmocka_unit_test(ceil_mode),
+    };
+    return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "images");
+}
