@@ -377,7 +377,7 @@ static void ceil_mode(void **state)
         gm_shape shape = {3, {1, in[i], in[i]}}, result;
         gm_window w;
         gm_error err = {0};
-        expect_ok(gm_window_over(&config, &shape, 0, "pool", &w, &result, &err), &err);
+        expect_ok(gm_window_over(&config, &shape, 0, &w, &result, &err), &err);
         assert_int_equal(w.out[0], out[i]);
         assert_int_equal(result.dim[2], out[i]);
     }

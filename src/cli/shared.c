@@ -33,12 +33,16 @@ static const shared_option shared_table[] = {
      {"model", 0, "SPEC",
       "The net: mlp:50-30-10 for dense layers of these widths with ReLU between; options follow "
       "after commas: act=NAME (relu, leaky_relu, tanh, sigmoid, softplus, gelu, identity) and "
-      "bias=yes|no.",
+      "bias=yes|no. On images, whose size and classes come from the data: cnn:16-32-64 (for each "
+      "width a 3x3 convolution with padding, ReLU and 2x2 max-pooling, then a dense layer; the "
+      "same "
+      "options) and lenet.",
       gm_option_text, AT(model), NULL, 0}},
     {MODEL,
      {"params", 0, "FILE",
       "Parameters: an .npy file with one flat vector (layers in order, each weight row-major [out, "
-      "in], then its bias), or a run file, run.gmr for its last state or run.gmr@STEP for a "
+      "in(, kh, kw)], then its bias), or a run file, run.gmr for its last state or run.gmr@STEP "
+      "for a "
       "checkpoint; with a run file model, data, loss, seed and precision default to what it "
       "recorded. Default: He initialization from --seed, biases 0.",
       gm_option_text, AT(params), NULL, 0}},

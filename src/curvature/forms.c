@@ -12,7 +12,7 @@
 enum { FORM_BYTES = 16 << 20 }; /* of a worker's tangents */
 
 typedef struct form_worker {
-    const gm_engine *e; /* of the thread */
+    const gm_engine *e;         /* of the thread */
     gm_arrays tangent, tsignal; /* [k, rows, size] */
     void *work;                 /* [rows, largest width] */
     double *dots;               /* [rows] */

@@ -21,15 +21,15 @@ static gm_status conv_infer(const void *config, int inputs, const gm_shape *in, 
 {
     const gm_conv_config *c = config;
     gm_window w;
-    if (inputs != 1) return gm_fail(err, GM_ERR_INPUT, "conv: %d inputs, expected 1", inputs);
+    if (inputs != 1) return gm_fail(err, GM_ERR_INPUT, "%d inputs, expected 1", inputs);
     if (c->out_channels == 0 || c->groups == 0) {
-        return gm_fail(err, GM_ERR_INPUT, "conv: output channels and groups of 1 or more expected");
+        return gm_fail(err, GM_ERR_INPUT, "output channels and groups of 1 or more expected");
     }
-    gm_status status = gm_window_over(&c->window, in, c->out_channels, "conv", &w, out, err);
+    gm_status status = gm_window_over(&c->window, in, c->out_channels, &w, out, err);
     if (status != GM_OK) return status;
     if (w.channels % c->groups || c->out_channels % c->groups) {
         return gm_fail(err, GM_ERR_INPUT,
-                       "conv: %zu groups, expected a divisor of %zu input and %zu output channels",
+                       "%zu groups, expected a divisor of %zu input and %zu output channels",
                        c->groups, w.channels, c->out_channels);
     }
     size_t cg = w.channels / c->groups, taps = w.kernel[0] * w.kernel[1];
@@ -49,7 +49,7 @@ static gm_conv geometry(const void *config, const gm_shape *in)
     const gm_conv_config *c = config;
     gm_conv g = {.out_channels = c->out_channels, .groups = c->groups};
     gm_shape out;
-    gm_window_over(&c->window, in, c->out_channels, "conv", &g.window, &out, NULL);
+    gm_window_over(&c->window, in, c->out_channels, &g.window, &out, NULL);
     return g;
 }
 

@@ -111,9 +111,9 @@ typedef struct gm_window_config {
 /* A square window of this kernel, stride and padding, no dilation. */
 gm_window_config gm_window_square(size_t kernel, size_t stride, size_t pad, bool channels_last);
 /* The window over an input of this shape, and the output's shape for so many output channels (0:
- * the input's); `what` begins the message that refuses what does not fit. */
+ * the input's); GM_ERR_INPUT with the sizes where it does not fit. */
 gm_status gm_window_over(const gm_window_config *config, const gm_shape *in, size_t out_channels,
-                         const char *what, gm_window *window, gm_shape *out, gm_error *err);
+                         gm_window *window, gm_shape *out, gm_error *err);
 
 /* Weight [out_channels, channels / groups, kernel[0], kernel[1]] (of a signal [out_channels,
  * channels / groups, kernel[1]]), then bias [out_channels]. */

@@ -16,9 +16,8 @@ static gm_status layout_infer(const void *config, int inputs, const gm_shape *in
     (void)tensor;
     *tensors = 0;
     if (inputs != 1 || in->rank < 2) {
-        return gm_fail(err, GM_ERR_INPUT,
-                       "layout: %d inputs of rank %d, expected one image or signal", inputs,
-                       in->rank);
+        return gm_fail(err, GM_ERR_INPUT, "%d inputs of rank %d, expected one image or signal",
+                       inputs, in->rank);
     }
     *out = *in;
     for (int i = 0; i < in->rank; i++) {

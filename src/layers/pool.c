@@ -25,11 +25,11 @@ static gm_status pool_infer(const void *config, int inputs, const gm_shape *in, 
     gm_window w;
     (void)tensor;
     *tensors = 0;
-    if (inputs != 1) return gm_fail(err, GM_ERR_INPUT, "pool: %d inputs, expected 1", inputs);
-    gm_status status = gm_window_over(&c->window, in, 0, "pool", &w, out, err);
+    if (inputs != 1) return gm_fail(err, GM_ERR_INPUT, "%d inputs, expected 1", inputs);
+    gm_status status = gm_window_over(&c->window, in, 0, &w, out, err);
     for (int i = 0; status == GM_OK && i < 2; i++) {
         if (w.pad[i] < w.kernel[i]) continue;
-        return gm_fail(err, GM_ERR_INPUT, "pool: padding %zu, expected less than the kernel, %zu",
+        return gm_fail(err, GM_ERR_INPUT, "padding %zu, expected less than the kernel, %zu",
                        w.pad[i], w.kernel[i]);
     }
     return status;
@@ -41,7 +41,7 @@ static gm_window window_of(const gm_layer_call *c, size_t *n)
     const gm_pool_config *config = c->config;
     gm_window w;
     gm_shape out;
-    gm_window_over(&config->window, &c->in_shape[0], 0, "pool", &w, &out, NULL);
+    gm_window_over(&config->window, &c->in_shape[0], 0, &w, &out, NULL);
     if (!w.channels_last) {
         *n *= w.channels;
         w.channels = 1;
@@ -132,8 +132,7 @@ static gm_status global_infer(const void *config, int inputs, const gm_shape *in
     (void)tensor;
     *tensors = 0;
     if (inputs != 1 || in->rank < 2) {
-        return gm_fail(err, GM_ERR_INPUT,
-                       "global mean pool: %d inputs of rank %d, expected one image or signal",
+        return gm_fail(err, GM_ERR_INPUT, "%d inputs of rank %d, expected one image or signal",
                        inputs, in->rank);
     }
     *out = (gm_shape){.rank = 1, .dim = {in->dim[c->channels_last ? in->rank - 1 : 0]}};

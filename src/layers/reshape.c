@@ -17,8 +17,8 @@ static gm_status reshape_infer(const void *config, int inputs, const gm_shape *i
     *tensors = 0;
     size_t size = inputs == 1 ? gm_shape_size(in) : 0;
     if (size == 0 || size != gm_shape_size(&c->shape)) {
-        return gm_fail(err, GM_ERR_INPUT, "reshape: %d inputs, of %zu numbers, expected one of %zu",
-                       inputs, size, gm_shape_size(&c->shape));
+        return gm_fail(err, GM_ERR_INPUT, "%d inputs, of %zu numbers, expected one of %zu", inputs,
+                       size, gm_shape_size(&c->shape));
     }
     *out = c->shape;
     return GM_OK;

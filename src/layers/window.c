@@ -32,14 +32,13 @@ static bool sensible(const gm_window_config *c, int i, size_t in)
 }
 
 gm_status gm_window_over(const gm_window_config *config, const gm_shape *in, size_t out_channels,
-                         const char *what, gm_window *window, gm_shape *out, gm_error *err)
+                         gm_window *window, gm_shape *out, gm_error *err)
 {
     if (in->rank != 2 && in->rank != 3) {
-        return gm_fail(
-            err, GM_ERR_INPUT,
-            "%s: an input of rank %d, expected an image of channels, height and width (or "
-            "a signal of channels and length)",
-            what, in->rank);
+        return gm_fail(err, GM_ERR_INPUT,
+                       "an input of rank %d, expected an image of channels, height and width (or "
+                       "a signal of channels and length)",
+                       in->rank);
     }
     int plane = in->rank - 1; /* axes of the image */
     const size_t *size = in->dim + (config->channels_last ? 0 : 1);
@@ -53,11 +52,9 @@ gm_status gm_window_over(const gm_window_config *config, const gm_shape *in, siz
                           .channels_last = c.channels_last};
     for (int i = 0; i < 2; i++) {
         if (!sensible(&c, i, window->in[i])) {
-            return gm_fail(
-                err, GM_ERR_INPUT,
-                "%s: kernel, stride and dilation of 1 to 2^24 expected, padding and image "
-                "of at most 2^24",
-                what);
+            return gm_fail(err, GM_ERR_INPUT,
+                           "kernel, stride and dilation of 1 to 2^24 expected, padding and image "
+                           "of at most 2^24");
         }
         window->kernel[i] = c.kernel[i];
         window->stride[i] = c.stride[i];
@@ -67,8 +64,8 @@ gm_status gm_window_over(const gm_window_config *config, const gm_shape *in, siz
     }
     if (window->out[0] == 0 || window->out[1] == 0) {
         return gm_fail(
-            err, GM_ERR_INPUT, "%s: a window of %zux%zu is larger than its input of %zux%zu pixels",
-            what, (c.kernel[0] - 1) * c.dilation[0] + 1, (c.kernel[1] - 1) * c.dilation[1] + 1,
+            err, GM_ERR_INPUT, "a window of %zux%zu is larger than its input of %zux%zu pixels",
+            (c.kernel[0] - 1) * c.dilation[0] + 1, (c.kernel[1] - 1) * c.dilation[1] + 1,
             window->in[0] + c.pad[0] + c.pad_after[0], window->in[1] + c.pad[1] + c.pad_after[1]);
     }
     *out = (gm_shape){.rank = in->rank};
