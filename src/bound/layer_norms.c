@@ -16,6 +16,7 @@ typedef struct layer_map {
     double *param; /* biases zero */
     double *out;   /* [capacity, out] */
     double *in;    /* [capacity, in]: zeros, for layers that read their input */
+    gm_scratch scratch;
     size_t capacity;
 } layer_map;
 
@@ -29,7 +30,8 @@ static gm_layer_call call_of(const layer_map *m, size_t n)
                            .in_shape = m->node->in_shape,
                            .out_shape = &m->node->shape,
                            .param = m->param,
-                           .out = m->out};
+                           .out = m->out,
+                           .scratch = m->scratch};
 }
 
 static gm_status reserve(layer_map *m, size_t count, gm_error *err)
@@ -38,9 +40,15 @@ static gm_status reserve(layer_map *m, size_t count, gm_error *err)
     size_t in = gm_shape_size(&m->node->in_shape[0]);
     gm_free(m->out);
     gm_free(m->in);
+    gm_free(m->scratch.memory);
+    if (m->node->kind->scratch) {
+        m->scratch.bytes =
+            m->node->kind->scratch(m->k, m->node->config, m->node->in_shape, count, 1);
+    }
+    m->scratch.memory = gm_alloc(m->scratch.bytes, 1, "workspace of a layer", err);
     m->out = gm_alloc(count * m->node->size, sizeof *m->out, "a layer's outputs", err);
     m->in = gm_alloc(count * in, sizeof *m->in, "a layer's inputs", err);
-    m->capacity = m->out && m->in ? count : 0;
+    m->capacity = m->out && m->in && m->scratch.memory ? count : 0;
     return m->capacity ? GM_OK : GM_ERR_MEMORY;
 }
 
@@ -97,6 +105,7 @@ static gm_status layer_norm(const gm_node *node, const double *theta, double *no
     gm_free(m.param);
     gm_free(m.out);
     gm_free(m.in);
+    gm_free(m.scratch.memory);
     return status;
 }
 
@@ -121,12 +130,14 @@ gm_status gm_measure_path_norm(const gm_net *net, const double *theta, double *v
     *value = (double)NAN;
     if (!gm_net_homogeneous(net)) return GM_OK;
     size_t p = gm_net_parameters(net), inputs = gm_net_inputs(net), outputs = gm_net_outputs(net);
-    const gm_engine e = {net, gm_kernels_get(GM_F64), GM_LOSS_CROSS_ENTROPY};
+    gm_engine e = {.net = net, .k = gm_kernels_get(GM_F64), .loss = GM_LOSS_CROSS_ENTROPY};
+    e.scratch.bytes = gm_pass_scratch(&e, 1, 1);
+    e.scratch.memory = gm_alloc(e.scratch.bytes, 1, "workspace of the layers", err);
     gm_arrays arrays = {0};
     bool *member = gm_alloc((size_t)net->nodes, sizeof *member, "nodes", err);
     double *ones = gm_alloc(inputs, sizeof *ones, "an input", err);
     double *magnitude = gm_alloc(p, sizeof *magnitude, "magnitudes of parameters", err);
-    gm_status status = member && ones && magnitude ? GM_OK : GM_ERR_MEMORY;
+    gm_status status = member && ones && magnitude && e.scratch.memory ? GM_OK : GM_ERR_MEMORY;
     for (int i = 1; status == GM_OK && i < net->nodes; i++) {
         member[i] = true;
     }
@@ -146,6 +157,7 @@ gm_status gm_measure_path_norm(const gm_net *net, const double *theta, double *v
         }
     }
     gm_arrays_free(&arrays);
+    gm_free(e.scratch.memory);
     gm_free(member);
     gm_free(ones);
     gm_free(magnitude);
