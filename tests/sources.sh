@@ -34,6 +34,7 @@ room_of() {
         gradiometer/solve.h) echo spectrum ;;
         gradiometer/measures.h) echo bound ;;
         gradiometer/stability.h) echo dynamics ;;
+        gradiometer/posterior.h) echo bound ;;
         gradiometer/*) basename "$1" .h ;;
         *) dirname "$1" ;;
     esac

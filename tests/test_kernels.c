@@ -85,6 +85,39 @@ static void check_elementwise(const gm_kernels *k)
     }
 }
 
+/* A root, a product and a sum; products and a quotient: four roundings of numbers below 10. */
+static void check_perturbed(const gm_kernels *k)
+{
+    double limit = 40 * gm_dtype_eps(k->dtype);
+    for (size_t t = 0; t < LENGTHS; t++) {
+        size_t n = lengths[t];
+        void *noise = new_normal(k, n, 1), *x = new_normal(k, n, 2), *z = new_normal(k, n, 3);
+        void *signal = new_normal(k, n, 4), *spread = new_array(k, n, (double)NAN);
+        void *old = copy_array(k, n, z), *out = new_array(k, n, (double)NAN);
+        for (size_t i = 0; i < n; i++) {
+            put(k, spread, i, i % 5 == 3 ? 0.0 : 0.1 + get(k, x, i) * get(k, x, i));
+        }
+        void *variance = copy_array(k, n, spread);
+        k->perturb(n, noise, spread, z);
+        k->perturb_signal(n, noise, spread, signal, out);
+        for (size_t i = 0; i < n; i++) {
+            double e = get(k, noise, i), sd = sqrt(get(k, variance, i));
+            check_near(k, "perturb, sd", i, get(k, spread, i), sd, limit);
+            check_near(k, "perturb", i, get(k, z, i), get(k, old, i) + sd * e, limit);
+            double slope = sd > 0 ? get(k, signal, i) * e / (2 * sd) : 0;
+            check_near(k, "perturb_signal", i, get(k, out, i), slope, limit);
+        }
+        k->perturb_signal(n, noise, spread, signal, spread);
+        assert_memory_equal(spread, out, n * k->size);
+        check_sentinels(k, n, z);
+        check_sentinels(k, n, out);
+        void *all[] = {noise, x, z, signal, spread, old, out, variance};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+            free(all[i]);
+        }
+    }
+}
+
 /* Sums in double: error at most n eps_double sum |x y|, of which a hundredth is plenty in any
  * order of the sums that uses several of them; f32 products are exact in double. */
 static void check_dot(const gm_kernels *k)
@@ -401,6 +434,7 @@ static void test_elementwise(void **state)
 {
     (void)state;
     for_each_table(check_elementwise);
+    for_each_table(check_perturbed);
 }
 
 static void test_dot(void **state)

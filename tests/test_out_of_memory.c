@@ -657,6 +657,53 @@ static void test_estimates(void **unused)
     fail_every_allocation(estimate_pipeline, 50);
 }
 
+/* A posterior optimized for a few steps, and its certificate. */
+static gm_status posterior(gm_error *err)
+{
+    world w = {0};
+    gm_optimize_options oo;
+    gm_optimize_result result;
+    gm_certificate_options co;
+    gm_certificate certificate;
+    double *array = NULL;
+    gm_optimize_options_default(&oo);
+    gm_certificate_options_default(&co);
+    oo.steps = 2;
+    oo.batch = 3;
+    co.rounds = 1;
+    gm_status status = open_world(&w, GM_F32, err);
+    if (status == GM_OK) {
+        size_t p = gm_net_parameters(w.net);
+        array = gm_alloc(3 * p, sizeof *array, "posterior", err);
+        if (!array) status = GM_ERR_MEMORY;
+        if (array) {
+            double *unit = array, *theta = array + p, *ratio = array + 2 * p;
+            memcpy(theta, w.theta, p * sizeof *theta);
+            for (size_t j = 0; j < p; j++) {
+                ratio[j] = 1;
+            }
+            status = gm_prior_unit(w.net, w.theta, NULL, unit, err);
+            if (status == GM_OK) {
+                status = gm_posterior_optimize(w.problem, w.theta, unit, 0.5, &oo, theta, ratio,
+                                               &result, err);
+            }
+            if (status == GM_OK) {
+                gm_gaussians g = {p, w.theta, unit, 0.5, theta, ratio};
+                status = gm_certificate_measure(w.problem, &g, &co, &certificate, err);
+            }
+        }
+    }
+    gm_free(array);
+    close_world(&w);
+    return status;
+}
+
+static void test_posterior(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(posterior, 60);
+}
+
 /* A bootstrap over clusters and the sign errors of a small table. */
 static gm_status comparison(gm_error *err)
 {
@@ -690,7 +737,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_divisor),   cmocka_unit_test(test_tracking),
         cmocka_unit_test(test_one_step),  cmocka_unit_test(test_comparison),
         cmocka_unit_test(test_stability), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_policies),  cmocka_unit_test(test_posterior),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

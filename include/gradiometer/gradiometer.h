@@ -15,6 +15,7 @@
 #include "gradiometer/measures.h"
 #include "gradiometer/net.h"
 #include "gradiometer/operator.h"
+#include "gradiometer/posterior.h"
 #include "gradiometer/random.h"
 #include "gradiometer/report.h"
 #include "gradiometer/run.h"

@@ -75,6 +75,12 @@ typedef struct gm_kernels {
     void (*axpy)(size_t n, double alpha, const void *x, void *y);
     /* out = x * y, element by element; out may be x or y. */
     void (*multiply)(size_t n, const void *x, const void *y, void *out);
+    /* A Gaussian around z: variance becomes its square root, the standard deviation sd, and z += sd
+     * noise. Then the signal at the variance, out = signal noise / (2 sd), 0 where sd is 0; out may
+     * be spread. */
+    void (*perturb)(size_t n, const void *noise, void *variance, void *z);
+    void (*perturb_signal)(size_t n, const void *noise, const void *spread, const void *signal,
+                           void *out);
     /* Sum of x[i] y[i], in double; NaN and infinity propagate. */
     double (*dot)(size_t n, const void *x, const void *y);
     /* sum[j] += row j of x . y, in double, and y += alpha sum over rows t[j] x[j, :], for rows of n

@@ -107,6 +107,40 @@ static void FN(multiply)(size_t n, const void *x, const void *y, void *out)
     }
 }
 
+static void FN(perturb)(size_t n, const void *noise, void *variance, void *z)
+{
+    const REAL *e = noise;
+    REAL *spread = variance, *to = z;
+    if (gm_threaded(n)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += GM_BLOCK) {
+            FN(perturb)(gm_block(n, i), e + i, spread + i, to + i);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        spread[i] = sqrt(spread[i]);
+        to[i] += spread[i] * e[i];
+    }
+}
+
+static void FN(perturb_signal)(size_t n, const void *noise, const void *spread, const void *signal,
+                               void *out)
+{
+    const REAL *e = noise, *sd = spread, *s = signal;
+    REAL *to = out;
+    if (gm_threaded(n)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += GM_BLOCK) {
+            FN(perturb_signal)(gm_block(n, i), e + i, sd + i, s + i, to + i);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        to[i] = sd[i] > 0 ? s[i] * e[i] / (2 * sd[i]) : 0;
+    }
+}
+
 /* Sixteen running sums in a fixed order: as many as the widest instruction set keeps busy. */
 static double FN(dot_part)(size_t n, const REAL *x, const REAL *y)
 {

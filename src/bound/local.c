@@ -1,0 +1,232 @@
+#include "bound/local.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+bool gm_local_possible(const gm_net *net, const char **layer)
+{
+    for (int i = 1; i < net->nodes; i++) {
+        const gm_node *node = &net->node[i];
+        if (!node->parameters || (node->traits & GM_TRAIT_OUTER)) continue;
+        if (layer) *layer = node->name;
+        return false;
+    }
+    return true;
+}
+
+/* ---- workspace ---- */
+
+static gm_status make_units(gm_local *l, size_t *widest, gm_error *err)
+{
+    const gm_net *net = l->engine.net;
+    size_t size = l->engine.k->size, count, units;
+    for (int i = 0; i < net->nodes; i++) {
+        if (net->node[i].parameters) l->units += net->node[i].size;
+        if (net->node[i].size > *widest) *widest = net->node[i].size;
+    }
+    if (!gm_mul_size(l->units, l->rows, &units) || !gm_mul_size(units, 2, &count))
+        return gm_fail(err, GM_ERR_MEMORY, "%s: draws for %zu samples overflow", net->name,
+                       l->rows);
+    l->spread = gm_alloc((size_t)net->nodes, sizeof *l->spread, "draws by layer", err);
+    l->noise = gm_alloc((size_t)net->nodes, sizeof *l->noise, "draws by layer", err);
+    l->memory = gm_alloc(count, size, "draws by layer", err);
+    if (!l->spread || !l->noise || !l->memory) return GM_ERR_MEMORY;
+    char *next = l->memory;
+    for (int i = 0; i < net->nodes; i++) {
+        if (!net->node[i].parameters) continue;
+        l->spread[i] = next;
+        l->noise[i] = next + units * size;
+        next += l->rows * net->node[i].size * size;
+    }
+    return GM_OK;
+}
+
+gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_error *err)
+{
+    const gm_dataset *data = problem->data;
+    *l = (gm_local){.problem = problem, .engine = problem->engine, .rows = rows};
+    const gm_engine *e = &l->engine;
+    size_t widest = 0, outputs = gm_net_outputs(e->net), numbers;
+    gm_status status = gm_arrays_make(e->net, problem->all, rows, e->k->size, &l->value, err);
+    if (status == GM_OK)
+        status = gm_arrays_make(e->net, problem->all, rows, e->k->size, &l->signal, err);
+    if (status == GM_OK) status = make_units(l, &widest, err);
+    if (status != GM_OK) return status;
+    if (!gm_mul_size(rows, widest, &numbers))
+        return gm_fail(err, GM_ERR_MEMORY, "%s: draws for %zu samples overflow", e->net->name,
+                       rows);
+    l->square = gm_alloc(numbers, e->k->size, "draws by layer", err);
+    l->push = gm_alloc(numbers, e->k->size, "draws by layer", err);
+    l->normal = gm_alloc(numbers, sizeof *l->normal, "draws by layer", err);
+    l->prob = gm_alloc(rows * outputs, e->k->size, "probabilities", err);
+    l->x = gm_alloc(rows * data->features, e->k->size, "samples", err);
+    l->loss = gm_alloc(rows, sizeof *l->loss, "losses", err);
+    l->wrong = gm_alloc(rows, sizeof *l->wrong, "predictions", err);
+    if (data->label) l->label = gm_alloc(rows, sizeof *l->label, "labels", err);
+    if (data->target) l->target = gm_alloc(rows * outputs, sizeof *l->target, "targets", err);
+    bool complete = l->square && l->push && l->normal && l->prob && l->x && l->loss && l->wrong &&
+                    (!data->label || l->label) && (!data->target || l->target);
+    return complete ? GM_OK : GM_ERR_MEMORY;
+}
+
+void gm_local_close(gm_local *l)
+{
+    gm_arrays_free(&l->value);
+    gm_arrays_free(&l->signal);
+    gm_free(l->spread);
+    gm_free(l->noise);
+    gm_free(l->memory);
+    gm_free(l->square);
+    gm_free(l->push);
+    gm_free(l->normal);
+    gm_free(l->prob);
+    gm_free(l->x);
+    gm_free(l->label);
+    gm_free(l->target);
+    gm_free(l->loss);
+    gm_free(l->wrong);
+    *l = (gm_local){0};
+}
+
+/* ---- value ---- */
+
+static void load(gm_local *l, size_t n, const size_t *index, const void *mean)
+{
+    const gm_dataset *data = l->problem->data;
+    l->engine.k->gather_rows(n, data->features, index, data->x, l->x);
+    for (size_t i = 0; i < n; i++) {
+        if (data->label) l->label[i] = data->label[index[i]];
+        if (data->target)
+            memcpy(l->target + i * data->outputs, data->target + index[i] * data->outputs,
+                   data->outputs * sizeof *l->target);
+    }
+    l->value.node[0] = l->x;
+    l->chunk = (gm_chunk){.n = n,
+                          .theta = mean,
+                          .value = l->value.node,
+                          .signal = l->signal.node,
+                          .prob = l->prob,
+                          .label = l->label,
+                          .target = l->target};
+}
+
+static gm_layer_call call_of(const gm_local *l, int i, const void *param)
+{
+    const gm_node *node = &l->engine.net->node[i];
+    gm_layer_call call = {.k = l->engine.k,
+                          .config = node->config,
+                          .n = l->chunk.n,
+                          .b = 1,
+                          .inputs = node->inputs,
+                          .in_shape = node->in_shape,
+                          .out_shape = &node->shape,
+                          .param = (const char *)param + node->offset * l->engine.k->size,
+                          .out = l->value.node[i]};
+    for (int j = 0; j < node->inputs; j++) {
+        call.in[j] = l->value.node[node->input[j]];
+    }
+    return call;
+}
+
+/* noise of node i: unit u of sample s is normal number first + s units + at + u. */
+static void fill_noise(gm_local *l, int i, gm_stream stream, uint64_t first)
+{
+    size_t n = l->chunk.n, width = l->engine.net->node[i].size;
+#pragma omp parallel for schedule(static) if (n * width > 4096)
+    for (size_t s = 0; s < n; s++) {
+        gm_normal_fill(stream, first + s * l->units, width, l->normal + s * width);
+    }
+    l->engine.k->from_double(n * width, l->normal, l->noise[i]);
+}
+
+/* Squared input of node i, its only one, into l->square. */
+static void square_input(gm_local *l, int i)
+{
+    const gm_node *node = &l->engine.net->node[i];
+    const void *in = l->value.node[node->input[0]];
+    size_t width = l->engine.net->node[node->input[0]].size;
+    l->engine.k->multiply(l->chunk.n * width, in, in, l->square);
+}
+
+void gm_local_value(gm_local *l, size_t n, const size_t *index, const void *mean,
+                    const void *variance, gm_stream stream, uint64_t first)
+{
+    const gm_net *net = l->engine.net;
+    load(l, n, index, mean);
+    for (int i = 1; i < net->nodes; i++) {
+        const gm_node *node = &net->node[i];
+        gm_layer_call call = call_of(l, i, mean);
+        node->kind->value(&call);
+        if (!node->parameters) continue;
+        gm_layer_call spread = call_of(l, i, variance);
+        square_input(l, i);
+        spread.in[0] = l->square;
+        spread.out = l->spread[i];
+        node->kind->value(&spread);
+        fill_noise(l, i, stream, first);
+        first += node->size;
+        l->engine.k->perturb(n * node->size, l->noise[i], l->spread[i], l->value.node[i]);
+    }
+    gm_pass_loss(&l->engine, &l->chunk, l->loss, l->wrong);
+}
+
+/* ---- gradient ---- */
+
+static void aim(const gm_local *l, gm_layer_call *call, const gm_node *node)
+{
+    for (int j = 0; j < node->inputs; j++) {
+        int input = node->input[j];
+        if (!l->problem->active[input]) continue;
+        call->din[j] = l->signal.node[input];
+        call->din_add[j] = node->input_shared[j];
+    }
+}
+
+static void *slice(const gm_local *l, void *array, const gm_node *node)
+{
+    return (char *)array + node->offset * l->engine.k->size;
+}
+
+/* Through the variance of node i: its parameters', and 2 a times the signal at a^2 to the input. */
+static void through_variance(gm_local *l, int i, const void *variance, void *dvariance)
+{
+    const gm_kernels *k = l->engine.k;
+    const gm_node *node = &l->engine.net->node[i];
+    int input = node->input[0];
+    size_t n = l->chunk.n, width = l->engine.net->node[input].size;
+    bool wanted = l->problem->active[input];
+    gm_layer_call call = call_of(l, i, variance);
+    void *grad = slice(l, dvariance, node);
+    /* spread becomes the signal at the variance: it is not needed again. */
+    k->perturb_signal(n * node->size, l->noise[i], l->spread[i], l->signal.node[i], l->spread[i]);
+    square_input(l, i);
+    call.in[0] = l->square;
+    call.signal = l->spread[i];
+    call.grad = &grad;
+    call.din[0] = wanted ? l->push : NULL;
+    node->kind->backward(&call);
+    if (!wanted) return;
+    k->multiply(n * width, l->value.node[input], l->push, l->push);
+    k->axpy(n * width, 2.0, l->push, l->signal.node[input]);
+}
+
+void gm_local_gradient(gm_local *l, const void *mean, const void *variance, const double *weight,
+                       void *dmean, void *dvariance)
+{
+    const gm_net *net = l->engine.net;
+    int last = net->nodes - 1;
+    void *root = l->signal.node[last];
+    l->engine.k->scale_rows(l->chunk.n, net->node[last].size, weight, root, root);
+    for (int i = last; i > 0; i--) {
+        const gm_node *node = &net->node[i];
+        if (!l->problem->active[i]) continue;
+        gm_layer_call call = call_of(l, i, mean);
+        void *grad = node->parameters ? slice(l, dmean, node) : NULL;
+        call.signal = l->signal.node[i];
+        if (grad) call.grad = &grad;
+        aim(l, &call, node);
+        node->kind->backward(&call);
+        if (node->parameters) through_variance(l, i, variance, dvariance);
+    }
+}

@@ -1,0 +1,52 @@
+/* Draws of the posterior by layer: the local reparameterization (Kingma, Salimans and Welling 2015,
+ * arXiv 1506.02557).
+ *
+ * Where each weight acts once on a sample, weights N(m_j, v_j) make of an input a the outputs
+ *   z = W a + b  ~  N(M a + m_b, V a^2 + v_b),   independent of each other,
+ * so that every sample of a chunk has a draw of the weights to itself, for the price of two passes
+ * and one normal number per unit instead of one per weight. Gradients with respect to m and v go
+ * back through z = mean + sqrt(variance) e:
+ *   dm by the signal s at z, dv by s e / (2 sd), da = M^T s + 2 a (V^T (s e / (2 sd))). */
+#ifndef GM_BOUND_LOCAL_H
+#define GM_BOUND_LOCAL_H
+
+#include "diff/problem.h"
+#include "gradiometer/random.h"
+
+typedef struct gm_local {
+    const gm_problem *problem;
+    gm_engine engine;
+    size_t rows, units;      /* samples at once; outputs of layers with parameters */
+    gm_arrays value, signal; /* [rows, size] of every node */
+    void **spread, **noise;  /* [nodes]: [rows, size] of layers with parameters, else NULL */
+    void *memory;            /* of these */
+    void *square, *push;     /* [rows, widest]: squared inputs, signals */
+    double *normal;          /* [rows, widest] */
+    void *prob, *x;          /* [rows, K], [rows, features] */
+    int32_t *label;
+    double *target, *loss; /* [rows, outputs], [rows] */
+    uint8_t *wrong;        /* [rows] */
+    gm_chunk chunk;        /* the samples in hand */
+} gm_local;
+
+/* Whether every layer with parameters allows it; *layer (may be NULL) is the first that does not.
+ */
+bool gm_local_possible(const gm_net *net, const char **layer);
+
+/* Workspace for `rows` samples of the problem, which must outlive it. gm_local_close accepts what a
+ * failure left. */
+gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *local, gm_error *err);
+void gm_local_close(gm_local *local);
+
+/* Losses and predictions of samples index[0 ... n-1] (n <= rows), each with its own draw from
+ * weights of means and variances [p], in the precision of the problem: into local->loss and
+ * ->wrong. Sample i takes the normal numbers first + i units ... of the stream. */
+void gm_local_value(gm_local *local, size_t n, const size_t *index, const void *mean,
+                    const void *variance, gm_stream stream, uint64_t first);
+
+/* The gradient of sum_i weight[i] loss[i] of the last gm_local_value, added to dmean and dvariance
+ * [p]. Spoils the values. */
+void gm_local_gradient(gm_local *local, const void *mean, const void *variance,
+                       const double *weight, void *dmean, void *dvariance);
+
+#endif

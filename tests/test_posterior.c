@@ -1,0 +1,416 @@
+/* Objectives, draws by layer, their gradients, the optimization and the certificate of a posterior:
+ * against finite differences, draws of whole weight vectors through a second implementation, optima
+ * known beforehand, and a bound put together anew. */
+#include "support.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "bound/local.h"
+#include "bound/optimize.h"
+#include "gradiometer/posterior.h"
+#include "problems.h"
+
+static void near(double found, double expected, double tolerance, const char *what)
+{
+    if (!(fabs(found - expected) <= tolerance))
+        fail_msg("%s: found %.17g, expected %.17g within %.3g", what, found, expected, tolerance);
+}
+
+/* ---- objectives ---- */
+
+/* Central differences of relative width 1e-5: truncation about 1e-10 of the derivative, rounding
+ * 1e-16 / 1e-5. */
+static void derivatives_of_objectives(void **state)
+{
+    (void)state;
+    const double risks[] = {0.001, 0.02, 0.3, 0.7}, divergences[] = {5, 300, 20000};
+    for (int o = 0; o < 3; o++) {
+        for (size_t i = 0; i < 4; i++) {
+            for (size_t j = 0; j < 3; j++) {
+                gm_objective objective = (gm_objective)o;
+                double q = risks[i], kl = divergences[j], hq = 1e-5 * q, hk = 1e-5 * kl;
+                gm_objective_value v = gm_objective_at(objective, q, kl, 30000, 7, 0.04);
+                double by_risk = (gm_objective_at(objective, q + hq, kl, 30000, 7, 0.04).value -
+                                  gm_objective_at(objective, q - hq, kl, 30000, 7, 0.04).value) /
+                                 (2 * hq);
+                double by_kl = (gm_objective_at(objective, q, kl + hk, 30000, 7, 0.04).value -
+                                gm_objective_at(objective, q, kl - hk, 30000, 7, 0.04).value) /
+                               (2 * hk);
+                near(v.by_risk, by_risk, 1e-6 * by_risk, gm_objective_name(objective));
+                near(v.by_kl, by_kl, 1e-6 * by_kl, gm_objective_name(objective));
+            }
+        }
+    }
+}
+
+/* The kl objective is the bound of the kl form, the quadratic one is no smaller. */
+static void values_of_objectives(void **state)
+{
+    (void)state;
+    for (double q = 0.01; q < 0.5; q += 0.07) {
+        for (double kl = 1; kl < 5000; kl *= 3) {
+            double a = gm_objective_at(GM_OBJECTIVE_KL, q, kl, 10000, 7, 0.05).value;
+            double b = gm_objective_at(GM_OBJECTIVE_QUADRATIC, q, kl, 10000, 7, 0.05).value;
+            near(a, gm_bound_kl(q, kl, 10000, 7, 0.05), 1e-15, "the bound itself");
+            assert_true(b >= a);
+        }
+    }
+}
+
+/* ---- draws by layer ---- */
+
+static const test_case tanh_case = {
+    "mlp:4-5-3,act=tanh", {2, {4, 5, 3}, REF_TANH, true, false}, 8, 0.8};
+static const test_case relu_case = {
+    "mlp:4-6-5-3", {3, {4, 6, 5, 3}, REF_RELU, true, false}, 8, 0.8};
+
+static double *variances(size_t p)
+{
+    double *v = calloc(p, sizeof *v);
+    for (size_t j = 0; j < p; j++) {
+        double z = gm_normal(gm_stream_of(2, GM_PURPOSE_TEST, 3), j);
+        v[j] = 0.05 + 0.1 * z * z;
+    }
+    return v;
+}
+
+/* The mean loss of sample i over draws, by whole weight vectors and the reference's forward pass:
+ * both averages of 10,000 draws agree within five of their joint standard errors. */
+static void same_distribution(void **state)
+{
+    (void)state;
+    enum { DRAWS = 10000, ROWS = 100 };
+    const test_case *cases[] = {&tanh_case, &relu_case};
+    for (size_t c = 0; c < 2; c++) {
+        gm_error err;
+        test_problem t;
+        gm_local local;
+        test_problem_open(&t, cases[c], GM_F64, 0, 0);
+        double *v = variances(t.p);
+        double complex *theta = calloc(2 * t.p, sizeof *theta);
+        expect_ok(gm_local_open(t.problem, ROWS, &local, &err), &err);
+        assert_int_equal(local.units, c == 0 ? 8 : 14);
+        for (size_t i = 0; i < 2; i++) {
+            size_t index[ROWS];
+            double sum[2] = {0}, square[2] = {0}, wrong = 0, ref_wrong = 0;
+            for (size_t j = 0; j < ROWS; j++) {
+                index[j] = i;
+            }
+            for (size_t d = 0; d < DRAWS; d += ROWS) {
+                gm_local_value(&local, ROWS, index, t.theta, v, gm_stream_of(7, GM_PURPOSE_TEST, 9),
+                               d * local.units);
+                for (size_t j = 0; j < ROWS; j++) {
+                    sum[0] += local.loss[j];
+                    square[0] += local.loss[j] * local.loss[j];
+                    wrong += local.wrong[j];
+                }
+            }
+            for (size_t d = 0; d < DRAWS; d++) {
+                gm_stream weights = gm_stream_of(8, GM_PURPOSE_TEST, 10);
+                for (size_t j = 0; j < t.p; j++) {
+                    theta[j] = t.theta[j] + sqrt(v[j]) * gm_normal(weights, d * t.p + j);
+                }
+                double complex z[3];
+                int label = t.label[i], top = 0;
+                double loss = creal(ref_sample(&cases[c]->ref, theta, t.x + i * 4, label, NULL,
+                                               NULL, theta + t.p, z));
+                for (int k = 1; k < 3; k++) {
+                    if (creal(z[k]) > creal(z[top])) top = k;
+                }
+                ref_wrong += top != label;
+                sum[1] += loss;
+                square[1] += loss * loss;
+            }
+            double mean[2], variance[2];
+            for (int k = 0; k < 2; k++) {
+                mean[k] = sum[k] / DRAWS;
+                variance[k] = square[k] / DRAWS - mean[k] * mean[k];
+            }
+            near(mean[0], mean[1], 5 * sqrt((variance[0] + variance[1]) / DRAWS), "mean loss");
+            /* Of the variances too: their relative error is about sqrt(kurtosis / DRAWS) = 2 %. */
+            near(variance[0], variance[1], 0.1 * variance[1], "variance of the loss");
+            double share = wrong / DRAWS, other = ref_wrong / DRAWS;
+            near(share, other, 5 * sqrt((share + other) / DRAWS), "error");
+        }
+        gm_local_close(&local);
+        free(v);
+        free(theta);
+        test_problem_close(&t);
+    }
+}
+
+/* By means and variances, with the noise held: central differences in double. */
+static void gradients_by_differences(void **state)
+{
+    (void)state;
+    const test_case *cases[] = {&tanh_case, &relu_case};
+    for (size_t c = 0; c < 2; c++) {
+        gm_error err;
+        test_problem t;
+        gm_local local;
+        test_problem_open(&t, cases[c], GM_F64, 0, 0);
+        size_t index[6] = {0, 3, 3, 5, 1, 7};
+        double weight[6], *v = variances(t.p), *dm = calloc(4 * t.p, sizeof *dm), *dv = dm + t.p,
+                          *scratch = dv + t.p;
+        gm_stream noise = gm_stream_of(3, GM_PURPOSE_TEST, 4);
+        const double clip = 1.3; /* above some of the losses, below others */
+        expect_ok(gm_local_open(t.problem, 6, &local, &err), &err);
+        double risk =
+            gm_posterior_risk(&local, clip, 6, index, t.theta, v, noise, 40, weight, dm, dv);
+        assert_true(risk > 0 && risk < 1);
+        size_t cut = 0;
+        for (size_t i = 0; i < 6; i++) {
+            cut += weight[i] == 0.0;
+        }
+        assert_in_range(cut, 1, 5);
+        for (size_t j = 0; j < 2 * t.p; j++) {
+            double *at = j < t.p ? &t.theta[j] : &v[j - t.p], was = *at, h = 1e-6;
+            *at = was + h;
+            double up = gm_posterior_risk(&local, clip, 6, index, t.theta, v, noise, 40, weight,
+                                          scratch, scratch + t.p);
+            *at = was - h;
+            double down = gm_posterior_risk(&local, clip, 6, index, t.theta, v, noise, 40, weight,
+                                            scratch, scratch + t.p);
+            *at = was;
+            /* Rounding 1e-16/1e-6, truncation h^2 times a third derivative of order 1. */
+            near(dm[j], (up - down) / (2 * h), 1e-8, j < t.p ? "by a mean" : "by a variance");
+        }
+        gm_local_close(&local);
+        free(v);
+        free(dm);
+        test_problem_close(&t);
+    }
+}
+
+/* ---- optimizing ---- */
+
+/* Where the loss cannot change (all inputs zero and no biases: logits are 0) the prior itself is
+ * the best posterior. */
+static void nothing_to_learn(void **state)
+{
+    (void)state;
+    enum { P = 4 * 5 + 5 * 3 };
+    gm_error err;
+    gm_net *net;
+    gm_dataset *data;
+    gm_problem *problem;
+    gm_shape shape = {.rank = 1, .dim = {4}};
+    double x[20 * 4] = {0}, theta0[P], unit[P], theta[P], ratio[P];
+    int32_t label[20] = {0, 1, 2, 0, 1, 2};
+    gm_problem_options po;
+    gm_problem_options_default(&po);
+    expect_ok(gm_net_from_spec("mlp:4-5-3,bias=no", &shape, 0, &net, &err), &err);
+    expect_ok(gm_data_from_arrays("zero", 20, &shape, x, label, NULL, 0, GM_F64, 3, &data, &err),
+              &err);
+    expect_ok(gm_problem_create(net, data, &po, &problem, &err), &err);
+    gm_net_init(net, GM_INIT_HE, 1, 0, theta0);
+    expect_ok(gm_prior_unit(net, theta0, NULL, unit, &err), &err);
+    for (size_t j = 0; j < P; j++) {
+        theta[j] = theta0[j] + 0.5 * unit[j];
+        ratio[j] = 1.0 + (double)(j % 3);
+    }
+    gm_optimize_options o;
+    gm_optimize_result r;
+    gm_optimize_options_default(&o);
+    o.steps = 800;
+    o.batch = 5;
+    o.step = 0.05;
+    for (int objective = 0; objective < 3; objective++) {
+        o.objective = (gm_objective)objective;
+        expect_ok(gm_posterior_optimize(problem, theta0, unit, 0.5, &o, theta, ratio, &r, &err),
+                  &err);
+        assert_false(r.diverged);
+        assert_int_equal(r.steps, 800);
+        assert_int_equal(r.point[r.points - 1].step, 800);
+        near(r.point[r.points - 1].kl, 0.0, 1e-6, "divergence");
+        for (size_t j = 0; j < P; j++) {
+            near(theta[j], theta0[j], 1e-3 * unit[j], "mean of the prior");
+            near(ratio[j], 1.0, 1e-2, "precision of the prior");
+            theta[j] = theta0[j] - 0.3 * unit[j];
+            ratio[j] = 0.5;
+        }
+    }
+    gm_problem_free(problem);
+    gm_dataset_free(data);
+    gm_net_free(net);
+}
+
+typedef struct trained {
+    gm_net *net;
+    gm_dataset *data;
+    gm_problem *problem;
+    size_t p;
+    double *theta0, *theta, *unit, *ratio;
+} trained;
+
+/* A net fitted to Gaussian classes by a few hundred full gradients. */
+static void open_trained(trained *w, gm_dtype dtype)
+{
+    gm_error err;
+    gm_data_options options;
+    gm_problem_options po;
+    gm_data_options_default(&options);
+    gm_problem_options_default(&po);
+    options.dtype = dtype;
+    expect_ok(gm_data_load("gauss:k=3,d=8,n=2000,sep=4", &options, &w->data, &err), &err);
+    expect_ok(gm_net_from_spec("mlp:8-10-3", &w->data->shape, 3, &w->net, &err), &err);
+    expect_ok(gm_problem_create(w->net, w->data, &po, &w->problem, &err), &err);
+    w->p = gm_net_parameters(w->net);
+    w->theta0 = calloc(5 * w->p, sizeof *w->theta0);
+    w->theta = w->theta0 + w->p;
+    w->unit = w->theta + w->p;
+    w->ratio = w->unit + w->p;
+    double *gradient = w->ratio + w->p;
+    gm_net_init(w->net, GM_INIT_HE, 1, 0, w->theta0);
+    memcpy(w->theta, w->theta0, w->p * sizeof *w->theta);
+    for (int t = 0; t < 200; t++) {
+        expect_ok(gm_problem_gradient(w->problem, w->theta, NULL, NULL, gradient, &err), &err);
+        for (size_t j = 0; j < w->p; j++) {
+            w->theta[j] -= 0.5 * gradient[j];
+        }
+    }
+    expect_ok(gm_prior_unit(w->net, w->theta0, NULL, w->unit, &err), &err);
+    for (size_t j = 0; j < w->p; j++) {
+        w->ratio[j] = 1.0;
+    }
+}
+
+static void close_trained(trained *w)
+{
+    gm_problem_free(w->problem);
+    gm_dataset_free(w->data);
+    gm_net_free(w->net);
+    free(w->theta0);
+}
+
+/* The bound put together anew: kl inversion by bisection, logarithms written out. */
+static double bisection(double q, double c)
+{
+    double low = q, high = 1.0;
+    for (int i = 0; i < 200; i++) {
+        double p = 0.5 * (low + high);
+        double kl = (q > 0 ? q * log(q / p) : 0) + (q < 1 ? (1 - q) * log((1 - q) / (1 - p)) : 0);
+        *(kl <= c ? &low : &high) = p;
+    }
+    return low;
+}
+
+static void recompute(const gm_certificate *c, const gm_certified *v, double kl)
+{
+    double upper = bisection(v->mean, log(1 / 0.005) / (double)c->draws);
+    double bound = bisection(upper, (kl + log(2 * sqrt(2000.0) * 7 / 0.045)) / 2000);
+    near(v->upper, upper, 1e-12, "upper limit of the draws");
+    near(v->bound, bound, 1e-12, "bound");
+}
+
+/* Optimizing lowers the certified bound, in both precisions and for every objective; the
+ * certificate is that of its own formula. */
+static void optimizing_lowers_the_bound(void **state)
+{
+    (void)state;
+    for (int objective = 0; objective < 3; objective++) {
+        gm_error err;
+        trained w;
+        open_trained(&w, objective == 1 ? GM_F32 : GM_F64);
+        gm_gaussians g = {w.p, w.theta0, w.unit, 0.5, w.theta, w.ratio};
+        gm_certificate_options co;
+        gm_certificate before, after;
+        gm_certificate_options_default(&co);
+        expect_ok(gm_certificate_measure(w.problem, &g, &co, &before, &err), &err);
+        gm_optimize_options o;
+        gm_optimize_result r;
+        gm_optimize_options_default(&o);
+        o.objective = (gm_objective)objective;
+        o.steps = 600;
+        o.batch = 100;
+        o.step = 0.02;
+        expect_ok(
+            gm_posterior_optimize(w.problem, w.theta0, w.unit, 0.5, &o, w.theta, w.ratio, &r, &err),
+            &err);
+        assert_false(r.diverged);
+        assert_true(r.point[r.points - 1].objective < r.point[0].objective);
+        co.run = 1;
+        expect_ok(gm_certificate_measure(w.problem, &g, &co, &after, &err), &err);
+        if (!(after.error.bound < before.error.bound - 0.005))
+            fail_msg("%s: from %g to %g", gm_objective_name(o.objective), before.error.bound,
+                     after.error.bound);
+
+        assert_int_equal(after.draws, 20000);
+        gm_divergence d;
+        gm_gaussian_divergence(&g, &d);
+        assert_true(after.divergence.kl <= d.kl);
+        near(r.point[r.points - 1].kl, d.kl, 1e-6 * d.kl, "divergence kept along the way");
+        recompute(&after, &after.error, after.divergence.kl);
+        recompute(&after, &after.clipped, after.divergence.kl);
+        close_trained(&w);
+    }
+}
+
+/* A posterior without spread is its mean: the error of the net, at every draw. */
+static void certificate_of_a_point(void **state)
+{
+    (void)state;
+    gm_error err;
+    trained w;
+    open_trained(&w, GM_F64);
+    for (size_t j = 0; j < w.p; j++) {
+        w.ratio[j] = 1e30;
+    }
+    double error;
+    gm_gaussians g = {w.p, w.theta0, w.unit, 0.5, w.theta, w.ratio};
+    gm_certificate_options co;
+    gm_certificate c;
+    gm_certificate_options_default(&co);
+    co.rounds = 2;
+    co.fixed_scale = true;
+    expect_ok(gm_problem_value(w.problem, w.theta, NULL, &error, &err), &err);
+    expect_ok(gm_certificate_measure(w.problem, &g, &co, &c, &err), &err);
+    near(c.error.mean, error, 1e-12, "error of the mean");
+    assert_int_equal(c.priors, 1);
+    near(c.scale, 0.5, 0.0, "scale given");
+    close_trained(&w);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    gm_error err;
+    test_problem t;
+    test_case squared = {"mlp:4-5-3,act=tanh", {2, {4, 5, 3}, REF_TANH, true, true}, 8, 0.8};
+    gm_optimize_options o;
+    gm_optimize_result r;
+    gm_optimize_options_default(&o);
+    test_problem_open(&t, &squared, GM_F64, 0, 0);
+    double *unit = calloc(2 * t.p, sizeof *unit), *ratio = unit + t.p;
+    assert_int_equal(
+        gm_posterior_optimize(t.problem, t.theta, unit, 1, &o, t.theta, ratio, &r, &err),
+        GM_ERR_USAGE);
+    assert_non_null(strstr(err.message, "squared loss"));
+    gm_gaussians g = {t.p, t.theta, unit, 1, t.theta, ratio};
+    gm_certificate_options co;
+    gm_certificate c;
+    gm_certificate_options_default(&co);
+    co.delta = 1.0;
+    assert_int_equal(gm_certificate_measure(t.problem, &g, &co, &c, &err), GM_ERR_USAGE);
+    assert_non_null(strstr(err.message, "--delta: found 1"));
+    test_problem_close(&t);
+    test_problem_open(&t, &tanh_case, GM_F64, 0, 0);
+    o.step = 0.0;
+    assert_int_equal(
+        gm_posterior_optimize(t.problem, t.theta, unit, 1, &o, t.theta, ratio, &r, &err),
+        GM_ERR_USAGE);
+    test_problem_close(&t);
+    free(unit);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(derivatives_of_objectives), cmocka_unit_test(values_of_objectives),
+        cmocka_unit_test(same_distribution),         cmocka_unit_test(gradients_by_differences),
+        cmocka_unit_test(nothing_to_learn),          cmocka_unit_test(optimizing_lowers_the_bound),
+        cmocka_unit_test(certificate_of_a_point),    cmocka_unit_test(refusals),
+    };
+    return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "posterior");
+}
