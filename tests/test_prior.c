@@ -183,15 +183,18 @@ static void comes_back_from_the_file(void **state)
     assert_memory_equal(back.index, split.index, N * sizeof *split.index);
     gm_prior_split_free(&back);
 
-    /* The same features in another order: the samples of the file are others. */
+    /* Another label, another feature: the samples of the file are others. */
     static world other;
-    memcpy(other.x, w.x, sizeof other.x);
-    memcpy(other.label, w.label, sizeof other.label);
-    other.label[0] = 1;
-    open_world(&other);
-    assert_int_equal(gm_prior_load(run, other.problem, &back, &err), GM_ERR_INPUT);
-    assert_non_null(strstr(err.message, "prior.labels_crc32"));
-    close_world(&other);
+    for (int i = 0; i < 2; i++) {
+        memcpy(other.x, w.x, sizeof other.x);
+        memcpy(other.label, w.label, sizeof other.label);
+        if (i == 0) other.label[0] = 1;
+        if (i == 1) other.x[N * D - 1] += 1e-3;
+        open_world(&other);
+        assert_int_equal(gm_prior_load(run, other.problem, &back, &err), GM_ERR_INPUT);
+        assert_non_null(strstr(err.message, "prior.data_crc32"));
+        close_world(&other);
+    }
 
     /* Samples twice, and beyond the data. */
     double twice[] = {1, 1}, beyond[] = {0, N}, broken[] = {0.5};

@@ -36,6 +36,10 @@ typedef struct gm_objective_value {
 gm_objective_value gm_objective_at(gm_objective objective, double risk, double divergence, size_t n,
                                    size_t grid, double delta);
 
+/* GM_ERR_USAGE, naming the layer, where draws by layer are not possible for the problem's net: a
+ * weight that acts more than once on a sample. */
+gm_status gm_posterior_check(const gm_problem *problem, gm_error *err);
+
 /* --- optimizing --- */
 
 typedef struct gm_optimize_options {

@@ -329,7 +329,7 @@ gm_status gm_prior_train(gm_problem *problem, const gm_prior_split *split,
                          double *theta, gm_train_result *result, gm_error *err);
 
 /* Records in a run file that its step 0 is a prior trained on `split` of problem's data: settings
- * "prior.fraction", "prior.steps", "prior.samples", "prior.seen", "prior.labels_crc32", and the
+ * "prior.fraction", "prior.steps", "prior.samples", "prior.seen", "prior.data_crc32", and the
  * result of command "prior" at step 0, with the array "samples" [seen]. */
 gm_status gm_prior_store(gm_run *run, gm_problem *problem, const gm_prior_split *split,
                          double fraction, uint64_t steps, const gm_train_result *result,
@@ -337,7 +337,7 @@ gm_status gm_prior_store(gm_run *run, gm_problem *problem, const gm_prior_split 
 
 /* What a run file says of its prior: GM_OK with split->n = 0 where its step 0 is no trained prior.
  * GM_ERR_INPUT where the file is damaged, and where problem's data are not those that were split,
- * as the number of samples and a checksum of their labels tell. */
+ * as the number of samples and a checksum tell. */
 gm_status gm_prior_load(gm_run *run, gm_problem *problem, gm_prior_split *split, gm_error *err);
 
 /* The options a run was trained with, from its settings. GM_ERR_INPUT where it holds no training.

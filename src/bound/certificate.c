@@ -18,7 +18,7 @@ double gm_posterior_clip(const gm_problem *problem, double clip)
     return clip > 0.0 ? clip : log(100.0 * (double)gm_net_outputs(gm_problem_net(problem)));
 }
 
-gm_status gm_posterior_local(const gm_problem *problem, gm_error *err)
+gm_status gm_posterior_check(const gm_problem *problem, gm_error *err)
 {
     const char *layer = NULL;
     if (gm_local_possible(gm_problem_net(problem), &layer)) return GM_OK;
@@ -38,7 +38,7 @@ static gm_status check(const gm_problem *problem, const gm_certificate_options *
                        "--draws-share: found %g, expected a number between 0 and 1",
                        o->draws_share);
     if (o->rounds < 1) return gm_fail(err, GM_ERR_USAGE, "0 draws for each sample, expected >= 1");
-    return gm_posterior_local(problem, err);
+    return gm_posterior_check(problem, err);
 }
 
 /* ---- the prior's scale ---- */

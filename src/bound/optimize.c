@@ -40,7 +40,7 @@ static gm_status check(const gm_problem *problem, const gm_optimize_options *o, 
     if (!(o->delta > 0.0 && o->delta < 1.0))
         return gm_fail(err, GM_ERR_USAGE, "--delta: found %g, expected a number between 0 and 1",
                        o->delta);
-    return gm_posterior_local(problem, err);
+    return gm_posterior_check(problem, err);
 }
 
 /* ---- gradient of a mini-batch ---- */

@@ -7,8 +7,6 @@
 
 /* l_max: clip, or ln(100 K) for 0. */
 double gm_posterior_clip(const gm_problem *problem, double clip);
-/* GM_ERR_USAGE, with the layer's name, where draws by layer are not possible. */
-gm_status gm_posterior_local(const gm_problem *problem, gm_error *err);
 /* *mean and *variance [p] of Q's weights in the precision of the problem, freed by gm_free, after a
  * failure too. */
 gm_status gm_posterior_native(const gm_problem *problem, const gm_gaussians *g, void **mean,

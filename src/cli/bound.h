@@ -8,6 +8,7 @@
 #include "cli/session.h"
 #include "gradiometer/bound.h"
 #include "gradiometer/measures.h"
+#include "gradiometer/posterior.h"
 
 typedef enum gm_bound_measured {
     GM_MEASURED_ALL,
@@ -26,6 +27,13 @@ typedef struct gm_bound_settings {
     size_t draws, block; /* block 0: chosen */
     size_t rescalings;   /* for each magnitude */
     gm_bound_measured measured;
+    double prior_fraction; /* 0: whatever the run file says */
+    uint64_t optimize;     /* steps, 0: not */
+    gm_objective objective;
+    size_t optimize_batch, rounds;
+    double optimize_step;
+    size_t resamples; /* compare */
+    double certainty; /* compare */
 } gm_bound_settings;
 
 /* Where the initialization is from, and what speaks against the bound. */
@@ -35,13 +43,21 @@ typedef struct gm_bound_origin {
     char *point;    /* "run.gmr, step 0" */
     double *given;  /* [layers]: scales from --layer-scale, 0 where not given; or NULL */
     char *reason[GM_BOUND_REASONS];
-    size_t reasons; /* 0: nothing is known against it */
+    size_t reasons;  /* 0: nothing is known against it */
+    json_t *learned; /* where step 0 of a run is a learned prior: what the run file says of it, the
+                        session's training set being the samples that it has not seen; else NULL */
 } gm_bound_origin;
 
 /* Initialization, layers' scales and options of the library, checked; reasons collected. */
-gm_status gm_bound_prepare(gm_cli *cli, const gm_session *session, gm_bound_origin *origin,
+gm_status gm_bound_prepare(gm_cli *cli, gm_session *session, gm_bound_origin *origin,
                            gm_bound_options *options, gm_error *err);
 void gm_bound_origin_free(gm_bound_origin *origin);
+
+/* What `run`, in which the initialization is step 0, says of a prior learned from a share of the
+ * data: the session's training set becomes the samples that it has not seen. Does nothing where
+ * step 0 is an initialization; --prior-fraction, where given, must agree. */
+gm_status gm_bound_rest(gm_cli *cli, gm_session *session, gm_run *run, gm_bound_origin *origin,
+                        gm_error *err);
 
 /* Terms that re-scaling must leave alone, of one bound and its measures. */
 enum { GM_BOUND_INVARIANTS = 7 };
@@ -71,10 +87,14 @@ typedef struct gm_bound_run {
     gm_bound_check check;
 } gm_bound_run;
 
+/* Everything of one document at the session's point; run->origin and options are prepared. */
+gm_status gm_bound_take(gm_cli *cli, gm_session *session, gm_bound_run *run, gm_error *err);
 gm_status gm_bound_measure_run(gm_cli *cli, gm_error *err);
+/* A bound for every checkpoint of the run file at path. */
+gm_status gm_bound_course(gm_cli *cli, const char *path, gm_error *err);
 json_t *gm_bound_document(gm_cli *cli, const gm_session *session, const gm_bound_run *run,
                           gm_error *err);
-void gm_bound_print(const gm_cli *cli, const gm_session *session, const gm_bound_run *run);
+void gm_bound_print(const gm_session *session, const gm_bound_run *run);
 /* The measures as an object, with definitions, references and marks. */
 json_t *gm_bound_measures(gm_cli *cli, const gm_measures *measures, double radius);
 

@@ -214,7 +214,9 @@ json_t *gm_bound_document(gm_cli *cli, const gm_session *session, const gm_bound
                         json_pack("{s:f, s:f, s:f}", "total", b->delta, "sample", b->delta_sample,
                                   "draws", b->delta_draws));
     json_object_set_new(d, "logarithm", json_real(b->logarithm));
-    json_object_set_new(d, "prior", prior(session, run));
+    json_t *from = prior(session, run);
+    json_object_set(from, "learned", run->origin.learned ? run->origin.learned : json_null());
+    json_object_set_new(d, "prior", from);
     json_object_set_new(d, "posterior", posterior(b));
     json_object_set_new(d, "layers", layers(cli, session, b));
     json_object_set_new(d, "diagonal", diagonal(cli, b));
@@ -223,6 +225,10 @@ json_t *gm_bound_document(gm_cli *cli, const gm_session *session, const gm_bound
     json_object_set_new(clipped, "clip", json_real(b->best.gibbs.clip));
     add_value(cli, clipped, &b->best.gibbs, &b->best.clipped);
     json_object_set_new(d, "clipped_loss", clipped);
+    json_object_set_new(d, "test_data",
+                        session->test ? json_pack("{s:s, s:I}", "name", session->test->name, "n",
+                                                  (json_int_t)session->test->n)
+                                      : json_null());
     json_object_set_new(d, "training_error", json_real(run->error));
     json_object_set_new(d, "test_error", session->test ? json_real(run->test_error) : json_null());
     json_object_set_new(d, "measures",

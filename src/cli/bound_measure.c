@@ -1,9 +1,11 @@
 /* gradiometer bound: measures what the document reports. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "cli/bound.h"
+#include "cli/bound_optimize.h"
 #include "cli/record.h"
 
 enum { CHECK_SAMPLES = 1000 };
@@ -115,7 +117,7 @@ static gm_status measure_test(gm_session *session, gm_bound_run *run, gm_error *
     return gm_gibbs_estimate(session->test_problem, &g, &run->options.gibbs, &run->test, err);
 }
 
-static gm_status measure(gm_cli *cli, gm_session *session, gm_bound_run *run, gm_error *err)
+gm_status gm_bound_take(gm_cli *cli, gm_session *session, gm_bound_run *run, gm_error *err)
 {
     const gm_bound_settings *set = cli->settings;
     gm_linearization *lin = NULL;
@@ -143,32 +145,67 @@ static gm_status measure(gm_cli *cli, gm_session *session, gm_bound_run *run, gm
     return status;
 }
 
+/* The optimized posterior goes into the run file with its document: means [p], standard deviations
+ * [p]. */
+static gm_status record(gm_cli *cli, const gm_session *session, const gm_bound_run *run,
+                        const gm_optimized *optimized, json_t *document, gm_error *err)
+{
+    size_t p = run->bound.parameters;
+    if (!optimized->made) return gm_record_result(cli, session, "bound", document, NULL, 0, err);
+    double *spread = gm_alloc(p, sizeof *spread, "posterior", err);
+    if (!spread) return GM_ERR_MEMORY;
+    for (size_t j = 0; j < p; j++) {
+        spread[j] = optimized->scale * run->bound.unit[j] / sqrt(optimized->ratio[j]);
+    }
+    const gm_run_array array[] = {
+        {.name = "optimized/mean",
+         .dtype = GM_F64,
+         .rank = 1,
+         .dim = {p},
+         .data = optimized->theta},
+        {.name = "optimized/spread", .dtype = GM_F64, .rank = 1, .dim = {p}, .data = spread}};
+    gm_status status = gm_record_result(cli, session, "bound", document, array, 2, err);
+    gm_free(spread);
+    return status;
+}
+
+static gm_status deliver(gm_cli *cli, const gm_session *session, const gm_bound_run *run,
+                         const gm_optimized *optimized, gm_error *err)
+{
+    gm_status status = GM_OK;
+    json_t *document = NULL;
+    if (cli->shared.json || cli->shared.output) {
+        document = gm_bound_document(cli, session, run, err);
+        if (!document) return GM_ERR_MEMORY;
+        json_object_set_new(document, "optimized", gm_optimized_value(cli, optimized));
+        status = record(cli, session, run, optimized, document, err);
+    }
+    if (status == GM_OK && cli->shared.json) return gm_document_print(cli, document, err);
+    json_decref(document);
+    if (status != GM_OK) return status;
+    gm_bound_print(session, run);
+    gm_optimized_print(optimized);
+    printf("%.3g s\n", gm_cli_seconds(cli));
+    return GM_OK;
+}
+
 gm_status gm_bound_measure_run(gm_cli *cli, gm_error *err)
 {
     gm_session session = {0};
     gm_bound_run run = {0};
-    json_t *document = NULL;
+    gm_optimized optimized = {0};
     gm_status status = gm_session_open(cli, &session, err);
     if (status == GM_OK && !session.shared.params) status = gm_cli_require(cli, "params", err);
     if (status == GM_OK) status = gm_bound_prepare(cli, &session, &run.origin, &run.options, err);
+    if (status == GM_OK) status = gm_bound_optimize_check(cli, &session, err);
     if (status == GM_OK) status = gm_record_check(cli, err);
-    if (status != GM_OK) goto done;
-    gm_cli_begin(cli);
-    status = measure(cli, &session, &run, err);
-    if (status != GM_OK) goto done;
-    if (cli->shared.json || cli->shared.output) {
-        document = gm_bound_document(cli, &session, &run, err);
-        status = document ? gm_record_result(cli, &session, "bound", document, NULL, 0, err)
-                          : GM_ERR_MEMORY;
+    if (status == GM_OK) {
+        gm_cli_begin(cli);
+        status = gm_bound_take(cli, &session, &run, err);
     }
-    if (status == GM_OK && cli->shared.json) {
-        status = gm_document_print(cli, document, err);
-        document = NULL;
-    } else if (status == GM_OK) {
-        gm_bound_print(cli, &session, &run);
-    }
-done:
-    json_decref(document);
+    if (status == GM_OK) status = gm_bound_optimize(cli, &session, &run, &optimized, err);
+    if (status == GM_OK) status = deliver(cli, &session, &run, &optimized, err);
+    gm_optimized_free(&optimized);
     gm_bound_free(&run.bound);
     gm_bound_origin_free(&run.origin);
     gm_session_close(&session);

@@ -4,10 +4,22 @@
 
 #include "cli/bound.h"
 
+static void print_learned(const gm_bound_origin *origin)
+{
+    if (!origin->learned) return;
+    printf(
+        "learned    the prior's mean was trained on %lld samples; n and all below are those of the "
+        "%lld others\n",
+        (long long)json_integer_value(json_object_get(origin->learned, "seen")),
+        (long long)json_integer_value(json_object_get(origin->learned, "rest")));
+}
+
 static void print_gaussians(const gm_session *session, const gm_bound_run *run)
 {
     const gm_bound *b = &run->bound;
-    printf("\nprior      around %s; sigma = c rms(W), c = %g", run->origin.point,
+    printf("\n");
+    print_learned(&run->origin);
+    printf("prior      around %s; sigma = c rms(W), c = %g", run->origin.point,
            b->best.prior_scale);
     printf(b->priors > 1 ? ", one of %zu\n" : ", given\n", b->priors);
     printf("posterior  around %s; nu = max(lambda H_jj, 1/sigma^2), lambda = %g", session->point,
@@ -109,7 +121,7 @@ static void print_measures(const gm_bound_run *run)
     }
 }
 
-void gm_bound_print(const gm_cli *cli, const gm_session *session, const gm_bound_run *run)
+void gm_bound_print(const gm_session *session, const gm_bound_run *run)
 {
     gm_document_describe(session);
     print_gaussians(session, run);
@@ -122,5 +134,4 @@ void gm_bound_print(const gm_cli *cli, const gm_session *session, const gm_bound
             "at most %.2g\n",
             run->check.magnitude, run->check.samples, run->check.change);
     }
-    printf("%.3g s\n", gm_cli_seconds(cli));
 }

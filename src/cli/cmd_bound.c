@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "cli/bound.h"
+#include "cli/bound_compare.h"
 #include "data/npy.h"
 
 static const gm_bound_settings defaults = {.prior_scale = "auto",
@@ -16,8 +17,14 @@ static const gm_bound_settings defaults = {.prior_scale = "auto",
                                            .radius = 0.05,
                                            .form = GM_BOUND_KL,
                                            .draws = 1000,
-                                           .rescalings = 1};
+                                           .rescalings = 1,
+                                           .optimize_batch = 250,
+                                           .optimize_step = 0.005,
+                                           .rounds = 10,
+                                           .resamples = 2000,
+                                           .certainty = 0.5};
 
+static const char *const objectives[] = {"kl", "quadratic", "catoni", NULL};
 static const char *const forms[] = {"kl", "linear", NULL};
 static const char *const measured[] = {"all", "fast", "none", NULL};
 
@@ -48,6 +55,27 @@ static const gm_option options[] = {
     {"layer-scale", 0, "NAME=S[,NAME=S]...",
      "Scale in the place of rms(W) for layers whose initial weights are zero.", gm_option_text,
      AT(layer_scale), NULL, 0},
+    {"prior-fraction", 0, "F",
+     "The share of the samples that the prior was learned from by `train --prior-fraction F`. The "
+     "run file says so itself, sample by sample, and the bound is computed on the others; given "
+     "here, it must agree.",
+     gm_option_fraction, AT(prior_fraction), NULL, 0},
+    {"optimize", 0, "STEPS",
+     "Minimize the bound over means and precisions of the posterior by so many steps of Adam from "
+     "the one that the Hessian gives, and certify both by fresh draws.",
+     gm_option_steps, AT(optimize), NULL, INT64_MAX - 1},
+    {"objective", 0, "NAME",
+     "optimize: kl, the inverse of kl itself (the default); quadratic; or catoni, each of "
+     "min(loss, L)/L.",
+     gm_option_choice, AT(objective), objectives, 0},
+    {"optimize-batch", 0, "M", "optimize: samples in a step (default 250).", gm_option_count,
+     AT(optimize_batch), NULL, 0},
+    {"optimize-step", 0, "ETA",
+     "optimize: Adam's step, in standard deviations of the prior (default 0.005, falling to 0).",
+     gm_option_positive, AT(optimize_step), NULL, 0},
+    {"optimize-draws", 0, "N",
+     "optimize: draws for each sample in the two certificates (default 10).", gm_option_count,
+     AT(rounds), NULL, 1000000},
     {"draws", 0, "N",
      "Draws of the net that the Gibbs loss is estimated from (default 1000, raised to a multiple "
      "of "
@@ -71,6 +99,12 @@ static const gm_option options[] = {
      gm_option_text, AT(magnitudes), NULL, 0},
     {"rescalings", 0, "N", "rescale: random re-scalings of each magnitude (default 1).",
      gm_option_count, AT(rescalings), NULL, 0},
+    {"resamples", 0, "B", "compare: bootstrap resamples for the intervals (default 2000).",
+     gm_option_count, AT(resamples), NULL, 10000000},
+    {"certainty", 0, "P",
+     "compare: pairs of runs whose gaps are in the order measured with less certainty, by the size "
+     "of the test sets, are left out of the sign errors (default 0.5).",
+     gm_option_fraction, AT(certainty), NULL, 0},
     {0}};
 
 /* ---- the initialization ---- */
@@ -83,6 +117,7 @@ void gm_bound_origin_free(gm_bound_origin *origin)
     gm_free(origin->theta0);
     gm_free(origin->point);
     gm_free(origin->given);
+    json_decref(origin->learned);
     memset(origin, 0, sizeof *origin);
 }
 
@@ -102,7 +137,7 @@ static gm_status check_length(const gm_session *session, const char *path, size_
                    path, found, p, gm_net_name(session->net));
 }
 
-static gm_status from_run(const gm_session *session, gm_run *run, int64_t step,
+static gm_status from_run(gm_cli *cli, gm_session *session, gm_run *run, int64_t step,
                           gm_bound_origin *origin, gm_error *err)
 {
     double *theta = NULL;
@@ -120,18 +155,10 @@ static gm_status from_run(const gm_session *session, gm_run *run, int64_t step,
         return add_reason(
             origin, gm_format(err, "the prior's mean, %s, was trained, not drawn", origin->point));
     }
-    char *fraction = NULL;
-    if (status == GM_OK) status = gm_run_get(run, "prior.fraction", &fraction, err);
-    if (status == GM_OK && fraction) {
-        status =
-            add_reason(origin, gm_format(err, "step 0 of %s was learned from a share of the data",
-                                         gm_run_path(run)));
-    }
-    gm_run_free(fraction);
-    return status;
+    return status == GM_OK ? gm_bound_rest(cli, session, run, origin, err) : status;
 }
 
-static gm_status from_file(gm_cli *cli, const gm_session *session, const char *path,
+static gm_status from_file(gm_cli *cli, gm_session *session, const char *path,
                            gm_bound_origin *origin, gm_error *err)
 {
     size_t length = strlen(path), found;
@@ -149,21 +176,21 @@ static gm_status from_file(gm_cli *cli, const gm_session *session, const char *p
     gm_status status = gm_run_split(path, &name, &step, err);
     if (status == GM_OK) status = gm_run_open(name, GM_RUN_READ, &run, err);
     if (status == GM_OK) {
-        status = from_run(session, run, step == GM_RUN_LAST ? 0 : step, origin, err);
+        status = from_run(cli, session, run, step == GM_RUN_LAST ? 0 : step, origin, err);
     }
     gm_run_close(run);
     gm_run_free(name);
     return status;
 }
 
-static gm_status load_initialization(gm_cli *cli, const gm_session *session,
-                                     gm_bound_origin *origin, gm_error *err)
+static gm_status load_initialization(gm_cli *cli, gm_session *session, gm_bound_origin *origin,
+                                     gm_error *err)
 {
     const gm_bound_settings *set = cli->settings;
     if (set->params0) return from_file(cli, session, set->params0, origin, err);
     if (session->run) {
         gm_cli_note(cli, "the initialization is step 0 of %s", gm_run_path(session->run));
-        return from_run(session, session->run, 0, origin, err);
+        return from_run(cli, session, session->run, 0, origin, err);
     }
     return gm_fail(
         err, GM_ERR_USAGE,
@@ -241,15 +268,15 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_b
     return parse_layer_scale(session, set->layer_scale, origin->given, err);
 }
 
-gm_status gm_bound_prepare(gm_cli *cli, const gm_session *session, gm_bound_origin *origin,
+gm_status gm_bound_prepare(gm_cli *cli, gm_session *session, gm_bound_origin *origin,
                            gm_bound_options *o, gm_error *err)
 {
-    gm_status status = take_options(cli, session, origin, o, err);
+    gm_status status = load_initialization(cli, session, origin, err);
+    if (status == GM_OK) status = take_options(cli, session, origin, o, err);
     if (status == GM_OK) {
         status =
             gm_session_check_matrix(session, "the losses of --draws", 3, 1, o->gibbs.draws, err);
     }
-    if (status == GM_OK) status = load_initialization(cli, session, origin, err);
     if (status == GM_OK) { /* zero layers are named now rather than after the work */
         double *unit = gm_alloc(gm_net_parameters(session->net), sizeof *unit, "prior scales", err);
         status =
@@ -288,25 +315,57 @@ double gm_relative_change(double a, double b)
 
 /* ---- the command ---- */
 
+/* The subcommands, and the options that are theirs alone. */
+static const struct {
+    const char *name;
+    gm_status (*run)(gm_cli *cli, gm_error *err);
+    const char *own[3];
+} subcommands[] = {{"rescale", gm_rescale_command, {"magnitudes", "rescalings", NULL}},
+                   {"compare", gm_bound_compare_command, {"resamples", "certainty", NULL}}};
+enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
+
+/* One checkpoint, or all of them. */
+static gm_status measure_bounds(gm_cli *cli, gm_error *err)
+{
+    char *path = NULL;
+    gm_status status = gm_session_strip_all(cli->shared.params, &path, err);
+    if (status == GM_OK) {
+        status = path ? gm_bound_course(cli, path, err) : gm_bound_measure_run(cli, err);
+    }
+    gm_free(path);
+    return status;
+}
+
 static gm_status run(gm_cli *cli, gm_error *err)
 {
-    if (cli->operands == 0) {
-        static const char *const foreign[] = {"magnitudes", "rescalings"};
-        for (size_t i = 0; i < 2; i++) {
-            if (!gm_cli_given(cli, foreign[i])) continue;
-            return gm_fail(err, GM_ERR_USAGE, "--%s: an option of bound rescale", foreign[i]);
+    const char *name = cli->operands ? cli->operand[0] : "";
+    gm_status (*chosen)(gm_cli *, gm_error *) = *name ? NULL : measure_bounds;
+    for (size_t i = 0; i < SUBCOMMANDS; i++) {
+        bool mine = strcmp(name, subcommands[i].name) == 0;
+        if (mine) chosen = subcommands[i].run;
+        for (const char *const *own = subcommands[i].own; !mine && *own; own++) {
+            if (gm_cli_given(cli, *own)) {
+                return gm_fail(err, GM_ERR_USAGE, "--%s: an option of bound %s", *own,
+                               subcommands[i].name);
+            }
         }
-        return gm_bound_measure_run(cli, err);
     }
-    if (strcmp(cli->operand[0], "rescale") == 0) return gm_rescale_command(cli, err);
-    return gm_fail(err, GM_ERR_USAGE, "bound: found '%s', expected rescale or nothing",
-                   cli->operand[0]);
+    if (!chosen) {
+        return gm_fail(err, GM_ERR_USAGE, "bound: found '%s', expected rescale, compare or nothing",
+                       name);
+    }
+    if (chosen != gm_bound_compare_command && cli->operands > 1) {
+        return gm_fail(err, GM_ERR_USAGE, "bound: found '%s' after %s, expected options only",
+                       cli->operand[1], name);
+    }
+    return chosen(cli, err);
 }
 
 const gm_command gm_command_bound = {
     .name = "bound",
     .summary = "scale-invariant generalization bound, its terms, measures beside it",
-    .usage = "[rescale] --params FILE [--params0 FILE] [OPTION]...",
+    .usage = "[rescale] --params FILE [--params0 FILE] [OPTION]...\n"
+             "       gradiometer bound compare RUN.gmr RUN.gmr... [OPTION]...",
     .description =
         "A PAC-Bayes bound on the error that a trained net makes on new samples, from its training "
         "data alone. The prior is a Gaussian around the initialization with the scale of each "
@@ -318,6 +377,16 @@ const gm_command gm_command_bound = {
         "labelled.\n\n"
         "Not valid where initialization or constants of the predictor depend on the training "
         "samples: the result then says so.\n\n"
+        "Tighter, each labelled: a run begun by `train --prior-fraction` has a prior learned from "
+        "a "
+        "share of the samples, and the bound is that of the others. --optimize minimizes the bound "
+        "over the posterior, from the one above, and shows both. --params run.gmr@all gives a "
+        "certificate for every checkpoint, which `gradiometer report` draws.\n\n"
+        "compare: over run files in which `bound -o` recorded a result with a test set, which "
+        "measure tells how far test and training error are apart: Kendall's tau with the gap and "
+        "its bootstrap interval, and the share of pairs differing in one setting that the measure "
+        "puts in the wrong order, on average and in the worst environment (Dziugaite et al. 2020, "
+        "arXiv 2010.11924).\n\n"
         "rescale: multiplies the layers of a net of relu, leaky_relu or identity by random factors "
         "whose product is 1, which leaves its function alone, and shows what that does to the "
         "curvature, to the classical measures, and to the bound: nothing. In f64 unless "
@@ -328,12 +397,15 @@ const gm_command gm_command_bound = {
         "  gradiometer bound --params run.gmr --form linear --delta 0.01 --json\n"
         "  gradiometer bound --model mlp:784-512-10 --params end.npy --params0 start.npy \\\n"
         "      --data mnist:DIR --test-data mnist:DIR --measures fast\n"
-        "  gradiometer bound rescale --params run.gmr --magnitudes 10,1000\n",
+        "  gradiometer bound rescale --params run.gmr --magnitudes 10,1000\n"
+        "  gradiometer bound --params run.gmr@all --measures none -o run.gmr\n"
+        "  gradiometer bound --params run.gmr --optimize 2000\n"
+        "  gradiometer bound compare run*.gmr -o compare.gmr\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TEST | GM_TAKES_OUTPUT,
     .options = options,
     .settings_size = sizeof(gm_bound_settings),
     .defaults = &defaults,
     .operands_min = 0,
-    .operands_max = 1,
+    .operands_max = 100000,
     .run = run,
 };

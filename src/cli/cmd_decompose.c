@@ -64,19 +64,6 @@ typedef struct points {
     gm_progress progress;
 } points;
 
-/* "run.gmr@all" becomes "run.gmr" in *path (the caller's); NULL where params names no "@all". */
-static gm_status strip_all(const char *params, char **path, gm_error *err)
-{
-    static const char all[] = "@all";
-    size_t length = params ? strlen(params) : 0, tail = sizeof all - 1;
-    *path = NULL;
-    if (length <= tail || strcmp(params + length - tail, all) != 0) return GM_OK;
-    *path = gm_strdup(params, err);
-    if (!*path) return GM_ERR_MEMORY;
-    (*path)[length - tail] = 0;
-    return GM_OK;
-}
-
 static gm_status find_points(points *p, bool all, gm_error *err)
 {
     gm_session *session = p->session;
@@ -407,7 +394,7 @@ static gm_status run(gm_cli *cli, gm_error *err)
     gm_decompose_options o;
     points p = {.cli = cli, .session = &session};
     char *path = NULL;
-    gm_status status = strip_all(cli->shared.params, &path, err);
+    gm_status status = gm_session_strip_all(cli->shared.params, &path, err);
     if (status != GM_OK) return status;
     if (path) cli->shared.params = path;
     status = gm_session_open(cli, &session, err);

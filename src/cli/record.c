@@ -77,7 +77,7 @@ gm_status gm_record_settings_fill(const gm_cli *cli, const gm_session *session,
     if (status == GM_OK) status = add_machine(settings, session, err);
     if (status == GM_OK && session->matrix) {
         status = add(settings, err, "matrix", "%s", session->matrix);
-    } else if (status == GM_OK) {
+    } else if (status == GM_OK && session->net) {
         status = add_net(settings, session, err);
     }
     if (status == GM_OK) {

@@ -100,6 +100,18 @@ static gm_status open_run(const gm_cli *cli, gm_session *session, bool reopen, g
     return inherit(cli, session, reopen, err);
 }
 
+gm_status gm_session_strip_all(const char *params, char **path, gm_error *err)
+{
+    static const char all[] = "@all";
+    size_t length = params ? strlen(params) : 0, tail = sizeof all - 1;
+    *path = NULL;
+    if (length <= tail || strcmp(params + length - tail, all) != 0) return GM_OK;
+    *path = gm_strdup(params, err);
+    if (!*path) return GM_ERR_MEMORY;
+    (*path)[length - tail] = 0;
+    return GM_OK;
+}
+
 /* ---- model, precision, threads ---- */
 
 static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)

@@ -54,6 +54,10 @@ gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err);
 void gm_session_open_alone(gm_cli *cli, gm_session *session);
 void gm_session_close(gm_session *session);
 
+/* "run.gmr@all" becomes "run.gmr" in *path (the caller's, gm_free); NULL where params names no
+ * "@all". */
+gm_status gm_session_strip_all(const char *params, char **path, gm_error *err);
+
 /* Budget for dense matrices in bytes: --memory, or half of the machine's memory. */
 size_t gm_session_memory(const gm_session *session);
 /* GM_ERR_MEMORY where `count` matrices [rows, columns] of doubles exceed that budget; the message

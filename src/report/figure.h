@@ -43,6 +43,9 @@ extern const gm_figure gm_figure_stability;
 extern const gm_figure gm_figure_bound;
 extern const gm_figure gm_figure_posterior;
 extern const gm_figure gm_figure_rescaling;
+extern const gm_figure gm_figure_bound_course;
+extern const gm_figure gm_figure_ranks;
+extern const gm_figure gm_figure_bounds;
 
 /* Counts of the figures that tell of the training, and of the decomposition: one, or a sentence in
  * its place, unless the run file was made for something else. */

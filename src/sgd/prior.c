@@ -71,6 +71,7 @@ gm_status gm_prior_train(gm_problem *problem, const gm_prior_split *split,
     gm_problem *seen = NULL, *rest = NULL;
     gm_train_options own = *options;
     own.run = GM_PRIOR_RUN;
+    own.keep_every = own.record_every = own.steps; /* measured where it ends, not on the way */
     gm_status status =
         open_part(problem, split->seen, split->index, "samples of the prior", &data, &seen, err);
     if (!status)
@@ -87,19 +88,31 @@ gm_status gm_prior_train(gm_problem *problem, const gm_prior_split *split,
 /* ---- in the run file ---- */
 
 enum { VALUE_LENGTH = 32, KEYS = 5 };
-enum { FRACTION, STEPS, SAMPLES, SEEN, LABELS };
+enum { FRACTION, STEPS, SAMPLES, SEEN, DATA };
 static const char *const keys[KEYS] = {"prior.fraction", "prior.steps", "prior.samples",
-                                       "prior.seen", "prior.labels_crc32"};
+                                       "prior.seen", "prior.data_crc32"};
 
-/* Of the labels in their order, which do not depend on the precision as the features do. */
-static void print_labels(gm_problem *problem, char value[VALUE_LENGTH])
+/* Of labels or targets and of the features as single precision shows them, so that it does not
+ * depend on the precision at hand. */
+static void print_checksum(gm_problem *problem, char value[VALUE_LENGTH])
 {
+    enum { BLOCK = 1024 };
     const gm_dataset *data = gm_problem_data(problem);
+    size_t numbers = data->n * data->features;
     uLong crc = crc32_z(0, NULL, 0);
     if (data->label) crc = crc32_z(crc, (const void *)data->label, data->n * sizeof *data->label);
     if (data->target)
         crc = crc32_z(crc, (const void *)data->target,
                       data->n * data->outputs * sizeof *data->target);
+    for (size_t first = 0; first < numbers; first += BLOCK) {
+        float block[BLOCK];
+        size_t count = numbers - first < BLOCK ? numbers - first : BLOCK;
+        for (size_t i = 0; i < count; i++) {
+            block[i] = data->dtype == GM_F32 ? ((const float *)data->x)[first + i]
+                                             : (float)((const double *)data->x)[first + i];
+        }
+        crc = crc32_z(crc, (const void *)block, count * sizeof *block);
+    }
     snprintf(value, VALUE_LENGTH, "%08lx", crc);
 }
 
@@ -112,7 +125,7 @@ static gm_status store_settings(gm_run *run, gm_problem *problem, const gm_prior
     snprintf(value[STEPS], VALUE_LENGTH, "%" PRIu64, steps);
     snprintf(value[SAMPLES], VALUE_LENGTH, "%zu", split->n);
     snprintf(value[SEEN], VALUE_LENGTH, "%zu", split->seen);
-    print_labels(problem, value[LABELS]);
+    print_checksum(problem, value[DATA]);
     for (int i = 0; i < KEYS; i++) {
         setting[i] = (gm_setting){keys[i], value[i]};
     }
@@ -192,9 +205,9 @@ static gm_status read_samples(gm_run *run, const gm_run_array *array, size_t n,
 static gm_status check_data(gm_run *run, gm_problem *problem, gm_error *err)
 {
     char now[2][VALUE_LENGTH];
-    const int key[2] = {SAMPLES, LABELS};
+    const int key[2] = {SAMPLES, DATA};
     snprintf(now[0], VALUE_LENGTH, "%zu", gm_problem_data(problem)->n);
-    print_labels(problem, now[1]);
+    print_checksum(problem, now[1]);
     for (int i = 0; i < 2; i++) {
         char *then = NULL;
         gm_status status = gm_run_get(run, keys[key[i]], &then, err);

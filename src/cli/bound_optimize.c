@@ -1,0 +1,250 @@
+#include "cli/bound_optimize.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/progress.h"
+#include "cli/interrupt.h"
+
+/* Draws of start and end, none of them among those of gm_bound_measure. */
+enum { START_RUN = 100, END_RUN, TEST_RUN };
+
+gm_status gm_bound_optimize_check(const gm_cli *cli, const gm_session *session, gm_error *err)
+{
+    static const char *const own[] = {"objective", "optimize-batch", "optimize-step",
+                                      "optimize-draws"};
+    const gm_bound_settings *set = cli->settings;
+    if (!set->optimize) {
+        for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+            if (gm_cli_given(cli, own[i]))
+                return gm_fail(err, GM_ERR_USAGE, "--%s: expected with --optimize only", own[i]);
+        }
+        return GM_OK;
+    }
+    if (session->loss_kind != GM_LOSS_CROSS_ENTROPY)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--optimize: found --loss squared, expected cross_entropy: its clipped form "
+                       "is what is minimized");
+    return gm_posterior_check(session->problem, err);
+}
+
+/* ---- the work ---- */
+
+typedef struct watcher {
+    gm_progress progress;
+    bool started, quiet;
+} watcher;
+
+static bool asked_to_stop(void *context)
+{
+    (void)context;
+    return gm_interrupt_requested(NULL);
+}
+
+static void show_progress(void *context, uint64_t t, uint64_t steps, double objective)
+{
+    watcher *w = context;
+    if (!w->started)
+        gm_progress_start(&w->progress, "posterior", "steps", 0, (size_t)steps, w->quiet);
+    w->started = true;
+    char text[64];
+    snprintf(text, sizeof text, "objective %.5g", objective);
+    gm_progress_update(&w->progress, (size_t)t, text);
+}
+
+static gm_certificate_options certificate_options(const gm_cli *cli, const gm_bound_run *run,
+                                                  uint32_t number)
+{
+    const gm_bound_settings *set = cli->settings;
+    gm_certificate_options o;
+    gm_certificate_options_default(&o);
+    o.delta = run->options.delta;
+    o.draws_share = run->options.draws_share;
+    o.rounds = set->rounds;
+    o.clip = run->options.gibbs.clip;
+    o.fixed_scale = run->options.prior_scale > 0.0;
+    o.seed = run->options.gibbs.seed;
+    o.run = number;
+    o.stop = asked_to_stop;
+    return o;
+}
+
+/* Gibbs test error of g by one draw for each sample. */
+static gm_status test_error(gm_session *session, const gm_gaussians *g,
+                            const gm_certificate_options *like, double *error, gm_error *err)
+{
+    *error = (double)NAN;
+    if (!session->test) return GM_OK;
+    gm_certificate c;
+    gm_certificate_options o = *like;
+    o.rounds = 1;
+    o.run = TEST_RUN;
+    gm_status status = gm_certificate_measure(session->test_problem, g, &o, &c, err);
+    if (status == GM_OK) *error = c.error.mean;
+    return status;
+}
+
+static gm_status certify(gm_cli *cli, gm_session *session, const gm_bound_run *run,
+                         const gm_optimized *out, uint32_t number, gm_certificate *certificate,
+                         double *test, gm_error *err)
+{
+    const gm_gaussians g = {run->bound.parameters,
+                            run->origin.theta0,
+                            run->bound.unit,
+                            out->scale,
+                            out->theta,
+                            out->ratio};
+    gm_certificate_options o = certificate_options(cli, run, number);
+    gm_status status = gm_certificate_measure(session->problem, &g, &o, certificate, err);
+    return status == GM_OK ? test_error(session, &g, &o, test, err) : status;
+}
+
+static gm_status optimize(gm_cli *cli, gm_session *session, const gm_bound_run *run,
+                          gm_optimized *out, gm_error *err)
+{
+    const gm_bound_settings *set = cli->settings;
+    watcher watch = {.quiet = cli->shared.quiet};
+    gm_optimize_options o;
+    gm_optimize_options_default(&o);
+    o.objective = out->objective = set->objective;
+    o.steps = set->optimize;
+    o.batch = out->batch = set->optimize_batch;
+    o.step = out->step = set->optimize_step;
+    o.clip = run->options.gibbs.clip;
+    o.grid = run->bound.priors;
+    o.delta = run->bound.delta_sample;
+    o.seed = run->options.gibbs.seed;
+    o.context = &watch;
+    o.stop = asked_to_stop;
+    o.progress = show_progress;
+    gm_status status =
+        gm_posterior_optimize(session->problem, run->origin.theta0, run->bound.unit, out->scale, &o,
+                              out->theta, out->ratio, &out->result, err);
+    if (watch.started) gm_progress_finish(&watch.progress);
+    return status;
+}
+
+gm_status gm_bound_optimize(gm_cli *cli, gm_session *session, const gm_bound_run *run,
+                            gm_optimized *out, gm_error *err)
+{
+    const gm_bound_settings *set = cli->settings;
+    const gm_bound *b = &run->bound;
+    *out = (gm_optimized){0};
+    if (!set->optimize) return GM_OK;
+    size_t p = b->parameters;
+    out->made = true;
+    out->scale = b->best.prior_scale;
+    out->clip = b->best.gibbs.clip;
+    out->theta = gm_alloc(p, sizeof *out->theta, "posterior means", err);
+    out->ratio = gm_alloc(p, sizeof *out->ratio, "posterior precisions", err);
+    if (!out->theta || !out->ratio) return GM_ERR_MEMORY;
+    memcpy(out->theta, session->theta, p * sizeof *out->theta);
+    memcpy(out->ratio, b->ratio, p * sizeof *out->ratio);
+    gm_interrupt_install();
+    gm_status status =
+        certify(cli, session, run, out, START_RUN, &out->start, &out->test_start, err);
+    if (status == GM_OK) status = optimize(cli, session, run, out, err);
+    if (status == GM_OK && out->result.steps < set->optimize && !out->result.diverged)
+        return gm_fail(err, GM_ERR_INTERRUPTED,
+                       "interrupted after %" PRIu64 " of %" PRIu64
+                       " steps of --optimize; nothing was recorded",
+                       out->result.steps, set->optimize);
+    if (status == GM_OK && out->result.diverged)
+        gm_cli_note(cli,
+                    "the optimization met numbers that are not finite and ended after %" PRIu64
+                    " steps; --optimize-step below %g may help",
+                    out->result.steps, out->step);
+    if (status == GM_OK)
+        status = certify(cli, session, run, out, END_RUN, &out->end, &out->test_end, err);
+    return status;
+}
+
+void gm_optimized_free(gm_optimized *out)
+{
+    gm_free(out->theta);
+    gm_free(out->ratio);
+    *out = (gm_optimized){0};
+}
+
+/* ---- results ---- */
+
+static json_t *certified(gm_cli *cli, const gm_certificate *c, const gm_certified *v)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "train", gm_json_number(cli, "Gibbs loss", v->mean));
+    json_object_set_new(o, "train_stderr", gm_json_number(cli, "its error", v->std_error));
+    json_object_set_new(o, "upper", gm_json_number(cli, "upper limit", v->upper));
+    json_object_set_new(o, "monte_carlo", gm_json_number(cli, "slack", v->upper - v->mean));
+    json_object_set_new(o, "bound", gm_json_number(cli, "bound", v->bound));
+    json_object_set_new(o, "nonvacuous", json_boolean(v->bound < 1.0));
+    json_object_set_new(o, "draws", json_integer((json_int_t)c->draws));
+    return o;
+}
+
+static json_t *certificate(gm_cli *cli, const gm_certificate *c, double test)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "kl", gm_json_number(cli, "KL", c->divergence.kl));
+    json_object_set_new(
+        o, "effective_curvature",
+        gm_json_number(cli, "effective curvature", c->divergence.effective_curvature));
+    json_object_set_new(o, "distance", gm_json_number(cli, "distance", c->divergence.distance));
+    json_object_set_new(o, "prior_scale", json_real(c->scale));
+    json_object_set_new(o, "logarithm", json_real(c->logarithm));
+    json_object_set_new(o, "overflowed", json_integer((json_int_t)c->overflowed));
+    json_object_set_new(o, "error", certified(cli, c, &c->error));
+    json_object_set_new(o, "clipped_loss", certified(cli, c, &c->clipped));
+    json_object_set_new(o, "test", isnan(test) ? json_null() : json_real(test));
+    return o;
+}
+
+json_t *gm_optimized_value(gm_cli *cli, const gm_optimized *out)
+{
+    if (!out->made) return json_null();
+    json_t *o = json_object(), *course = json_array();
+    for (size_t i = 0; i < out->result.points; i++) {
+        const gm_optimize_point *at = &out->result.point[i];
+        json_array_append_new(course, json_pack("{s:I, s:f, s:f, s:f}", "step",
+                                                (json_int_t)at->step, "risk", at->risk, "kl",
+                                                at->kl, "objective", at->objective));
+    }
+    json_object_set_new(o, "objective", json_string(gm_objective_name(out->objective)));
+    json_object_set_new(o, "steps", json_integer((json_int_t)out->result.steps));
+    json_object_set_new(o, "diverged", json_boolean(out->result.diverged));
+    json_object_set_new(o, "batch", json_integer((json_int_t)out->batch));
+    json_object_set_new(o, "step", json_real(out->step));
+    json_object_set_new(o, "clip", json_real(out->clip));
+    json_object_set_new(o, "start", certificate(cli, &out->start, out->test_start));
+    json_object_set_new(o, "end", certificate(cli, &out->end, out->test_end));
+    json_object_set_new(o, "course", course);
+    return o;
+}
+
+static void print_line(const char *name, const gm_certificate *c, double test)
+{
+    printf("  %-22s %9.5g %11.5f %11.5f %9.5f", name, c->divergence.kl, c->error.mean,
+           c->error.upper - c->error.mean, c->error.bound);
+    if (!isnan(test)) printf(" %9.5f", test);
+    putchar('\n');
+}
+
+void gm_optimized_print(const gm_optimized *out)
+{
+    if (!out->made) return;
+    const gm_certificate *c = &out->end;
+    printf("\noptimized posterior: %" PRIu64 " steps of Adam (batches of %zu, step %g) on the %s "
+           "objective of the loss\nmin(l, %.4g)/%.4g, from the posterior above; both certified in "
+           "the kl form by %zu fresh draws, one sample each\n",
+           out->result.steps, out->batch, out->step, gm_objective_name(out->objective), out->clip,
+           out->clip, c->draws);
+    printf("  %-22s %9s %11s %11s %9s", "0-1 error", "KL", "Gibbs", "Monte Carlo", "bound");
+    printf(isnan(out->test_end) ? "\n" : " %9s\n", "test");
+    print_line("from the Hessian", &out->start, out->test_start);
+    print_line("optimized", &out->end, out->test_end);
+    printf("  optimizing takes %.5f off the bound; each of the two fails with probability at most "
+           "%g\n",
+           out->start.error.bound - out->end.error.bound, c->delta_sample + c->delta_draws);
+}
