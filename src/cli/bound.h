@@ -33,6 +33,7 @@ typedef struct gm_bound_settings {
     size_t optimize_batch, rounds;
     double optimize_step;
     size_t resamples; /* compare */
+    bool measure;     /* compare: runs without a bound */
     double certainty; /* compare */
 } gm_bound_settings;
 

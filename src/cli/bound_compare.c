@@ -78,9 +78,11 @@ static gm_status take_document(gm_run *run, gm_compared *r, gm_error *err)
         if (strcmp(list[i].key, "bound") == 0) text = list[i].json;
     }
     if (status == GM_OK && !text) {
-        status = gm_fail(err, GM_ERR_INPUT,
-                         "%s: holds no bound; `gradiometer bound --params %s -o %s` records one",
-                         r->path, r->path, r->path);
+        status =
+            gm_fail(err, GM_ERR_INPUT,
+                    "%s: holds no bound; `gradiometer bound --params %s -o %s` records one, as "
+                    "--measure does",
+                    r->path, r->path, r->path);
     }
     if (status == GM_OK) {
         r->document = json_loads(text, 0, NULL);
@@ -124,6 +126,62 @@ static gm_status take_run(const char *path, gm_compared *r, gm_error *err)
     }
     gm_run_free(seed);
     gm_run_close(run);
+    return status;
+}
+
+/* ---- runs without a bound ---- */
+
+static gm_status has_bound(const char *path, bool *has, gm_error *err)
+{
+    gm_run *run = NULL;
+    gm_run_result *list = NULL;
+    size_t count = 0;
+    *has = false;
+    gm_status status = gm_run_open(path, GM_RUN_READ, &run, err);
+    if (status == GM_OK) status = gm_run_results(run, "bound", &list, &count, err);
+    for (size_t i = 0; i < count; i++) {
+        *has = *has || strcmp(list[i].key, "bound") == 0;
+    }
+    gm_run_free(list);
+    gm_run_close(run);
+    return status;
+}
+
+/* As `bound --params PATH -o PATH` does; a run without a test set is refused beforehand. */
+static gm_status measure_run(gm_cli *cli, const char *path, gm_error *err)
+{
+    gm_session session = {0};
+    gm_bound_run run = {0};
+    cli->shared.params = cli->shared.output = path;
+    gm_status status = gm_session_open(cli, &session, err);
+    if (status == GM_OK && !session.test)
+        status = gm_fail(err, GM_ERR_INPUT,
+                         "%s: was trained without a test set, so that no gap is known", path);
+    if (status == GM_OK) status = gm_bound_prepare(cli, &session, &run.origin, &run.options, err);
+    if (status == GM_OK) status = gm_bound_take(cli, &session, &run, err);
+    if (status == GM_OK) {
+        json_t *document = gm_bound_document(cli, &session, &run, err);
+        status = document ? gm_record_result(cli, &session, "bound", document, NULL, 0, err)
+                          : GM_ERR_MEMORY;
+        json_decref(document);
+    }
+    gm_bound_free(&run.bound);
+    gm_bound_origin_free(&run.origin);
+    gm_session_close(&session);
+    return status;
+}
+
+static gm_status measure_missing(gm_cli *cli, gm_error *err)
+{
+    const char *output = cli->shared.output;
+    gm_status status = GM_OK;
+    for (int i = 1; status == GM_OK && i < cli->operands; i++) {
+        bool has = false;
+        status = has_bound(cli->operand[i], &has, err);
+        if (status == GM_OK && !has) status = measure_run(cli, cli->operand[i], err);
+    }
+    cli->shared.params = NULL;
+    cli->shared.output = output;
     return status;
 }
 
@@ -341,6 +399,8 @@ gm_status gm_bound_compare_command(gm_cli *cli, gm_error *err)
     json_t *document = NULL;
     gm_session_open_alone(cli, &session);
     gm_status status = check(cli, err);
+    const gm_bound_settings *set = cli->settings;
+    if (status == GM_OK && set->measure) status = measure_missing(cli, err);
     if (status == GM_OK) status = compare(cli, &c, err);
     if (status == GM_OK && (cli->shared.json || cli->shared.output)) {
         document = gm_comparison_document(cli, &session, &c, err);

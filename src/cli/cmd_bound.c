@@ -99,6 +99,10 @@ static const gm_option options[] = {
      gm_option_text, AT(magnitudes), NULL, 0},
     {"rescalings", 0, "N", "rescale: random re-scalings of each magnitude (default 1).",
      gm_option_count, AT(rescalings), NULL, 0},
+    {"measure", 0, NULL,
+     "compare: measure the bound of runs that hold none, with the options given, and record it in "
+     "their files.",
+     gm_option_flag, AT(measure), NULL, 0},
     {"resamples", 0, "B", "compare: bootstrap resamples for the intervals (default 2000).",
      gm_option_count, AT(resamples), NULL, 10000000},
     {"certainty", 0, "P",
@@ -319,9 +323,10 @@ double gm_relative_change(double a, double b)
 static const struct {
     const char *name;
     gm_status (*run)(gm_cli *cli, gm_error *err);
-    const char *own[3];
-} subcommands[] = {{"rescale", gm_rescale_command, {"magnitudes", "rescalings", NULL}},
-                   {"compare", gm_bound_compare_command, {"resamples", "certainty", NULL}}};
+    const char *own[4];
+} subcommands[] = {
+    {"rescale", gm_rescale_command, {"magnitudes", "rescalings", NULL}},
+    {"compare", gm_bound_compare_command, {"resamples", "certainty", "measure", NULL}}};
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
 
 /* One checkpoint, or all of them. */
