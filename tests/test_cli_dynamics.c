@@ -168,6 +168,48 @@ static void other_optimizers(void **state)
     }
 }
 
+/* With momentum, weight decay and a preconditioner the step is the run's own, and the model is that
+ * of the step drawn; at an earlier step the momentum is not in the file. */
+static void own_steps(void **state)
+{
+    (void)state;
+    const char *const option[] = {"--momentum 0.9 --weight-decay 0.01", "--momentum 0.9 --nesterov",
+                                  "--precondition rmsprop", "--precondition diag-hessian"};
+    for (int i = 0; i < 4; i++) {
+        const char *path = folder_path("own.gmr");
+        program_result r = program("train " SMALL " --steps 9 --batch 3 --keep-every 3 --step 0.02 "
+                                   "%s -o %s",
+                                   option[i], path);
+        assert_int_equal(r.exit, 0);
+        program_free(&r);
+        double means[2];
+        for (int plain = 0; plain < 2; plain++) {
+            json_t *d = program_document(
+                program("dynamics predict --params %s -q --draws 2000 --threads 1 --json --step "
+                        "0.002 %s",
+                        path, plain ? "--plain" : ""));
+            assert_non_null(d);
+            const json_t *p = at(d, "predicted"), *o = at(d, "observed");
+            means[plain] = program_number(p, "mean");
+            /* Second order at a small step: the rest is below 2 % of the mean. */
+            assert_true(fabs(program_number(o, "mean") - means[plain]) <=
+                        5 * program_number(o, "mean_stderr") + 0.02 * fabs(means[plain]));
+            assert_true(fabs(program_number(o, "variance") / program_number(p, "variance") - 1) <
+                        0.3);
+            bool same = strcmp(json_string_value(at(d, "step_form")), "theta - eta g") == 0;
+            assert_true(same == plain);
+            json_decref(d);
+        }
+        assert_true(fabs(means[0] - means[1]) > 0.1 * fabs(means[1]));
+        json_t *d = program_document(
+            program("dynamics predict --params %s@3 -q --draws 2 --threads 1 --json", path));
+        bool same = strcmp(json_string_value(at(d, "step_form")), "theta - eta g") == 0;
+        assert_true(same == (i < 3)); /* exact diagonals are taken anew */
+        json_decref(d);
+        folder_empty();
+    }
+}
+
 /* Recorded in a run file, which export and report read like any other. */
 static void recorded(void **state)
 {
@@ -227,6 +269,7 @@ static void refusals(void **state)
     refused("predict " SMALL " --probes 1 --exact-samples 0", "--probes");
     refused("predict " SMALL " --batch 41 --replacement no", "--batch");
     refused("predict " SMALL " --replacement epoch", "--replacement");
+    refused("advise " SMALL " --plain", "--plain");
     refused("predict " SMALL " --momentum 0.5", "--momentum");
     refused("predict " SMALL " --draws 1000000000000", "--memory");
     refused("predict " SMALL " --batch 1000000000000", "--memory");
@@ -247,8 +290,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_pair),        cmocka_unit_test(several_pairs),
         cmocka_unit_test(infinite_losses), cmocka_unit_test(other_optimizers),
-        cmocka_unit_test(advice),          cmocka_unit_test(recorded),
-        cmocka_unit_test(refusals)};
+        cmocka_unit_test(own_steps),       cmocka_unit_test(advice),
+        cmocka_unit_test(recorded),        cmocka_unit_test(refusals)};
     if (folder_make(NULL)) return 1;
     int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "dynamics");
     return folder_remove(NULL) ? 1 : failed;

@@ -151,7 +151,7 @@ static void quadratic(void **state)
     o.replacement = GM_REPLACEMENT_NO;
     o.draws = 2;
     measure(&t, &o, &model, &g);
-    double along = model.gradient_curvature / model.gradient_square;
+    double along = model.bend / model.slope;
     near(g.critical_sharpness, along, 0.02 * along, "critical sharpness");
     near(g.batch_sharpness.value, along, 1e-10 * along, "Batch Sharpness of the whole set");
     near(g.batch_sharpness.std_error, 0, 1e-10 * along, "its error");

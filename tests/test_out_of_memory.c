@@ -419,7 +419,10 @@ static gm_status one_step(gm_error *err)
     gm_draw_options draw;
     gm_gauge_options gauge;
     gm_gauges gauges;
-    double value[2], delta[3];
+    double value[2], delta[3], divisor[64];
+    for (int i = 0; i < 64; i++) {
+        divisor[i] = 2.0;
+    }
     gm_step_options_default(&o);
     gm_draw_options_default(&draw);
     gm_gauge_options_default(&gauge);
@@ -429,6 +432,7 @@ static gm_status one_step(gm_error *err)
     draw.draws = 3;
     gauge.draws = 2;
     gm_status status = open_world(&w, GM_F32, err);
+    o.divisor = draw.divisor = divisor;
     for (int exact = 0; exact < 2 && status == GM_OK; exact++) {
         o.exact_samples = exact ? 2000 : 0;
         gm_step_model_free(&model);

@@ -28,7 +28,8 @@ extern "C" {
  * Sigma H Sigma), and its eigenvalues other than 0 are those of H Sigma. lin must outlive it. Cost
  * of a product: a weighted backward pass (1 matrix product per layer), one with H, and a
  * per-sample tangent pass (1). Destroyed by gm_operator_destroy. */
-gm_status gm_noise_operator(gm_linearization *lin, gm_operator *op, gm_error *err);
+gm_status gm_noise_operator(gm_linearization *lin, const double *divisor, gm_operator *op,
+                            gm_error *err);
 
 /* --- one step predicted --- */
 
@@ -36,17 +37,22 @@ typedef struct gm_step_options {
     size_t exact_samples; /* 2000: C is formed (n products) for n up to this, and up to 2 always */
     size_t probes;        /* 64 >= 2: else, samples and random vectors of each estimate */
     uint64_t seed;        /* 0 */
+    /* Of the step eta D^-1 (drift + g), all known before g is drawn: D [p], all positive, or NULL
+     * for I; drift [p], or NULL for 0. Momentum: drift = beta v_t; Nesterov's: D / (1 + beta) and
+     * beta^2 v_t / (1 + beta). */
+    const double *divisor, *drift;
 } gm_step_options;
 void gm_step_options_default(gm_step_options *options);
 
-/* All that the prediction needs of theta, whatever eta and m. With w0 = mu, w1 = H mu, and d_i =
- * x_i . H x_i: */
+/* All that the prediction needs of theta, whatever eta and m. With w = D^-1
+ * (drift + mu), which is mu for plain SGD, x_i = D^-1 (g_i - mu) and Sigma its covariance, w0 = mu,
+ * w1 = H w, and d_i = x_i . H x_i: */
 typedef struct gm_step_model {
     size_t n;
     bool exact; /* C was formed; else the estimates below have errors > 0 */
     double loss;
-    double gradient_square;        /* ||mu||^2 */
-    double gradient_curvature;     /* mu . H mu */
+    double slope;                  /* mu . w, ||mu||^2 for plain SGD */
+    double bend;                   /* w . H w */
     gm_estimate trace;             /* tr C */
     gm_estimate frobenius_square;  /* ||C||_F^2 */
     double lambda_max, lambda_min; /* of C */
@@ -102,12 +108,11 @@ typedef struct gm_draw_options {
     double step;  /* 0.1: eta */
     /* yes; GM_REPLACEMENT_EPOCH is refused: the batches of an epoch are not fresh */
     gm_replacement replacement;
-    size_t draws;   /* 1000 */
-    uint64_t seed;  /* 0 */
-    uint32_t run;   /* 0 */
-    uint64_t first; /* 0: number of the first draw */
-    /* NULL; else D [p], all positive, of the step eta D^-1 g. */
-    const double *divisor;
+    size_t draws;                  /* 1000 */
+    uint64_t seed;                 /* 0 */
+    uint32_t run;                  /* 0 */
+    uint64_t first;                /* 0: number of the first draw */
+    const double *divisor, *drift; /* NULL; as in gm_step_options */
 } gm_draw_options;
 void gm_draw_options_default(gm_draw_options *options);
 

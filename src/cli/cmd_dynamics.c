@@ -58,6 +58,11 @@ static const gm_option options[] = {
     {"at", 0, "STEP[,STEP]...",
      "martingale, phases: steps of the run in --params. Default: all its checkpoints.",
      gm_option_text, AT(at), NULL, 0},
+    {"plain", 0, NULL,
+     "predict: look at the step theta - eta g, whatever the run's own is. By default momentum, "
+     "preconditioner and weight decay of the run in --params are part of it where the run file "
+     "holds them: momentum, rmsprop and adagrad at the latest step alone.",
+     gm_option_flag, AT(plain), NULL, 0},
     {"balance", 0, "SHARE",
      "phases: the slow phase begins where the noise takes back this share of what the gradient "
      "gains. Default: 0.5.",
@@ -79,7 +84,8 @@ static const struct {
              {"observe", "stability"},
              {"horizon", "stability"},
              {"at", "martingale phases"},
-             {"balance", "phases"}};
+             {"balance", "phases"},
+             {"plain", "predict"}};
 
 /* ---- what the subcommands share ---- */
 

@@ -19,6 +19,7 @@ typedef struct gm_dynamics_settings {
     double cut;
     size_t observe, horizon; /* runs and steps of each */
     const char *at;          /* comma list of steps; NULL: all checkpoints */
+    bool plain;              /* predict: the step theta - eta g, whatever the run's is */
     double balance;          /* phases: share of the gain that the noise takes back */
 } gm_dynamics_settings;
 
@@ -148,8 +149,14 @@ typedef struct gm_predict {
     size_t levels;
     double level[GM_PREDICT_LEVELS]; /* s */
     size_t cases;
-    gm_predict_case *item; /* batch first, then step */
+    gm_predict_case *item;   /* batch first, then step */
+    double *divisor, *drift; /* [p] of the step eta D^-1 (drift + g); NULL for I and 0 */
 } gm_predict;
+
+/* divisor and drift of the run in --params at its point, as far as its file holds them; notes what
+ * the step is, and what is left out. */
+gm_status gm_predict_take_step(gm_cli *cli, const gm_session *session, gm_linearization *lin,
+                               gm_predict *predict, gm_error *err);
 
 gm_status gm_predict_run(gm_cli *cli, gm_error *err);
 void gm_predict_free(gm_predict *predict);

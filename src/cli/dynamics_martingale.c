@@ -206,7 +206,7 @@ static gm_status choose(const gm_session *session, const gm_martingale *m, size_
     } else if (policy->kind == GM_POLICY_ESTIMATED) {
         status = gm_points_step_size(session, step, &c->step, err);
     } else {
-        gm_step_choice own;
+        gm_step_choice own = {0};
         status = look(session, m, policy, w, &own, err);
         if (policy->kind == GM_POLICY_ORACLE) *c = own;
         c->step = own.step;

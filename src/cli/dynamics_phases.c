@@ -70,11 +70,11 @@ static void fill_phase(const gm_phases *s, const gm_step_model *model, double tr
                        gm_phase *phase)
 {
     double kappa = gm_kappa_of(model->n, s->batch, s->replacement != GM_REPLACEMENT_YES);
-    double half = 0.5 * eta * eta, square = model->gradient_square;
+    double half = 0.5 * eta * eta, square = model->slope;
     *phase = (gm_phase){.eta = eta,
                         .gradient_square = square,
                         .trace_sigma = kappa * fmax(0.0, trace - square),
-                        .gain = eta * square - half * model->gradient_curvature,
+                        .gain = eta * square - half * model->bend,
                         .noise = half * kappa * model->trace.value,
                         .noise_error = half * kappa * model->trace.std_error};
     phase->ratio = phase->gain > 0.0    ? phase->noise / phase->gain

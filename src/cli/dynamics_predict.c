@@ -19,6 +19,8 @@ void gm_predict_free(gm_predict *predict)
         gm_free(predict->item[i].delta);
     }
     gm_free(predict->item);
+    gm_free(predict->divisor);
+    gm_free(predict->drift);
     gm_step_model_free(&predict->model);
     memset(predict, 0, sizeof *predict);
 }
@@ -147,6 +149,8 @@ static gm_status draw_case(gm_session *session, const gm_predict *predict, gm_pr
     o.step = c->step;
     o.replacement = predict->without_replacement ? GM_REPLACEMENT_NO : GM_REPLACEMENT_YES;
     o.seed = session->seed;
+    o.divisor = predict->divisor;
+    o.drift = predict->drift;
     for (size_t done = 0; done < c->draws; done += o.draws) {
         if (gm_interrupt_requested(NULL)) {
             return gm_fail(err, GM_ERR_INTERRUPTED,
@@ -182,7 +186,6 @@ static gm_status predict_case(const gm_session *session, const gm_predict *predi
 static void note_limits(gm_cli *cli, const gm_session *session, const gm_predict *predict)
 {
     const gm_step_model *model = &predict->model;
-    gm_dynamics_note_optimizer(cli, session, false);
     if (!model->exact) {
         gm_cli_note(cli,
                     "n = %zu exceeds --exact-samples: the noise is estimated, and the model's "
@@ -208,6 +211,11 @@ static gm_status measure(gm_cli *cli, gm_session *session, gm_predict *predict, 
     gm_status status = gm_linearize(session->problem, session->theta, &lin, err);
     if (status == GM_OK) {
         gm_session_measure(session, lin);
+        status = gm_predict_take_step(cli, session, lin, predict, err);
+    }
+    if (status == GM_OK) {
+        o.divisor = predict->divisor;
+        o.drift = predict->drift;
         status = gm_step_model_make(lin, &o, &predict->model, err);
     }
     gm_linearization_free(lin);

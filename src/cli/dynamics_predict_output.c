@@ -92,9 +92,8 @@ static json_t *model_of(gm_cli *cli, const gm_step_model *m)
 {
     json_t *o = json_object();
     json_object_set_new(o, "exact", json_boolean(m->exact));
-    json_object_set_new(o, "gradient_square", gm_json_number(cli, "|mu|^2", m->gradient_square));
-    json_object_set_new(o, "gradient_curvature",
-                        gm_json_number(cli, "mu.H mu", m->gradient_curvature));
+    json_object_set_new(o, "gradient_square", gm_json_number(cli, "|mu|^2", m->slope));
+    json_object_set_new(o, "gradient_curvature", gm_json_number(cli, "mu.H mu", m->bend));
     json_object_set_new(o, "trace_h_sigma", estimate(cli, "tr H Sigma", &m->trace));
     json_object_set_new(o, "trace_h_sigma_h_sigma",
                         estimate(cli, "tr H Sigma H Sigma", &m->frobenius_square));
@@ -112,6 +111,12 @@ json_t *gm_predict_document(gm_cli *cli, const gm_session *session, const gm_pre
     json_object_set_new(document, "subcommand", json_string("predict"));
     json_object_set_new(document, "replacement",
                         json_string(predict->without_replacement ? "no" : "yes"));
+    json_object_set_new(
+        document, "step_form",
+        json_string(predict->divisor
+                        ? predict->drift ? "theta - eta D^-1 (drift + g)" : "theta - eta D^-1 g"
+                    : predict->drift ? "theta - eta (drift + g)"
+                                     : "theta - eta g"));
     json_object_set_new(document, "model_terms", model_of(cli, &predict->model));
     if (predict->cases == 1) {
         const gm_predict_case *c = predict->item;
@@ -138,8 +143,8 @@ json_t *gm_predict_document(gm_cli *cli, const gm_session *session, const gm_pre
 static void print_case(const gm_predict *predict, const gm_predict_case *c)
 {
     const gm_step_prediction *p = &c->predicted;
-    printf("\nbatch %zu, step %g: Delta = f(theta - step g) - f(theta) over %zu draws", c->batch,
-           c->step, c->draws);
+    printf("\nbatch %zu, step %g: Delta = f(theta - step %s) - f(theta) over %zu draws", c->batch,
+           c->step, predict->divisor || predict->drift ? "D^-1 (drift + g)" : "g", c->draws);
     if (c->infinite) printf(", %zu of them without a finite loss", c->infinite);
     printf("\n%-22s %14s %14s\n", "", "predicted", "observed");
     printf("%-22s %14.6g %14.6g +- %.2g\n", "mean", p->mean, c->mean, c->mean_error);
@@ -171,8 +176,10 @@ void gm_predict_print(const gm_cli *cli, const gm_session *session, const gm_pre
 {
     const gm_step_model *m = &predict->model;
     gm_document_describe(session);
-    printf("\n|mu|^2 %.6g, mu.H mu %.6g, tr(H Sigma) %.6g", m->gradient_square,
-           m->gradient_curvature, m->trace.value);
+    bool own = predict->divisor || predict->drift;
+    if (own) printf("\nw = D^-1 (drift + mu): mu.w %.6g, w.H w %.6g", m->slope, m->bend);
+    if (!own) printf("\n|mu|^2 %.6g, mu.H mu %.6g", m->slope, m->bend);
+    printf(", tr(H Sigma) %.6g", m->trace.value);
     if (!m->exact) printf(" +- %.2g", m->trace.std_error);
     printf("; batches drawn with%s replacement\n", predict->without_replacement ? "out" : "");
     for (size_t i = 0; i < predict->cases; i++) {

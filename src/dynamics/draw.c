@@ -52,7 +52,8 @@ gm_status gm_step_draw(gm_problem *problem, const double *theta, const gm_draw_o
         bool finite = true;
         for (size_t i = 0; i < p; i++) {
             double d = options->divisor ? options->divisor[i] : 1.0;
-            moved[i] = theta[i] - options->step * wide[i] / d;
+            double along = wide[i] + (options->drift ? options->drift[i] : 0.0);
+            moved[i] = theta[i] - options->step * along / d;
             finite = finite && isfinite(moved[i]) && (!narrow || isfinite((float)moved[i]));
         }
         after = (double)INFINITY;

@@ -233,7 +233,7 @@ static void take_ratios(const gm_step_model *model, const gm_gauge_options *opti
     double eta = options->step;
     double kappa =
         gm_kappa_of(model->n, options->batch, options->replacement != GM_REPLACEMENT_YES);
-    double square = model->gradient_square, bend = model->gradient_curvature;
+    double square = model->slope, bend = model->bend;
     double trace = bend + kappa * model->trace.value; /* tr(H M_m) */
     double sigma = fmax(0.0, trace_moment - square);
     g->gradient_square = square;
@@ -265,7 +265,7 @@ gm_status gm_gauges_measure(gm_linearization *lin, const gm_step_model *model,
     if (status == GM_OK) status = take_sharpness(lin, options, gauges, err);
     if (status == GM_OK) status = take_batch_sharpness(lin, options, gauges, err);
     if (status == GM_OK) {
-        status = take_critical_sharpness(lin, model->gradient_square, gauges, err);
+        status = take_critical_sharpness(lin, model->slope, gauges, err);
     }
     if (status == GM_OK) status = take_trace(lin, &trace_moment, err);
     if (status == GM_OK) take_ratios(model, options, trace_moment, gauges);

@@ -1,7 +1,7 @@
 /* What the second-order model of a step needs to know of theta (theory section 3.2, "in per-sample
  * terms"): exact from the matrix C for few samples, else estimated through products with it.
  *
- *   1. mu, H mu, and the samples' components mu.x_i and (H mu).x_i
+ *   1. mu, the mean step w, H w, and the samples' components mu.x_i and (H w).x_i
  *   2. exact: C by products with unit vectors, its eigenpairs; d_i = n C_ii
  *   3. else: d_i of a random subset, tr C and |C|_F by random signs, the ends of C's spectrum by
  *      Lanczos */
@@ -40,46 +40,65 @@ static double dot(size_t n, const double *x, const double *y)
     return sum;
 }
 
-/* along [2, n] = mu.x_i and (H mu).x_i; the numbers that need no more. */
-static gm_status take_gradient(gm_linearization *lin, gm_step_model *model, double *along,
-                               gm_error *err)
+/* w [3, p] = D^-1 (drift + mu), its product with H, D^-1 mu; what they say of the step; and [1] and
+ * [2] brought near 1 after D^-1: *power of two [2] taken out of them. */
+static gm_status take_step(gm_linearization *lin, const gm_step_options *options,
+                           gm_step_model *model, double *w, int *power, gm_error *err)
 {
-    const double *mu = gm_linearization_gradient(lin);
-    size_t p = gm_problem_parameters(gm_linearization_problem(lin)), n = model->n;
+    const double *mu = gm_linearization_gradient(lin), *d = options->divisor;
+    size_t p = gm_problem_parameters(gm_linearization_problem(lin));
+    double *hw = w + p, *scaled = w + 2 * p;
     gm_operator hessian = {0};
-    gm_samples *samples = NULL;
-    double *w = gm_alloc(2 * p, sizeof *w, "gradient and its product with H", err);
-    gm_status status = w ? GM_OK : GM_ERR_MEMORY;
-    if (status == GM_OK) {
-        status = gm_curvature_operator(lin, GM_HESSIAN, GM_ALL_LAYERS, &hessian, err);
+    gm_status status = gm_curvature_operator(lin, GM_HESSIAN, GM_ALL_LAYERS, &hessian, err);
+    if (status != GM_OK) return status;
+    for (size_t i = 0; i < p; i++) {
+        double along = mu[i] + (options->drift ? options->drift[i] : 0.0);
+        w[i] = d ? along / d[i] : along;
+        scaled[i] = d ? mu[i] / d[i] : mu[i];
     }
+    int out = gm_near_one(p, w);
+    status = gm_operator_apply(&hessian, 1, w, hw, err);
+    gm_operator_destroy(&hessian);
+    if (status != GM_OK) return status;
+    model->bend = ldexp(dot(p, w, hw), 2 * out);
+    model->slope = ldexp(dot(p, mu, w), out);
+    for (size_t i = 0; d && i < p; i++) {
+        hw[i] /= d[i];
+    }
+    power[0] = out + gm_near_one(p, hw);
+    power[1] = gm_near_one(p, scaled);
+    model->products = 1;
+    return GM_OK;
+}
+
+/* along [2, n] = mu.x_i and (H w).x_i; the numbers that need no more. */
+static gm_status take_gradient(gm_linearization *lin, const gm_step_options *options,
+                               gm_step_model *model, double *along, gm_error *err)
+{
+    size_t p = gm_problem_parameters(gm_linearization_problem(lin)), n = model->n;
+    gm_samples *samples = NULL;
+    int power[2] = {0};
+    double *w = gm_alloc(3 * p, sizeof *w, "gradient and its product with H", err);
+    gm_status status = w ? GM_OK : GM_ERR_MEMORY;
+    if (status == GM_OK) status = take_step(lin, options, model, w, power, err);
     if (status == GM_OK) status = gm_samples_create(lin, GM_ALL_LAYERS, &samples, err);
     if (status != GM_OK) goto done;
-    memcpy(w, mu, p * sizeof *w);
-    int power[2] = {gm_near_one(p, w), 0};
-    status = gm_operator_apply(&hessian, 1, w, w + p, err);
-    if (status != GM_OK) goto done;
-    power[1] = power[0] + gm_near_one(p, w + p);
-    gm_samples_dot(samples, 2, w, along);
+    gm_samples_dot(samples, 1, w + 2 * p, along);
+    gm_samples_dot(samples, 1, w + p, along + n);
     for (int j = 0; j < 2; j++) {
-        double mean = 0.0;
-        gm_times_power(p, power[j], w + (size_t)j * p);
-        gm_times_power(n, power[j], along + (size_t)j * n);
+        double mean = 0.0, *row = along + (size_t)j * n;
+        gm_times_power(n, power[1 - j], row);
         for (size_t i = 0; i < n; i++) {
-            mean += along[(size_t)j * n + i] / (double)n;
+            mean += row[i] / (double)n;
         }
         for (size_t i = 0; i < n; i++) {
-            along[(size_t)j * n + i] -= mean;
+            row[i] -= mean;
         }
     }
-    model->gradient_square = dot(p, w, w);
-    model->gradient_curvature = dot(p, w, w + p);
     model->noise[0] = dot(n, along, along) / (double)n;
     model->noise[1] = dot(n, along, along + n) / (double)n;
     model->noise[2] = dot(n, along + n, along + n) / (double)n;
-    model->products = 1;
 done:
-    gm_operator_destroy(&hessian);
     gm_samples_free(samples);
     gm_free(w);
     return status;
@@ -260,8 +279,8 @@ gm_status gm_step_model_make(gm_linearization *lin, const gm_step_options *optio
     model->n = n;
     model->loss = gm_linearization_loss(lin);
     double *along = gm_alloc(2 * n, sizeof *along, "noise along the step", err);
-    gm_status status = along ? take_gradient(lin, model, along, err) : GM_ERR_MEMORY;
-    if (status == GM_OK) status = gm_noise_operator(lin, &c, err);
+    gm_status status = along ? take_gradient(lin, options, model, along, err) : GM_ERR_MEMORY;
+    if (status == GM_OK) status = gm_noise_operator(lin, options->divisor, &c, err);
     /* Of one or two samples the spectrum has no two ends to look for. */
     if (status == GM_OK && (n <= options->exact_samples || n <= 2)) {
         status = exact_model(&c, along, model, err);

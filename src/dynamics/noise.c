@@ -17,6 +17,7 @@ typedef struct noise {
     size_t n, p;
     gm_samples *samples;
     gm_operator hessian;
+    double *scale;      /* D^-1 [p]; NULL for I */
     double *weight;     /* [BLOCK, n] */
     double *sum, *hsum; /* [BLOCK, p] */
 } noise;
@@ -32,6 +33,14 @@ static void centre(size_t n, double *x)
     }
 }
 
+/* D^-1 v for rows [rows, p]. */
+static void rescale(const noise *s, size_t rows, double *v)
+{
+    for (size_t i = 0; s->scale && i < rows * s->p; i++) {
+        v[i] *= s->scale[i % s->p];
+    }
+}
+
 static gm_status noise_apply(void *self, size_t count, const double *v, double *cv, gm_error *err)
 {
     noise *s = self;
@@ -44,12 +53,14 @@ static gm_status noise_apply(void *self, size_t count, const double *v, double *
             centre(n, s->weight + j * n);
         }
         gm_samples_sum(s->samples, rows, s->weight, s->sum);
+        rescale(s, rows, s->sum);
         int power[BLOCK];
         for (size_t j = 0; j < rows; j++) {
             power[j] = gm_near_one(s->p, s->sum + j * s->p);
         }
         gm_status status = gm_operator_apply(&s->hessian, rows, s->sum, s->hsum, err);
         if (status != GM_OK) return status;
+        rescale(s, rows, s->hsum);
         for (size_t j = 0; j < rows; j++) {
             power[j] += gm_near_one(s->p, s->hsum + j * s->p);
         }
@@ -71,13 +82,15 @@ static void noise_destroy(void *self)
     if (!s) return;
     gm_samples_free(s->samples);
     gm_operator_destroy(&s->hessian);
+    gm_free(s->scale);
     gm_free(s->weight);
     gm_free(s->sum);
     gm_free(s->hsum);
     gm_free(s);
 }
 
-gm_status gm_noise_operator(gm_linearization *lin, gm_operator *op, gm_error *err)
+gm_status gm_noise_operator(gm_linearization *lin, const double *divisor, gm_operator *op,
+                            gm_error *err)
 {
     const gm_problem *problem = gm_linearization_problem(lin);
     memset(op, 0, sizeof *op);
@@ -89,6 +102,13 @@ gm_status gm_noise_operator(gm_linearization *lin, gm_operator *op, gm_error *er
     s->sum = gm_alloc(BLOCK * s->p, sizeof *s->sum, "weighted gradient", err);
     s->hsum = gm_alloc(BLOCK * s->p, sizeof *s->hsum, "its product with H", err);
     gm_status status = s->weight && s->sum && s->hsum ? GM_OK : GM_ERR_MEMORY;
+    if (status == GM_OK && divisor) {
+        s->scale = gm_alloc(s->p, sizeof *s->scale, "preconditioner", err);
+        status = s->scale ? GM_OK : GM_ERR_MEMORY;
+    }
+    for (size_t i = 0; s->scale && i < s->p; i++) {
+        s->scale[i] = 1.0 / divisor[i];
+    }
     if (status == GM_OK) status = gm_samples_create(lin, GM_ALL_LAYERS, &s->samples, err);
     if (status == GM_OK) {
         status = gm_curvature_operator(lin, GM_HESSIAN, GM_ALL_LAYERS, &s->hessian, err);

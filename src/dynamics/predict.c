@@ -78,7 +78,7 @@ gm_status gm_step_predict(const gm_step_model *model, size_t batch, bool without
     double m = (double)batch, trace = model->trace.value, square = model->frobenius_square.value;
     const double *s = model->noise;
     gm_step_prediction *q = prediction;
-    q->mean = -eta * model->gradient_square + half * (model->gradient_curvature + kappa * trace);
+    q->mean = -eta * model->slope + half * (model->bend + kappa * trace);
     q->mean_error = half * kappa * model->trace.std_error;
     double along = eta * eta * (s[0] - 2.0 * eta * s[1] + eta * eta * s[2]); /* a . Sigma a */
     q->v = kappa * along + 2.0 * half * half * kappa * kappa * square;
