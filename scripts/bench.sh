@@ -7,6 +7,7 @@
 #   series     the same at ten checkpoints of a training, each from nothing and from the one before
 #   density    10 probes x 80 steps
 #   large      the twenty largest of a net with 10^7 parameters: time and peak memory
+#   bound      draws of the posterior beside their bare matrix products; a bound from 100 draws, its time and memory
 #   dense      a dense Hessian and all its eigenvalues, 1 thread and all
 # BUILD (default build) is where the program is. MNIST is looked for below GM_TEST_DATA; without it synthetic data of its
 # shape. SMALL=1 takes small sizes, to try the parts; EVERY (default 50) is the number of steps between the series'
@@ -57,18 +58,25 @@ part() {
         large)
             bench --model $large $(data $large_n) --precision f32 --tol 1e-4 --k 20 --parts eigenpairs --rounds 1
             ;;
+        bound)
+            "$build/bench_bound" $model "mnist:$mnist" $n 10 $rounds
+            rm -f "$out/bound.gmr"
+            "$build/gradiometer" train --model $model --data "mnist:$mnist" --precision f32 --batch 64 --step 0.05 \
+                --steps $((60 * every)) --quiet -o "$out/bound.gmr" >/dev/null
+            "$build/gradiometer" bound --params "$out/bound.gmr" --draws 100 --measures none
+            ;;
         dense)
             each_threads --model $dense --data gauss:k=10,d=50,n=1000 --precision f64 --parts dense --rounds $rounds
             ;;
         *)
-            echo "bench.sh: found '$1', expected some of kernels products eigenpairs series density large dense" >&2
+            echo "bench.sh: found '$1', expected some of kernels products eigenpairs series density large bound dense" >&2
             return 2
             ;;
     esac
 }
 
 [[ -x $build/gradiometer ]] || { echo "bench.sh: $build/gradiometer: not found; run make" >&2; exit 2; }
-[[ $# -gt 0 ]] || set -- kernels products eigenpairs series density large dense
+[[ $# -gt 0 ]] || set -- kernels products eigenpairs series density large bound dense
 out=$build/bench
 mkdir -p "$out"
 for name in "$@"; do

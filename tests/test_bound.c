@@ -460,6 +460,57 @@ static void test_overflow(void **state)
     test_problem_close(&t);
 }
 
+/* The diagonal by probes: near the exact one by its own errors, and moving with a re-scaling as the
+ * exact one does. */
+static void test_estimated_diagonal(void **state)
+{
+    test_problem t;
+    gm_bound exact, found, moved;
+    gm_bound_options o;
+    gm_error err = {0};
+    gm_linearization *lin = NULL;
+    double theta0[200], at[200], at0[200], factor[200];
+    size_t far = 0;
+    (void)state;
+    test_problem_open(&t, &net_case, GM_F64, 0, 0);
+    gm_net_init(t.net, GM_INIT_HE, 3, 0, theta0);
+    gm_bound_options_default(&o);
+    o.gibbs.draws = 20;
+    expect_ok(gm_bound_measure(t.lin, theta0, &o, &exact, &err), &err);
+    assert_true(!exact.diagonal_error && exact.divergence_error == 0.0);
+    o.diagonal_products = 1;
+    assert_int_equal(gm_bound_measure(t.lin, theta0, &o, &found, &err), GM_ERR_USAGE);
+    o.diagonal_products = 400;
+    o.prior_scale = exact.best.prior_scale;
+    o.posterior_scale = exact.best.posterior_scale;
+    expect_ok(gm_bound_measure(t.lin, theta0, &o, &found, &err), &err);
+    assert_int_equal(found.diagonal_products, 400);
+    for (size_t j = 0; j < t.p; j++) {
+        double off = fabs(found.diagonal[j] - exact.diagonal[j]);
+        far += !(off <= 4.0 * found.diagonal_error[j] + 1e-14);
+    }
+    assert_true(far <= t.p / 50); /* four errors, of 400 probes: rarer than 1 in 1,000 each */
+    double shift = fabs(found.best.divergence.kl - exact.best.divergence.kl);
+    assert_true(found.divergence_error > 0.0 && shift <= 2.0 * found.divergence_error);
+    expect_ok(gm_rescaling_make(t.net, 100.0, 7, 0, factor, NULL, &err), &err);
+    for (size_t j = 0; j < t.p; j++) {
+        at[j] = factor[j] * t.theta[j];
+        at0[j] = factor[j] * theta0[j];
+    }
+    expect_ok(gm_linearize(t.problem, at, &lin, &err), &err);
+    expect_ok(gm_bound_measure(lin, at0, &o, &moved, &err), &err);
+    for (size_t j = 0; j < t.p; j++) {
+        near(moved.ratio[j], found.ratio[j], 1e-9 * found.ratio[j], "ratio");
+    }
+    near(moved.best.divergence.kl, found.best.divergence.kl, 1e-10 * found.best.divergence.kl,
+         "KL");
+    gm_linearization_free(lin);
+    gm_bound_free(&exact);
+    gm_bound_free(&found);
+    gm_bound_free(&moved);
+    test_problem_close(&t);
+}
+
 /* ---- re-scaling ---- */
 
 typedef struct measured {
@@ -552,6 +603,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_account),
         cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_rescaling),
+        cmocka_unit_test(test_estimated_diagonal),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "bound");
 }

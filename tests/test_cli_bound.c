@@ -112,6 +112,12 @@ static void choices(void **state)
     /* with probability 0.9, and this seed's test set */
     assert_true(program_number(gibbs, "test") < program_number(d, "bound"));
     assert_true(program_number(d, "test_error") < program_number(gibbs, "test") + 0.1);
+    assert_true(json_is_true(at(at(d, "diagonal"), "exact")));
+    json_decref(d);
+    d = bound("gauss.gmr", QUICK "--diagonal-products 50");
+    assert_true(json_is_false(at(at(d, "diagonal"), "exact")));
+    assert_true(program_number(at(d, "diagonal"), "kl_error") > 0.0);
+    assert_true(program_number(at(d, "rescaling"), "max_relative_change") < 1e-10);
     json_decref(d);
     /* The deterministic net is not what the bound is on, and both are printed. */
     program_result r = program("bound --params %s " QUICK, folder_path("gauss.gmr"));
@@ -264,6 +270,7 @@ static void refusals(void **state)
         {"--layer-scale dense9=1", "dense9"},
         {"--layer-scale dense1", "--layer-scale"},
         {"--draws 0", "--draws"},
+        {"--diagonal-products 1", "--diagonal-products"},
         {"--draws 100000000000000", "--memory"},
         {"--radius 0", "--radius"},
         {"--magnitudes 10", "rescale"},

@@ -138,6 +138,20 @@ static gm_status generalization(gm_error *err)
         status = gm_bound_measure(w.lin, w.theta, &o, &bound, err);
     }
     if (status == GM_OK) {
+        gm_bound probed;
+        gm_bound_options o;
+        gm_bound_options_default(&o);
+        o.gibbs.draws = o.trial_draws = o.diagonal_products = 2;
+        status = gm_bound_measure(w.lin, w.theta, &o, &probed, err);
+        if (status == GM_OK) gm_bound_free(&probed);
+    }
+    if (status == GM_OK) {
+        gm_measures measures;
+        gm_measure_options o;
+        gm_measure_options_default(&o);
+        status = gm_measures_take(w.lin, w.theta, NULL, &o, &measures, err);
+    }
+    if (status == GM_OK) {
         factor = gm_alloc(gm_net_parameters(w.net), sizeof *factor, "factors", err);
         status = factor ? gm_rescaling_make(w.net, 10.0, 1, 0, factor, NULL, err) : GM_ERR_MEMORY;
     }

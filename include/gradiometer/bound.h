@@ -160,11 +160,13 @@ typedef struct gm_bound_options {
     double draws_share; /* 0.1, in (0, 1): the part of delta spent on the draws, delta' */
     gm_bound_form form; /* GM_BOUND_KL */
     double prior_scale; /* 0: c from the grid, with its union bound; > 0: c fixed before the data */
-    double posterior_scale; /* 0: lambda among 1 and n {1/10, 1/3, 1, 3, 10}; > 0: lambda */
-    const double *given;    /* scales of layers, as for gm_prior_unit; NULL */
-    size_t trial_draws;     /* 16: draws for each pair (c, lambda) that is tried, none of them
-                               among those of the bound */
-    gm_gibbs_options gibbs; /* of the draws that the bound is made of */
+    double posterior_scale;   /* 0: lambda among 1 and n {1/10, 1/3, 1, 3, 10}; > 0: lambda */
+    const double *given;      /* scales of layers, as for gm_prior_unit; NULL */
+    size_t diagonal_products; /* 0: diag H is exact where gm_curvature_diagonal has it, and takes
+                                 100 products elsewhere; >= 2: it is estimated with so many */
+    size_t trial_draws;       /* 16: draws for each pair (c, lambda) that is tried, none of them
+                                 among those of the bound */
+    gm_gibbs_options gibbs;   /* of the draws that the bound is made of */
 } gm_bound_options;
 void gm_bound_options_default(gm_bound_options *options);
 
@@ -194,7 +196,7 @@ typedef struct gm_bound_case {
 typedef struct gm_bound_layer {
     double prior_weight, prior_bias; /* sigma of its first weight and of its last parameter */
     gm_divergence divergence;        /* its part of that of the best case */
-    size_t negative;                 /* entries of its part of diag H below 0 */
+    size_t negative;                 /* entries of its part of diag H below 0, likewise */
 } gm_bound_layer;
 
 typedef struct gm_bound {
@@ -204,18 +206,24 @@ typedef struct gm_bound {
                             ln(|C| |B| / delta_sample) */
     size_t priors;       /* |C| */
     size_t cases, tried; /* pairs (c, lambda), and those among them that draws were spent on */
-    size_t negative; /* entries of diag H below 0: the posterior has the prior's variance there */
+    size_t negative;     /* entries of diag H below 0 by two errors or more: the posterior has the
+                            prior's variance there */
     gm_bound_case best;  /* smallest bound on the 0-1 error among the trials */
     gm_bound_case plain; /* lambda = 1, the form of Li et al.; equal to best where that is it */
     bool plain_is_best;
-    bool has_plain;        /* false where posterior_scale was given and is not 1 */
-    gm_bound_layer *layer; /* [layers] */
-    double *diagonal;      /* diag H [p] */
-    double *unit;          /* sigma_j / c [p] */
-    double *ratio;         /* sigma_j^2 nu_j of the best case [p] */
+    bool has_plain;           /* false where posterior_scale was given and is not 1 */
+    gm_bound_layer *layer;    /* [layers] */
+    double *diagonal;         /* diag H [p] */
+    double *diagonal_error;   /* its standard errors [p]; NULL where it is exact */
+    size_t diagonal_products; /* with H, spent on it */
+    double divergence_error;  /* half of what the KL of the best case moves by between diag H plus
+                                 and minus one standard error; 0 where exact. The bound holds
+                                 whatever this is: an error makes for another posterior */
+    double *unit;             /* sigma_j / c [p] */
+    double *ratio;            /* sigma_j^2 nu_j of the best case [p] */
 } gm_bound;
 
-/* The bound at the point of lin from the initialization theta0 [p]: exact diagonal of H, prior and
+/* The bound at the point of lin from the initialization theta0 [p]: diagonal of H, prior and
  * posterior, divergence for every pair (c, lambda), a few draws for those that may be the best,
  * fresh draws for the best and for lambda = 1. Both are bounds at the same time: delta' is divided
  * by two where they differ. The choice itself costs no more: every Q is covered, and c by |C|.

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "bound/diagonal.h"
 #include "bound/gibbs.h"
 #include "net/net.h"
 
@@ -30,6 +31,7 @@ void gm_bound_free(gm_bound *bound)
 {
     gm_free(bound->layer);
     gm_free(bound->diagonal);
+    gm_free(bound->diagonal_error);
     gm_free(bound->unit);
     gm_free(bound->ratio);
     memset(bound, 0, sizeof *bound);
@@ -48,6 +50,9 @@ static gm_status check(const gm_bound_options *o, gm_error *err)
     }
     if (o->trial_draws == 0) {
         return gm_fail(err, GM_ERR_USAGE, "--trial-draws: found 0, expected >= 1");
+    }
+    if (o->diagonal_products == 1) {
+        return gm_fail(err, GM_ERR_USAGE, "--diagonal-products: found 1, expected at least 2");
     }
     bool scales = o->prior_scale >= 0.0 && isfinite(o->prior_scale) && o->posterior_scale >= 0.0 &&
                   isfinite(o->posterior_scale);
@@ -69,6 +74,19 @@ typedef struct work {
 
 /* ---- 1 and 2 ---- */
 
+/* Entries of diag H below 0 beyond what its errors explain. */
+static void count_negative(gm_bound *b, const gm_net *net)
+{
+    for (size_t l = 0; l < b->layers; l++) {
+        gm_net_layer layer = gm_net_layer_at(net, l);
+        for (size_t j = layer.offset; j < layer.offset + layer.parameters; j++) {
+            double error = b->diagonal_error ? b->diagonal_error[j] : 0.0;
+            b->layer[l].negative += b->diagonal[j] + 2.0 * error < 0.0;
+        }
+        b->negative += b->layer[l].negative;
+    }
+}
+
 static gm_status prepare(gm_linearization *lin, const double *theta0, work *w, gm_error *err)
 {
     gm_bound *b = w->b;
@@ -83,16 +101,12 @@ static gm_status prepare(gm_linearization *lin, const double *theta0, work *w, g
     b->layer = gm_alloc(b->layers, sizeof *b->layer, "layers", err);
     if (!b->diagonal || !b->unit || !b->ratio || !b->layer) return GM_ERR_MEMORY;
     gm_status status = gm_prior_unit(net, theta0, w->o->given, b->unit, err);
+    b->diagonal_products = w->o->diagonal_products;
     if (status == GM_OK) {
-        status = gm_curvature_diagonal(lin, GM_HESSIAN, GM_ALL_LAYERS, b->diagonal, err);
+        status = gm_posterior_diagonal(lin, b->unit, w->o->gibbs.seed, &b->diagonal_products,
+                                       b->diagonal, &b->diagonal_error, err);
     }
-    for (size_t l = 0; status == GM_OK && l < b->layers; l++) {
-        gm_net_layer layer = gm_net_layer_at(net, l);
-        for (size_t j = layer.offset; j < layer.offset + layer.parameters; j++) {
-            b->layer[l].negative += b->diagonal[j] < 0.0;
-        }
-        b->negative += b->layer[l].negative;
-    }
+    if (status == GM_OK) count_negative(b, net);
     w->g = (gm_gaussians){.size = b->parameters,
                           .theta0 = theta0,
                           .unit = b->unit,
@@ -231,6 +245,30 @@ static void take_layers(const work *w, const gm_net *net)
     }
 }
 
+/* What an estimated diagonal may do to the KL of the best case. Leaves ratio as it was. */
+static gm_status take_divergence_error(work *w, gm_error *err)
+{
+    gm_bound *b = w->b;
+    if (!b->diagonal_error) return GM_OK;
+    double *shifted = gm_alloc(2 * b->parameters, sizeof *shifted, "shifted diagonals", err);
+    if (!shifted) return GM_ERR_MEMORY;
+    double *ratio = shifted + b->parameters, kl[2];
+    gm_gaussians g = w->g;
+    g.ratio = ratio;
+    for (int side = 0; side < 2; side++) {
+        gm_divergence d;
+        for (size_t j = 0; j < b->parameters; j++) {
+            shifted[j] = b->diagonal[j] + (side ? 1.0 : -1.0) * b->diagonal_error[j];
+        }
+        gm_posterior_ratio(g.size, shifted, b->best.posterior_scale, g.unit, g.scale, ratio);
+        gm_gaussian_divergence(&g, &d);
+        kl[side] = d.kl;
+    }
+    b->divergence_error = 0.5 * fabs(kl[1] - kl[0]);
+    gm_free(shifted);
+    return GM_OK;
+}
+
 /* Divides delta: delta_draws for each of the cases, the rest for the sample. */
 static void divide_delta(work *w, bool two)
 {
@@ -279,6 +317,7 @@ gm_status gm_bound_measure(gm_linearization *lin, const double *theta0,
         status = choose_and_certify(&w, err);
     }
     if (status == GM_OK) take_layers(&w, gm_problem_net(gm_linearization_problem(lin)));
+    if (status == GM_OK) status = take_divergence_error(&w, err);
     gm_gibbs_sampler_close(&w.sampler);
     if (status != GM_OK) gm_bound_free(bound);
     return status;

@@ -24,8 +24,9 @@ typedef struct gm_bound_settings {
     const char *magnitudes;      /* comma list, rescale */
     double delta, radius, clip;
     gm_bound_form form;
-    size_t draws, block; /* block 0: chosen */
-    size_t rescalings;   /* for each magnitude */
+    size_t draws, block;      /* block 0: chosen */
+    size_t rescalings;        /* for each magnitude */
+    size_t diagonal_products; /* 0: exact where possible */
     gm_bound_measured measured;
     double prior_fraction; /* 0: whatever the run file says */
     uint64_t optimize;     /* steps, 0: not */

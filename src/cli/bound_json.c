@@ -126,7 +126,9 @@ static json_t *diagonal(gm_cli *cli, const gm_bound *b)
         most = fmax(most, b->diagonal[j]);
     }
     json_t *o = json_object();
-    json_object_set_new(o, "exact", json_true());
+    json_object_set_new(o, "exact", json_boolean(!b->diagonal_error));
+    json_object_set_new(o, "products", json_integer((json_int_t)b->diagonal_products));
+    json_object_set_new(o, "kl_error", gm_json_number(cli, "kl_error", b->divergence_error));
     json_object_set_new(o, "min", gm_json_number(cli, "diag H", least));
     json_object_set_new(o, "max", gm_json_number(cli, "diag H", most));
     json_object_set_new(o, "negative", json_integer((json_int_t)b->negative));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "bound/diagonal.h"
 #include "cli/bound.h"
 #include "cli/bound_optimize.h"
 #include "cli/record.h"
@@ -27,7 +28,13 @@ static gm_status divergence_at(gm_problem *problem, const double *theta, const d
     if (status == GM_OK) {
         status = gm_prior_unit(gm_problem_net(problem), theta0, run->options.given, unit, err);
     }
-    if (status == GM_OK) status = gm_curvature_diagonal(lin, GM_HESSIAN, GM_ALL_LAYERS, h, err);
+    double *error = NULL;
+    size_t products = run->options.diagonal_products;
+    if (status == GM_OK) {
+        status =
+            gm_posterior_diagonal(lin, unit, run->options.gibbs.seed, &products, h, &error, err);
+    }
+    gm_free(error);
     if (status == GM_OK) {
         gm_posterior_ratio(p, h, best->posterior_scale, unit, best->prior_scale, ratio);
         const gm_gaussians g = {p, theta0, unit, best->prior_scale, theta, ratio};

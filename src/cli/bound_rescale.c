@@ -69,7 +69,8 @@ static gm_status measure_at(const gm_session *session, const double *theta, cons
         item->loss = gm_linearization_loss(lin);
         item->error = gm_linearization_error_rate(lin);
         gm_bound_invariants(item->loss, &bound, item->invariant);
-        status = gm_measures_take(lin, theta0, bound.diagonal, &run->measure, &item->measures, err);
+        const double *diagonal = bound.diagonal_error ? NULL : bound.diagonal;
+        status = gm_measures_take(lin, theta0, diagonal, &run->measure, &item->measures, err);
     }
     gm_bound_free(&bound);
     gm_linearization_free(lin);

@@ -25,8 +25,13 @@ static void print_gaussians(const gm_session *session, const gm_bound_run *run)
     printf("posterior  around %s; nu = max(lambda H_jj, 1/sigma^2), lambda = %g", session->point,
            b->best.posterior_scale);
     printf(" = %.4g n\n", b->best.posterior_scale / (double)b->n);
-    printf("           diag H exact; %zu of %zu entries below 0 (there nu = 1/sigma^2)\n",
-           b->negative, b->parameters);
+    if (b->diagonal_error) {
+        printf("           diag H by %zu products: KL to about %.2g, valid whatever that is; ",
+               b->diagonal_products, b->divergence_error);
+    } else {
+        printf("           diag H exact; ");
+    }
+    printf("%zu of %zu entries below 0 (there nu = 1/sigma^2)\n", b->negative, b->parameters);
     printf("\n  %-12s %10s %11s %11s %12s %12s %10s\n", "layer", "parameters", "sigma(W)", "KL",
            "curvature", "distance", "narrower");
     for (size_t l = 0; l < b->layers; l++) {

@@ -76,6 +76,10 @@ static const gm_option options[] = {
     {"optimize-draws", 0, "N",
      "optimize: draws for each sample in the two certificates (default 10).", gm_option_count,
      AT(rounds), NULL, 1000000},
+    {"diagonal-products", 0, "N",
+     "Estimate diag H with N products on random signs scaled by the prior. Default: exact for "
+     "dense layers and for piecewise linear nets, else 100 products.",
+     gm_option_count, AT(diagonal_products), NULL, 0},
     {"draws", 0, "N",
      "Draws of the net that the Gibbs loss is estimated from (default 1000, raised to a multiple "
      "of "
@@ -252,6 +256,7 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_b
     gm_bound_options_default(o);
     o->delta = set->delta;
     o->form = set->form;
+    o->diagonal_products = set->diagonal_products;
     o->gibbs.draws = set->draws;
     o->gibbs.block = set->block;
     o->gibbs.clip = set->clip;
@@ -259,6 +264,9 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_b
     if (!(set->delta < 1.0)) {
         return gm_fail(err, GM_ERR_USAGE, "--delta: found %g, expected a number between 0 and 1",
                        set->delta);
+    }
+    if (set->diagonal_products == 1) {
+        return gm_fail(err, GM_ERR_USAGE, "--diagonal-products: found 1, expected at least 2");
     }
     gm_status status = parse_scale("prior-scale", set->prior_scale, 0, &o->prior_scale, err);
     if (status == GM_OK) {

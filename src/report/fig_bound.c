@@ -118,7 +118,7 @@ static void plot_layers(const json_t *d, const gm_layout *layout, double most, F
     gm_axis axis = {GM_SCALE_LINEAR, 1.0, 0.0, most > 0.0 ? most : 1.0};
     size_t count = json_array_size(layers), every = 1 + count / 12;
     gm_panel(layout, 1, "share of KL", script);
-    fputs("set ytics nomirror\n", script); /* which the first panel took away */
+    fputs("set ytics nomirror out scale 0.6,0.35\n", script); /* which the first panel took away */
     gm_axis_script(&axis, "y", GM_LABELS_SHOWN, script);
     fprintf(script, "set xrange [-0.6:%g]\nset xlabel \"layer\"\nset xtics (", (double)count - 0.4);
     for (size_t l = 0; l < count; l += every) {
