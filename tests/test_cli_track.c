@@ -135,6 +135,66 @@ static void the_report_shows_it(void **unused)
     folder_empty();
 }
 
+/* Gauges change none of the training's numbers; the document, the text and the figure tell of them.
+ */
+static void gauges_tell(void **unused)
+{
+    (void)unused;
+    const char *run = folder_path("g.gmr"), *plain = folder_path("plain.gmr");
+    char figures[512], path[600];
+    json_t *d = train_json(run, "--track gauges:curvature=5");
+    const json_t *g = json_object_get(json_object_get(d, "track"), "gauges");
+    assert_int_equal(program_number(g, "measured"), 25);
+    assert_int_equal(program_number(g, "watched"), 24);
+    assert_int_equal(program_number(g, "alarms"), 0);
+    static const char *const mean[] = {"trace", "noise_scale", "batch_sharpness", "sharpness"};
+    for (size_t i = 0; i < sizeof mean / sizeof *mean; i++) {
+        const json_t *value = json_object_get(g, mean[i]);
+        assert_true(program_number(value, "value") > 0 && program_number(value, "stderr") > 0);
+    }
+    json_decref(d);
+    json_decref(train_json(plain, ""));
+    gm_run *file[2] = {NULL};
+    double *value[2];
+    int64_t *step[2];
+    size_t count[2];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(gm_run_open(i ? plain : run, GM_RUN_READ, &file[i], NULL), GM_OK);
+        assert_int_equal(gm_run_metric(file[i], "batch_loss", &step[i], &value[i], &count[i], NULL),
+                         GM_OK);
+    }
+    assert_int_equal(count[0], 25);
+    assert_memory_equal(value[0], value[1], 25 * sizeof(double));
+    for (int i = 0; i < 2; i++) {
+        gm_run_free(value[i]);
+        gm_run_free(step[i]);
+        gm_run_close(file[i]);
+    }
+    snprintf(figures, sizeof figures, "%s", folder_path("figures"));
+    program_result r = program("report %s --figures svg --dir %s", run, figures);
+    assert_int_equal(r.exit, 0);
+    program_free(&r);
+    snprintf(path, sizeof path, "%s/gauges.svg", figures);
+    assert_int_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof path, "rm -r %s", figures);
+    assert_int_equal(system(path), 0);
+
+    d = train_json(folder_path("m.gmr"), "--momentum 0.5 --track gauges");
+    assert_true(noted(d, "no alarm"));
+    g = json_object_get(json_object_get(d, "track"), "gauges");
+    assert_true(json_is_null(json_object_get(g, "alarms")));
+    json_decref(d);
+    r = program("train -q --steps 12 --step 0.1 " SMALL "--track gauges");
+    assert_non_null(strstr(r.out, "Batch Sharpness "));
+    assert_non_null(strstr(r.out, ", 2/eta = 20"));
+    program_free(&r);
+    /* From a start that the net has nearly learned, a step far beyond 2/lambda_max. */
+    r = program("train -q --steps 60 --step 40 " SMALL "--track gauges:alarm=3");
+    assert_non_null(strstr(r.out, "ALARM "));
+    program_free(&r);
+    folder_empty();
+}
+
 /* ---- stopped and resumed ---- */
 
 /* Starts the training that the next test stops, or goes on with it. */
@@ -147,7 +207,7 @@ static pid_t start_training(const char *run, bool resume)
         snprintf(command, sizeof command,
                  "exec %s train -q -o %s --steps 1500 --checkpoint-every 10 --model mlp:8-20-4 "
                  "--data gauss:k=4,d=8,n=60 --batch 6 --threads 1 --track "
-                 "spectrum:k=2,every=10,tol=1e-6",
+                 "'spectrum:k=2,every=10,tol=1e-6;gauges:every=3,curvature=2'",
                  GM_PROGRAM, run);
     }
     pid_t pid = fork();
@@ -214,6 +274,7 @@ static void stops_change_nothing(void **unused)
     drop_line(expected, "command = "); /* it names the file */
     drop_line(found, "command = ");
     assert_non_null(strstr(expected, "hessian/eigenvalue/2 1500 "));
+    assert_non_null(strstr(expected, "gauge/batch_sharpness_mean 1494 "));
     if (strcmp(found, expected) != 0) fail_msg("the stopped run differs");
     free(expected);
     free(found);
@@ -239,6 +300,9 @@ static void bad_words_are_refused(void **unused)
         "spectrum:n=61",
         "spectrum:operator=bogus",
         "spectrum --memory 150K",
+        "gauges:every=0",
+        "gauges:bogus=1",
+        "'gauges;gauges'",
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         program_result r =
@@ -262,7 +326,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_document_tells_all), cmocka_unit_test(text_and_notes),
         cmocka_unit_test(the_report_shows_it),    cmocka_unit_test(stops_change_nothing),
-        cmocka_unit_test(bad_words_are_refused),
+        cmocka_unit_test(bad_words_are_refused),  cmocka_unit_test(gauges_tell),
     };
     if (folder_make(NULL)) return 1;
     int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "program: --track");

@@ -90,7 +90,8 @@ static gm_train_outcome session(const sgd_case *c, const char *path, const char 
     gm_train_result result;
     gm_train_options o = training();
     hooked h = {.until = until};
-    gm_train_hooks hooks = {0}, tracking = {&h, NULL, NULL, due, measure, save};
+    gm_train_hooks hooks = {0};
+    gm_train_hooks tracking = {.context = &h, .due = due, .measure = measure, .save = save};
     double *theta = calloc(c->p, sizeof *theta);
     if (words) {
         h.tracker = tracker_of(c, words);

@@ -236,6 +236,17 @@ void gm_train_options_resolve(gm_train_options *options, const gm_problem *probl
 bool gm_train_keeps(const gm_train_options *options, uint64_t t);
 bool gm_train_records(const gm_train_options *options, size_t n, size_t parameters, uint64_t t);
 
+/* The batch of step t, its loss and gradient at theta_t, right before the update: numbers of the
+ * problem's precision, the problem's own until the hook returns. */
+typedef struct gm_train_batch {
+    uint64_t t;
+    double step; /* eta_t */
+    size_t m;
+    const size_t *index;          /* [m] */
+    double loss;                  /* mean over the batch */
+    const void *theta, *gradient; /* [p], of f without the weight decay */
+} gm_train_batch;
+
 /* What the caller may hook in; a struct of zeros hooks nothing. None of it changes the numbers. */
 typedef struct gm_train_hooks {
     void *context;
@@ -252,6 +263,8 @@ typedef struct gm_train_hooks {
     /* Called in each transaction that saves the training's state: what it stores in run is of the
      * same commit. */
     gm_status (*save)(void *context, gm_run *run, gm_error *err);
+    /* Told of every batch. A failure is one of the training. */
+    gm_status (*batch)(void *context, const gm_train_batch *batch, gm_error *err);
 } gm_train_hooks;
 
 typedef enum gm_train_outcome {

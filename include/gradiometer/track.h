@@ -96,6 +96,67 @@ typedef struct gm_tracked {
 gm_tracked gm_tracker_results(const gm_tracker *tracker);
 const gm_track_options *gm_tracker_options(const gm_tracker *tracker); /* resolved */
 
+/* --- gauges of stability along a training (theory section 3.5) --- */
+
+/* What the batches of the training say of its step, from their own activations and signals: no pass
+ * over the data set. For nets of dense layers and activations. Running means are exponential, over
+ * about `memory` measurements; their errors take these as independent. */
+typedef struct gm_gauge_watch_options {
+    uint64_t every;     /* 1: steps from one measurement to the next */
+    uint64_t curvature; /* 10: of them, every so many with products: the sharpnesses; 0: none */
+    uint64_t memory;    /* 30: of the running means */
+    double alarm;       /* 12: s of the band that the loss should leave with probability e^-s */
+} gm_gauge_watch_options;
+
+void gm_gauge_watch_options_default(gm_gauge_watch_options *options);
+/* "gauges", or "gauges:KEY=VALUE,..." with the keys above; true where text begins with the name. */
+bool gm_gauge_watch_match(const char *text);
+gm_status gm_gauge_watch_parse(const char *text, gm_gauge_watch_options *options, gm_error *err);
+void gm_gauge_watch_print(const gm_gauge_watch_options *options, char text[GM_TRACK_TEXT]);
+
+typedef struct gm_gauge_watch gm_gauge_watch;
+
+/* For a training with these options on problem, which must outlive it. Memory: two vectors of p
+ * numbers, and the batch's tangents. GM_ERR_USAGE for options out of range and for layers whose
+ * gradient is no outer product. */
+gm_status gm_gauge_watch_create(gm_problem *problem, const gm_gauge_watch_options *options,
+                                const gm_train_options *training, gm_gauge_watch **watch,
+                                gm_error *err);
+void gm_gauge_watch_free(gm_gauge_watch *watch);
+
+/* The hook `batch` of gm_train_hooks. Cost where a measurement is due: per-sample norms, and the
+ * Gram matrix of the batch or one product of matrices per layer, whichever is less; with products a
+ * tangent pass along g_B and a product with H_B. Else that of the losses' spread. */
+gm_status gm_gauge_watch_batch(gm_gauge_watch *watch, const gm_train_batch *batch, gm_error *err);
+
+/* The metrics since the last call, gauge/NAME (docs/run-file.md), and the state, in one
+ * transaction; and back. */
+gm_status gm_gauge_watch_save(gm_gauge_watch *watch, gm_run *run, gm_error *err);
+gm_status gm_gauge_watch_load(gm_gauge_watch *watch, gm_run *run, gm_error *err);
+
+/* A mean over measurements and its standard error; NaN before the first. */
+typedef struct gm_gauge_mean {
+    double value, error;
+} gm_gauge_mean;
+
+/* As the running means stand. */
+typedef struct gm_watched_gauges {
+    uint64_t measured, curved;            /* measurements, and those with products */
+    gm_gauge_mean gradient_square, trace; /* |mu|^2, tr Sigma */
+    gm_gauge_mean noise_scale;            /* tr Sigma / |mu|^2 */
+    gm_gauge_mean batch_sharpness;        /* g_B . H_B g_B / |g_B|^2 */
+    /* v . H_B v of a vector that earlier batches turned towards the top: unbiased for v . H v, so
+     * below lambda_max in expectation. */
+    gm_gauge_mean sharpness;
+    gm_gauge_mean interaction;        /* g_B . H_B g_B / |mu|^2 */
+    bool predicted;                   /* the training is one whose step the alarm can predict */
+    uint64_t watched, alarms;         /* changes of the batch loss, and those above their band */
+    uint64_t first_alarm, last_alarm; /* steps */
+} gm_watched_gauges;
+
+gm_watched_gauges gm_gauge_watch_results(const gm_gauge_watch *watch);
+const gm_gauge_watch_options *gm_gauge_watch_options_of(const gm_gauge_watch *watch);
+
 #ifdef __cplusplus
 }
 #endif

@@ -100,12 +100,17 @@ static const gm_option train_options[] = {
     {"prior-steps", 0, "T", "Steps of the prior's training. Default: as many as --steps.",
      gm_option_steps, AT(prior.steps), NULL, MOST_STEPS},
     {"track", 0, "LIST",
-     "Follow the largest eigenvalues of the Hessian while training: spectrum:KEY=VALUE,... with k, "
+     "Follow the training: the largest eigenvalues of the Hessian, spectrum:KEY=VALUE,... with k, "
      "how many (10); every, at steps 0, every, 2 every, ... and the last (50); which, LA, SA, BE "
      "or "
      "LM (LA); operator, hessian, ggn, moment, covariance, residual or gn_residual (hessian); n, "
      "on the first n samples only (all); tol (1e-4 in f32, 1e-10 in f64); products, at most so "
-     "many each time (no limit). A list is separated by ';'; spectrum is all there is.",
+     "many each time (no limit). gauges:KEY=VALUE,... takes from the training's own batches the "
+     "noise scale, Batch Sharpness and a running sharpness, with errors, and an alarm where the "
+     "loss rises above its predicted band: every, steps from one measurement to the next (1); "
+     "curvature, every so many of them with the sharpnesses (10; 0 for none); memory of the "
+     "running "
+     "means, in measurements (30); alarm, s of the band (12). A list is separated by ';'.",
      gm_option_text, AT(track), NULL, 0},
     {"resume", 0, "RUN.gmr",
      "Continue the training in this run file where it stopped, to the same numbers as if it had "
@@ -119,7 +124,7 @@ static const gm_option train_options[] = {
 typedef struct watcher {
     gm_progress progress;
     bool started, quiet;
-    gm_tracker *tracker; /* NULL without --track */
+    gm_train_tracks tracks;
 } watcher;
 
 static bool asked_to_stop(void *context)
@@ -135,8 +140,8 @@ static void show_progress(void *context, uint64_t t, uint64_t steps, double batc
         gm_progress_start(&w->progress, "train", "steps", (size_t)t - 1, (size_t)steps, w->quiet);
         w->started = true;
     }
-    char text[128], tracked[GM_TRAIN_TRACK_SHORT];
-    gm_train_track_short(w->tracker, tracked);
+    char text[192], tracked[GM_TRAIN_TRACK_SHORT];
+    gm_train_track_short(&w->tracks, tracked);
     snprintf(text, sizeof text, "batch loss %.4g%s%s", batch_loss, *tracked ? ", " : "", tracked);
     gm_progress_update(&w->progress, (size_t)t, text);
 }
@@ -146,33 +151,43 @@ static void show_progress(void *context, uint64_t t, uint64_t steps, double batc
 static bool track_due(void *context, uint64_t t)
 {
     const watcher *w = context;
-    return gm_tracker_due(w->tracker, t);
+    return gm_tracker_due(w->tracks.spectrum, t);
 }
 
 static gm_status track_measure(void *context, uint64_t t, const double *theta, gm_error *err)
 {
     const watcher *w = context;
-    return gm_tracker_measure(w->tracker, t, theta, err);
+    return gm_tracker_measure(w->tracks.spectrum, t, theta, err);
 }
 
 static gm_status track_save(void *context, gm_run *run, gm_error *err)
 {
     const watcher *w = context;
-    return gm_tracker_save(w->tracker, run, err);
+    gm_status status = w->tracks.spectrum ? gm_tracker_save(w->tracks.spectrum, run, err) : GM_OK;
+    if (status != GM_OK || !w->tracks.gauges) return status;
+    return gm_gauge_watch_save(w->tracks.gauges, run, err);
 }
 
-/* The tracker that text asks for (NULL: none) hangs on the hooks. */
-static gm_status open_tracker(gm_cli *cli, gm_session *session, const char *text,
-                              const gm_train_options *options, gm_train_hooks *hooks,
-                              char words[GM_TRACK_TEXT], gm_error *err)
+static gm_status track_batch(void *context, const gm_train_batch *batch, gm_error *err)
+{
+    const watcher *w = context;
+    return gm_gauge_watch_batch(w->tracks.gauges, batch, err);
+}
+
+/* What text asks for (NULL: nothing) hangs on the hooks. */
+static gm_status open_tracks(gm_cli *cli, gm_session *session, const char *text,
+                             const gm_train_options *options, gm_train_hooks *hooks,
+                             char words[GM_TRAIN_TRACK_WORDS], gm_error *err)
 {
     watcher *w = hooks->context;
-    gm_status status = gm_train_track_open(cli, session, text, options, &w->tracker, words, err);
-    if (status != GM_OK || !w->tracker) return status;
-    gm_tracker_watch(w->tracker, gm_interrupt_requested, NULL);
+    gm_status status = gm_train_track_open(cli, session, text, options, &w->tracks, words, err);
+    if (status != GM_OK || !text) return status;
+    hooks->save = track_save;
+    if (w->tracks.gauges) hooks->batch = track_batch;
+    if (!w->tracks.spectrum) return GM_OK;
+    gm_tracker_watch(w->tracks.spectrum, gm_interrupt_requested, NULL);
     hooks->due = track_due;
     hooks->measure = track_measure;
-    hooks->save = track_save;
     return GM_OK;
 }
 
@@ -206,7 +221,8 @@ static json_t *options_value(const gm_train_options *o)
 
 static gm_status print_json(gm_cli *cli, const gm_session *session, const gm_train_options *options,
                             const char *path, const gm_train_result *r,
-                            const gm_learned_prior *prior, const gm_tracker *tracker, gm_error *err)
+                            const gm_learned_prior *prior, const gm_train_tracks *tracks,
+                            gm_error *err)
 {
     json_t *document = gm_document_create(cli, session, err);
     if (!document) return GM_ERR_MEMORY;
@@ -226,13 +242,13 @@ static gm_status print_json(gm_cli *cli, const gm_session *session, const gm_tra
     json_object_set_new(document, "test_error_rate",
                         test ? gm_json_number(cli, "test_error_rate", r->test_error_rate)
                              : json_null());
-    json_object_set_new(document, "track", gm_train_track_value(cli, tracker));
+    json_object_set_new(document, "track", gm_train_track_value(cli, tracks));
     return gm_document_print(cli, document, err);
 }
 
 static void print_text(const gm_session *session, const gm_train_options *o, const char *path,
                        const gm_train_result *r, const gm_learned_prior *prior,
-                       const gm_tracker *tracker)
+                       const gm_train_tracks *tracks)
 {
     gm_document_describe(session);
     gm_learned_prior_print(prior);
@@ -258,7 +274,7 @@ static void print_text(const gm_session *session, const gm_train_options *o, con
         printf("test       %s, n = %zu: loss %.6g, error %.4g %%\n", session->test->name,
                session->test->n, r->test_loss, 100 * r->test_error_rate);
     }
-    if (tracker) gm_train_track_print(tracker, o);
+    gm_train_track_print(tracks, o);
     if (path) printf("run file   %s\n", path);
     uint64_t done = r->step - r->first_step;
     printf("%s", r->message);
@@ -272,9 +288,9 @@ static void print_text(const gm_session *session, const gm_train_options *o, con
 /* Prints what the training came to; an interrupted or diverged one ends in a failure status. */
 static gm_status deliver(gm_cli *cli, gm_session *session, const gm_train_options *options,
                          const char *path, const gm_train_result *r, const gm_learned_prior *prior,
-                         const gm_tracker *tracker, gm_error *err)
+                         const gm_train_tracks *tracks, gm_error *err)
 {
-    if (tracker) gm_train_track_note(cli, tracker);
+    gm_train_track_note(cli, tracks);
     if (*r->note) gm_cli_note(cli, "%s", r->note);
     session->measured = true;
     session->loss = r->loss;
@@ -286,9 +302,9 @@ static gm_status deliver(gm_cli *cli, gm_session *session, const gm_train_option
 
     gm_status status = GM_OK;
     if (cli->shared.json) {
-        status = print_json(cli, session, options, path, r, prior, tracker, err);
+        status = print_json(cli, session, options, path, r, prior, tracks, err);
     } else {
-        print_text(session, options, path, r, prior, tracker);
+        print_text(session, options, path, r, prior, tracks);
     }
     if (status != GM_OK || r->outcome == GM_TRAIN_FINISHED) return status;
     return gm_fail(err, r->outcome == GM_TRAIN_INTERRUPTED ? GM_ERR_INTERRUPTED : GM_ERR_NUMERIC,
@@ -379,7 +395,7 @@ static gm_status start(gm_cli *cli, gm_session *session, gm_train_options *optio
                        gm_error *err)
 {
     const train_settings *set = cli->settings;
-    char track[GM_TRACK_TEXT] = "";
+    char track[GM_TRAIN_TRACK_WORDS] = "";
     gm_status status = check_output(cli, err);
     if (status == GM_OK) status = gm_session_open(cli, session, err);
     if (status != GM_OK) return status;
@@ -393,7 +409,7 @@ static gm_status start(gm_cli *cli, gm_session *session, gm_train_options *optio
     gm_train_options_resolve(options, session->problem);
     status = gm_learned_prior_open(cli, session, &set->prior, options, prior, err);
     if (status == GM_OK) {
-        status = open_tracker(cli, session, set->track, options, hooks, track, err);
+        status = open_tracks(cli, session, set->track, options, hooks, track, err);
     }
     if (status != GM_OK) return status;
     if (!cli->shared.output) gm_cli_note(cli, "no run file is written; -o RUN.gmr records one");
@@ -408,23 +424,26 @@ static gm_status start(gm_cli *cli, gm_session *session, gm_train_options *optio
                     result, err);
 }
 
-/* The tracker that the run was started with, where it stands. */
-static gm_status reopen_tracker(gm_cli *cli, gm_session *session, const gm_train_options *options,
-                                gm_train_hooks *hooks, gm_run *run, gm_error *err)
+/* What the run was started with, where it stands. */
+static gm_status reopen_tracks(gm_cli *cli, gm_session *session, const gm_train_options *options,
+                               gm_train_hooks *hooks, gm_run *run, gm_error *err)
 {
     const watcher *w = hooks->context;
-    char *recorded = NULL, words[GM_TRACK_TEXT];
+    char *recorded = NULL, words[GM_TRAIN_TRACK_WORDS];
     gm_status status = gm_run_get(run, gm_train_track_setting, &recorded, err);
     if (status == GM_OK) {
         gm_error inner = {0};
-        status = open_tracker(cli, session, recorded, options, hooks, words, &inner);
+        status = open_tracks(cli, session, recorded, options, hooks, words, &inner);
         if (status == GM_ERR_USAGE) status = GM_ERR_INPUT; /* the file's words, not the user's */
         if (status != GM_OK) {
             status = gm_fail(err, status, "%s: %.400s", gm_run_path(run), inner.message);
         }
     }
     gm_run_free(recorded);
-    if (status == GM_OK && w->tracker) status = gm_tracker_load(w->tracker, run, err);
+    if (status == GM_OK && w->tracks.spectrum)
+        status = gm_tracker_load(w->tracks.spectrum, run, err);
+    if (status == GM_OK && w->tracks.gauges)
+        status = gm_gauge_watch_load(w->tracks.gauges, run, err);
     return status;
 }
 
@@ -438,7 +457,7 @@ static gm_status resume(gm_cli *cli, const char *path, gm_session *session,
     if (status == GM_OK) status = gm_session_reopen(cli, path, session, err);
     if (status == GM_OK) status = gm_run_open(path, GM_RUN_WRITE, &run, err);
     if (status == GM_OK) status = gm_train_options_load(run, options, err);
-    if (status == GM_OK) status = reopen_tracker(cli, session, options, hooks, run, err);
+    if (status == GM_OK) status = reopen_tracks(cli, session, options, hooks, run, err);
     if (status == GM_OK) {
         gm_cli_begin(cli);
         gm_interrupt_install();
@@ -464,9 +483,9 @@ static gm_status run_train(gm_cli *cli, gm_error *err)
     if (watch.started) gm_progress_finish(&watch.progress);
     if (status == GM_OK) {
         const char *path = set->resume ? set->resume : cli->shared.output;
-        status = deliver(cli, &session, &options, path, &result, &prior, watch.tracker, err);
+        status = deliver(cli, &session, &options, path, &result, &prior, &watch.tracks, err);
     }
-    gm_tracker_free(watch.tracker);
+    gm_train_tracks_free(&watch.tracks);
     gm_prior_split_free(&prior.split);
     gm_session_close(&session);
     return status;
@@ -489,13 +508,17 @@ const gm_command gm_command_train = {
         "With --track, eigenvalues are followed along the training, each time from the "
         "eigenvectors "
         "found before; `gradiometer report` shows them beside the size at which the step becomes "
-        "unstable. The training's own numbers do not depend on it.",
+        "unstable; or gauges of stability are taken from the training's own batches, at little "
+        "cost. "
+        "The training's own numbers do not depend on it.",
     .examples =
         "  gradiometer train --model mlp:50-30-10 --data gauss:n=100 --batch 5 --steps 20000 "
         "-o run.gmr\n"
         "  gradiometer train --model mlp:50-30-10 --data gauss: --track spectrum:k=10,every=50 "
         "-o run.gmr\n"
         "  gradiometer train --model mlp:50-30-10 --data gauss: --step oracle:max=2,every=10 "
+        "-o run.gmr\n"
+        "  gradiometer train --model mlp:50-30-10 --data gauss: --track 'gauges;spectrum:k=1' "
         "-o run.gmr\n"
         "  gradiometer train --resume run.gmr\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TEST | GM_TAKES_BATCH | GM_TAKES_OUTPUT,

@@ -65,4 +65,12 @@ gm_status gm_forms_make(gm_linearization *lin, size_t k, const double *u, bool b
 void gm_hessian_pass(const gm_engine *e, const gm_chunk *c, const bool *active,
                      const gm_directions *d, void *const *tangent, void *const *tsignal);
 
+/* form[i] += v . H_i v of each sample of c, d one direction v of the whole net: with the tangents
+ * along it (gm_pass_tangent, in tangent), the sum of zdot . Lambda zdot at the logits, 2 s . (V
+ * adot) at the layers and s phi'' zdot^2 at the activations; no backward pass. For nets of dense
+ * layers and activations. root [n, K] and work [2, n, largest width] are written over. */
+void gm_sample_curvature(const gm_engine *e, const gm_chunk *c, const bool *moves,
+                         const gm_directions *d, void *const *tangent, void *root, void *work,
+                         double *form);
+
 #endif

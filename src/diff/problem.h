@@ -17,9 +17,10 @@ struct gm_problem {
     bool *all;    /* [nodes] every node but the input */
     bool *active; /* [nodes] nodes that depend on any parameter */
     gm_worker *worker;
-    bool reserved;     /* tangents allocated */
-    gm_sums *sums;     /* of one gradient, made when first asked */
-    double *batch_sum; /* [p] of a mini-batch that workers share, made when first asked */
+    bool reserved;          /* tangents allocated */
+    gm_sums *sums;          /* of one gradient, made when first asked */
+    double *batch_sum;      /* [p] of a mini-batch that workers share, made when first asked */
+    const size_t *gathered; /* the batch that worker 0 holds, all of it; or NULL */
 };
 
 struct gm_linearization {
@@ -43,6 +44,13 @@ void gm_each_worker(gm_problem *problem, gm_worker_work *work, void *job);
  * each. */
 typedef void gm_sweep_work(void *job, gm_worker *worker, size_t index);
 void gm_sweep(gm_problem *problem, gm_sweep_work *work, void *job);
+
+/* Samples index[first] ... of a batch of m, up to the problem's chunk, with values, signals and
+ * prob of the unperturbed net and the losses in *worker: those that gm_problem_batch_gradient at
+ * the same theta left, where the batch is one chunk and nothing was computed since, else anew (one
+ * forward pass and the signals). Valid until the problem is used again. */
+const gm_chunk *gm_problem_batch_chunk(gm_problem *problem, const void *theta, size_t m,
+                                       const size_t *index, size_t first, gm_worker **worker);
 
 /* Mean over n samples of the chunks' sums, in their order. Parameters and features are finite, so
  * that NaN comes from logits that overflow (infinity - infinity): the mean is infinity then. */

@@ -200,6 +200,7 @@ gm_status gm_problem_batch_gradient(gm_problem *problem, const void *theta, size
                                     gm_error *err)
 {
     bool shared = shares_batch(problem);
+    problem->gathered = NULL;
     for (int w = 0; w < (shared ? problem->workers : 1); w++) {
         gm_status status = reserve_batch(problem, &problem->worker[w], err);
         if (status != GM_OK) return status;
@@ -209,10 +210,27 @@ gm_status gm_problem_batch_gradient(gm_problem *problem, const void *theta, size
     size_t p = gm_problem_parameters(problem);
     memset(gradient, 0, p * k->size);
     double total = batch_range(problem, &problem->worker[0], theta, 0, m, index, &gradient);
+    problem->gathered = m <= problem->chunk ? index : NULL;
     /* In place: gradient = 0 * gradient + gradient / m would round twice; scale_rows of one row
      * does it once. */
     double scale = 1.0 / (double)m;
     k->scale_rows(1, p, &scale, gradient, gradient);
     if (loss) *loss = total / (double)m;
     return GM_OK;
+}
+
+const gm_chunk *gm_problem_batch_chunk(gm_problem *problem, const void *theta, size_t m,
+                                       const size_t *index, size_t first, gm_worker **worker)
+{
+    gm_worker *w = &problem->worker[0];
+    *worker = w;
+    bool there = problem->gathered == index && w->chunk.n == m && w->chunk.theta == theta;
+    if (there && w->value.node[0] == w->x) return &w->chunk;
+    size_t n = m - first < problem->chunk ? m - first : problem->chunk;
+    problem->gathered = NULL;
+    gather(problem, w, theta, n, index + first);
+    gm_pass_value(&problem->engine, &w->chunk);
+    gm_pass_loss(&problem->engine, &w->chunk, w->loss, w->wrong);
+    gm_pass_backward(&problem->engine, &w->chunk, problem->active, 1, w->chunk.signal, NULL);
+    return &w->chunk;
 }

@@ -9,36 +9,9 @@
 #include "report/html.h"
 #include "report/plot.h"
 #include "report/spectra.h"
+#include "report/threshold.h"
 
 enum { DECADES = 6, UPPER = 270, LOWER = 110, GAP = 24, FOOT = 60 };
-
-static double setting_number(const gm_subject *subject, const char *key)
-{
-    const char *text = gm_subject_setting(subject, key);
-    if (!text || !*text) return (double)NAN;
-    char *end;
-    double value = strtod(text, &end);
-    return *end ? (double)NAN : value;
-}
-
-/* The curvature beyond which plain gradient descent with this step grows on a quadratic: 2 / eta,
- * with momentum (2 + 2 beta) / eta, with Nesterov's (2 + 2 beta) / ((1 + 2 beta) eta) (theory
- * section 3). NaN where the step was no constant, or the update another one. */
-static double threshold_of(const gm_subject *subject, double *beta, bool *nesterov)
-{
-    const char *word = gm_subject_setting(subject, "train.nesterov");
-    double step = setting_number(subject, "train.step");
-    *beta = setting_number(subject, "train.momentum");
-    *nesterov =
-        word && (strcmp(word, "yes") == 0 || strcmp(word, "true") == 0 || strcmp(word, "1") == 0);
-    const char *optimizer = gm_subject_setting(subject, "train.optimizer");
-    const char *precondition = gm_subject_setting(subject, "train.precondition");
-    if (optimizer && strcmp(optimizer, "sgd") != 0) return (double)NAN;
-    if (precondition && strcmp(precondition, "none") != 0) return (double)NAN;
-    if (!isfinite(*beta)) *beta = 0.0;
-    if (!(step > 0.0)) return (double)NAN;
-    return (2.0 + 2.0 * *beta) / ((*nesterov ? 1.0 + 2.0 * *beta : 1.0) * step);
-}
 
 /* The axis of all values and the threshold; *finite: how many values there are. */
 static gm_status choose_axis(const gm_subject_track *track, double threshold, gm_axis *axis,
@@ -112,7 +85,7 @@ static void caption_samples(const gm_subject *subject, FILE *caption)
     const char *words = gm_subject_setting(subject, "train.track");
     const char *found = words ? strstr(words, ",n=") : NULL;
     double samples = found ? strtod(found + 3, NULL) : (double)NAN;
-    double all = setting_number(subject, "train.samples");
+    double all = gm_setting_number(subject, "train.samples");
     if (!(samples < all)) return;
     fputs(" of the loss on the first ", caption);
     gm_html_number(caption, samples);
@@ -195,7 +168,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     size_t finite;
     double beta;
     bool nesterov;
-    double threshold = threshold_of(subject, &beta, &nesterov);
+    double threshold = gm_threshold_of(subject, &beta, &nesterov);
     gm_status status = choose_axis(track, threshold, &axis, &finite, err);
     if (status != GM_OK) return status;
     fputs(": ", drawing->title);
@@ -204,10 +177,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
         fputs("None of the followed eigenvalues is finite.", drawing->missing);
         return GM_OK;
     }
-    const char *label = beta == 0.0 ? "2/{/:Italic η}"
-                        : nesterov  ? "(2+2{/:Italic β})/((1+2{/:Italic β}){/:Italic η})"
-                                    : "(2+2{/:Italic β})/{/:Italic η}";
-    write_script(subject, track, &axis, threshold, label, drawing);
+    write_script(subject, track, &axis, threshold, gm_threshold_label(beta, nesterov), drawing);
     write_caption(subject, track, threshold, beta, nesterov, drawing->caption);
     return GM_OK;
 }

@@ -40,6 +40,7 @@ extern const gm_figure gm_figure_extremes;
 extern const gm_figure gm_figure_resample;
 extern const gm_figure gm_figure_density;
 extern const gm_figure gm_figure_stability;
+extern const gm_figure gm_figure_gauges;
 extern const gm_figure gm_figure_bound;
 extern const gm_figure gm_figure_posterior;
 extern const gm_figure gm_figure_rescaling;

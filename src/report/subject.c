@@ -8,10 +8,20 @@
 #include "report/result.h"
 
 static const char *const metric_name[GM_SUBJECT_METRICS] = {
-    [GM_SUBJECT_BATCH_LOSS] = "batch_loss",      [GM_SUBJECT_LOSS] = "loss",
-    [GM_SUBJECT_ERROR] = "error_rate",           [GM_SUBJECT_TEST_LOSS] = "test_loss",
-    [GM_SUBJECT_TEST_ERROR] = "test_error_rate", [GM_SUBJECT_GRADIENT] = "gradient_norm",
+    [GM_SUBJECT_BATCH_LOSS] = "batch_loss",
+    [GM_SUBJECT_LOSS] = "loss",
+    [GM_SUBJECT_ERROR] = "error_rate",
+    [GM_SUBJECT_TEST_LOSS] = "test_loss",
+    [GM_SUBJECT_TEST_ERROR] = "test_error_rate",
+    [GM_SUBJECT_GRADIENT] = "gradient_norm",
     [GM_SUBJECT_DISTANCE] = "distance",
+    [GM_SUBJECT_BATCH_SHARPNESS] = "gauge/batch_sharpness_mean",
+    [GM_SUBJECT_BATCH_SHARPNESS_ERROR] = "gauge/batch_sharpness_error",
+    [GM_SUBJECT_SHARPNESS] = "gauge/sharpness_mean",
+    [GM_SUBJECT_SHARPNESS_ERROR] = "gauge/sharpness_error",
+    [GM_SUBJECT_NOISE_SCALE] = "gauge/noise_scale",
+    [GM_SUBJECT_NOISE_SCALE_ERROR] = "gauge/noise_scale_error",
+    [GM_SUBJECT_ALARM] = "gauge/alarm",
 };
 
 static gm_status load_metrics(gm_run *run, gm_subject *subject, gm_error *err)

@@ -117,32 +117,42 @@ static gm_status choose_step(gm_trainer *tr, uint64_t t, gm_error *err)
     return status;
 }
 
-/* Loss and gradient of the batch of step t. */
-static gm_status take_gradient(gm_trainer *tr, uint64_t t, double *batch_loss, gm_error *err)
+/* Loss and gradient of the batch of step t, of *m samples. */
+static gm_status take_gradient(gm_trainer *tr, uint64_t t, size_t *m, double *batch_loss,
+                               gm_error *err)
 {
-    size_t m = gm_sampler_draw(tr->sampler, t, tr->index);
+    *m = gm_sampler_draw(tr->sampler, t, tr->index);
     if (tr->stepper)
-        return gm_stepper_gradient(tr->stepper, t, tr->theta, m, tr->index, tr->divisor, batch_loss,
-                                   tr->gradient, err);
-    return gm_problem_batch_gradient(tr->problem, tr->theta, m, tr->index, batch_loss, tr->gradient,
-                                     err);
+        return gm_stepper_gradient(tr->stepper, t, tr->theta, *m, tr->index, tr->divisor,
+                                   batch_loss, tr->gradient, err);
+    return gm_problem_batch_gradient(tr->problem, tr->theta, *m, tr->index, batch_loss,
+                                     tr->gradient, err);
+}
+
+static gm_status tell_batch(gm_trainer *tr, uint64_t t, size_t m, double loss, gm_error *err)
+{
+    gm_train_batch batch = {t, tr->eta, m, tr->index, loss, tr->theta, tr->gradient};
+    return tr->hooks.batch ? tr->hooks.batch(tr->hooks.context, &batch, err) : GM_OK;
 }
 
 /* Part 3 of the step; *ended where the training diverged in it. */
 static gm_status update(gm_trainer *tr, uint64_t t, double *batch_loss, bool *ended, gm_error *err)
 {
+    size_t m = 0;
     gm_status status = choose_step(tr, t, err);
     if (status == GM_ERR_NUMERIC) {
         *ended = true;
         return end_diverged(tr, t, "what the step-size policy measures", (double)NAN, true, err);
     }
-    if (!status) status = take_gradient(tr, t, batch_loss, err);
+    if (!status) status = take_gradient(tr, t, &m, batch_loss, err);
     if (!status) status = gm_trainer_note(tr, t, "batch_loss", *batch_loss, err);
     if (status) return status;
     if (!isfinite(*batch_loss)) {
         *ended = true;
         return end_diverged(tr, t, "the mini-batch loss", *batch_loss, true, err);
     }
+    status = tell_batch(tr, t, m, *batch_loss, err);
+    if (status) return status;
     gm_update_apply(&tr->update, t, tr->eta, tr->gradient, tr->theta);
     /* A rectifier can swallow a NaN, so that no later loss would show it. */
     double square = tr->k->dot(tr->p, tr->theta, tr->theta);

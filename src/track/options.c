@@ -1,5 +1,4 @@
 /* The words after --track: from text to options and back. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -7,6 +6,7 @@
 #include <string.h>
 
 #include "gradiometer/track.h"
+#include "track/words.h"
 
 static const char *const which_names[] = {"LA", "SA", "BE", "LM"};
 enum { WHICHES = sizeof which_names / sizeof *which_names, DEFAULT_K = 10 };
@@ -23,24 +23,12 @@ void gm_track_options_default(gm_track_options *options)
 
 /* ---- one value ---- */
 
-static gm_status parse_whole(const char *key, const char *text, uint64_t most, uint64_t *value,
-                             gm_error *err)
-{
-    char *end = NULL;
-    errno = 0;
-    bool digit = *text >= '0' && *text <= '9';
-    *value = digit ? strtoull(text, &end, 10) : 0;
-    if (digit && !*end && !errno && *value >= 1 && *value <= most) return GM_OK;
-    return gm_fail(
-        err, GM_ERR_USAGE,
-        "--track: spectrum: %s: found '%.40s', expected a whole number from 1 to %" PRIu64, key,
-        text, most);
-}
+static const gm_words words;
 
-static gm_status parse_count(const char *key, const char *text, size_t *value, gm_error *err)
+static gm_status parse_count(unsigned key, const char *text, size_t *value, gm_error *err)
 {
     uint64_t whole;
-    gm_status status = parse_whole(key, text, UINT32_MAX, &whole, err);
+    gm_status status = gm_words_whole(&words, key, text, 1, UINT32_MAX, &whole, err);
     if (status == GM_OK) *value = (size_t)whole;
     return status;
 }
@@ -78,33 +66,15 @@ static gm_status parse_operator(const char *text, gm_curvature *kind, gm_error *
 /* ---- the whole ---- */
 
 static const char *const keys[] = {"k", "every", "which", "tol", "operator", "n", "products"};
-enum { KEYS = sizeof keys / sizeof *keys };
 
-static gm_status parse_pair(char *pair, unsigned *seen, gm_track_options *options, gm_error *err)
+static gm_status set_key(void *target, unsigned key, const char *value, gm_error *err)
 {
-    char *value = strchr(pair, '=');
-    if (value) *value++ = '\0';
-    unsigned i = 0;
-    while (i < KEYS && strcmp(pair, keys[i]) != 0) {
-        i++;
-    }
-    if (i == KEYS)
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--track: spectrum: found '%.40s', expected k, every, which, tol, operator, "
-                       "n or products",
-                       pair);
-    if (!value || !*value)
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--track: spectrum: %s: found no value, expected %s=VALUE", pair, pair);
-    if (*seen & 1U << i)
-        return gm_fail(err, GM_ERR_USAGE, "--track: spectrum: %s: found it twice, expected it once",
-                       pair);
-    *seen |= 1U << i;
-    switch (i) {
+    gm_track_options *options = target;
+    switch (key) {
     case 0:
-        return parse_count(pair, value, &options->k, err);
+        return parse_count(key, value, &options->k, err);
     case 1:
-        return parse_whole(pair, value, INT64_MAX - 1, &options->every, err);
+        return gm_words_whole(&words, key, value, 1, INT64_MAX - 1, &options->every, err);
     case 2:
         return parse_which(value, &options->which, err);
     case 3:
@@ -112,35 +82,22 @@ static gm_status parse_pair(char *pair, unsigned *seen, gm_track_options *option
     case 4:
         return parse_operator(value, &options->kind, err);
     case 5:
-        return parse_count(pair, value, &options->samples, err);
+        return parse_count(key, value, &options->samples, err);
     default:
-        return parse_count(pair, value, &options->max_products, err);
+        return parse_count(key, value, &options->max_products, err);
     }
 }
 
+static const gm_words words = {.name = "spectrum",
+                               .key = keys,
+                               .keys = sizeof keys / sizeof *keys,
+                               .expected = "k, every, which, tol, operator, n or products",
+                               .set = set_key};
+
 gm_status gm_track_options_parse(const char *text, gm_track_options *options, gm_error *err)
 {
-    static const char name[] = "spectrum";
-    char copy[GM_TRACK_TEXT];
-    size_t length = strlen(name);
-    bool alone = strcmp(text, name) == 0;
-    if (!alone && (strncmp(text, name, length) != 0 || text[length] != ':'))
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--track: found '%.40s', expected spectrum, the only tracker there is",
-                       text);
-    if (alone) return GM_OK;
-    if (strlen(text) >= sizeof copy)
-        return gm_fail(err, GM_ERR_USAGE, "--track: found %zu bytes, expected fewer than %zu",
-                       strlen(text), sizeof copy);
-    snprintf(copy, sizeof copy, "%s", text + length + 1);
-    unsigned seen = 0;
-    gm_status status = GM_OK;
-    for (char *pair = copy, *next = NULL; pair && status == GM_OK; pair = next) {
-        next = strchr(pair, ',');
-        if (next) *next++ = '\0';
-        status = parse_pair(pair, &seen, options, err);
-    }
-    return status;
+    if (gm_words_match(&words, text)) return gm_words_parse(&words, text, options, err);
+    return gm_fail(err, GM_ERR_USAGE, "--track: found '%.40s', expected spectrum or gauges", text);
 }
 
 gm_status gm_track_options_resolve(gm_track_options *o, const gm_problem *problem, gm_error *err)
