@@ -139,13 +139,13 @@ gm_status gm_bound_take(gm_cli *cli, gm_session *session, gm_bound_run *run, gm_
     run->measured_all = set->measured == GM_MEASURED_ALL;
     run->radius = set->radius;
     if (status == GM_OK && run->measured) {
+        const double *exact = run->bound.diagonal_error ? NULL : run->bound.diagonal;
         gm_measure_options o;
         gm_measure_options_default(&o);
         o.products = run->measured_all;
         o.radius = set->radius;
         o.seed = session->seed;
-        status =
-            gm_measures_take(lin, run->origin.theta0, run->bound.diagonal, &o, &run->measures, err);
+        status = gm_measures_take(lin, run->origin.theta0, exact, &o, &run->measures, err);
     }
     gm_linearization_free(lin);
     if (status == GM_OK) status = check_invariance(cli, session, run, err);
