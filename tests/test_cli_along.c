@@ -89,6 +89,40 @@ static void fixed_fails_oracle_passes(void **state)
     program_free(&r);
 }
 
+static void figure_exists(const char *name, const char *holds)
+{
+    char *text = program_slurp(folder_path(name));
+    if (!text) fail_msg("no picture %s", name);
+    if (!strstr(text, holds)) fail_msg("%s does not hold '%s'", name, holds);
+    free(text);
+    unlink(folder_path(name));
+}
+
+/* A picture for the check, one for the phases, one for the steps that a policy chose. */
+static void figures(void **state)
+{
+    (void)state;
+    train("drawn.gmr", "--step oracle:every=3 --keep-every 20");
+    const char *const commands[] = {"martingale --draws 20 --step 20,oracle", "phases"};
+    for (int i = 0; i < 2; i++) {
+        program_result r = program("dynamics %s --params %s -o %s --threads 1 -q", commands[i],
+                                   folder_path("drawn.gmr"), folder_path("drawn.gmr"));
+        assert_int_equal(r.exit, 0);
+        program_free(&r);
+    }
+    program_result r =
+        program("report %s --figures svg --dir %s", folder_path("drawn.gmr"), folder);
+    if (r.exit != 0) fail_msg("%s", r.err);
+    program_free(&r);
+    figure_exists("martingale.svg", "step oracle");
+    figure_exists("phases.svg", "taken back by the noise");
+    figure_exists("steps.svg", "step size");
+    r = program("report %s -o %s", folder_path("drawn.gmr"), folder_path("drawn.html"));
+    assert_int_equal(r.exit, 0);
+    program_free(&r);
+    figure_exists("drawn.html", "Does the loss fall in expectation?");
+}
+
 /* By default the run's own policy; estimated as it was recorded; D anew where it is exact. */
 static void own_policy(void **state)
 {
@@ -234,6 +268,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(own_policy),
         cmocka_unit_test(infinite_draws),
         cmocka_unit_test(phases),
+        cmocka_unit_test(figures),
         cmocka_unit_test(refusals),
     };
     if (folder_make(NULL)) return 1;

@@ -22,6 +22,8 @@ static const char *const metric_name[GM_SUBJECT_METRICS] = {
     [GM_SUBJECT_NOISE_SCALE] = "gauge/noise_scale",
     [GM_SUBJECT_NOISE_SCALE_ERROR] = "gauge/noise_scale_error",
     [GM_SUBJECT_ALARM] = "gauge/alarm",
+    [GM_SUBJECT_STEP_SIZE] = "step_size",
+    [GM_SUBJECT_STEP_LIMIT] = "step_limit",
 };
 
 static gm_status load_metrics(gm_run *run, gm_subject *subject, gm_error *err)

@@ -22,6 +22,8 @@ double gm_threshold_of(const gm_subject *subject, double *beta, bool *nesterov)
         word && (strcmp(word, "yes") == 0 || strcmp(word, "true") == 0 || strcmp(word, "1") == 0);
     const char *optimizer = gm_subject_setting(subject, "train.optimizer");
     const char *precondition = gm_subject_setting(subject, "train.precondition");
+    const char *policy = gm_subject_setting(subject, "train.policy");
+    if (policy && (*policy < '0' || *policy > '9')) return (double)NAN; /* not fixed */
     if (optimizer && strcmp(optimizer, "sgd") != 0) return (double)NAN;
     if (precondition && strcmp(precondition, "none") != 0) return (double)NAN;
     if (!isfinite(*beta)) *beta = 0.0;
