@@ -404,13 +404,47 @@ static void refusals(void **state)
     free(unit);
 }
 
+/* A convolution's weights act at many places of one sample: the draws of its outputs are not
+ * independent, and the layer is named. */
+static void convolutions_refused(void **state)
+{
+    (void)state;
+    enum { SAMPLES = 6, PIXELS = 16 };
+    gm_error err;
+    gm_net *net;
+    gm_dataset *data;
+    gm_problem *problem;
+    gm_shape shape = {.rank = 3, .dim = {1, 4, 4}};
+    double x[SAMPLES * PIXELS] = {1, 2, 3};
+    int32_t label[SAMPLES] = {0, 1, 0, 1, 0, 1};
+    gm_problem_options po;
+    gm_problem_options_default(&po);
+    expect_ok(gm_net_from_spec("cnn:2", &shape, 2, &net, &err), &err);
+    expect_ok(
+        gm_data_from_arrays("images", SAMPLES, &shape, x, label, NULL, 0, GM_F64, 2, &data, &err),
+        &err);
+    expect_ok(gm_problem_create(net, data, &po, &problem, &err), &err);
+    const char *layer = NULL;
+    assert_false(gm_local_possible(net, &layer));
+    assert_int_equal(gm_posterior_check(problem, &err), GM_ERR_USAGE);
+    assert_non_null(strstr(err.message, layer));
+    gm_problem_free(problem);
+    gm_dataset_free(data);
+    gm_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(derivatives_of_objectives), cmocka_unit_test(values_of_objectives),
-        cmocka_unit_test(same_distribution),         cmocka_unit_test(gradients_by_differences),
-        cmocka_unit_test(nothing_to_learn),          cmocka_unit_test(optimizing_lowers_the_bound),
-        cmocka_unit_test(certificate_of_a_point),    cmocka_unit_test(refusals),
+        cmocka_unit_test(convolutions_refused),
+        cmocka_unit_test(derivatives_of_objectives),
+        cmocka_unit_test(values_of_objectives),
+        cmocka_unit_test(same_distribution),
+        cmocka_unit_test(gradients_by_differences),
+        cmocka_unit_test(nothing_to_learn),
+        cmocka_unit_test(optimizing_lowers_the_bound),
+        cmocka_unit_test(certificate_of_a_point),
+        cmocka_unit_test(refusals),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "posterior");
 }
