@@ -44,7 +44,7 @@ gm_status gm_curvature_dense(gm_linearization *lin, gm_curvature kind, int layer
 
 /* The smaller matrix with the same non-zero eigenvalues, for GM_MOMENT, GM_COVARIANCE ([n, n]) and
  * GM_GGN ([nK, nK]): rows r_i with A = sum r_i r_i^T, gram = (r_i . r_j). No [n, p] array for
- * outer-product layers. */
+ * outer-product layers; other layers' rows are formed where they fit into the budget. */
 size_t gm_gram_size(const gm_linearization *lin,
                     gm_curvature kind); /* 0 where there is no Gram form */
 gm_status gm_curvature_gram(gm_linearization *lin, gm_curvature kind, int layer, double *gram,
@@ -56,7 +56,8 @@ gm_status gm_gram_vectors(gm_linearization *lin, gm_curvature kind, int layer, s
 
 /* Exact diagonal [size]. For H exact means: by diag(H) = diag(G) on piecewise-linear nets (K
  * backward passes at any size, theory section 1), else from the second derivatives with respect to
- * each unit (one tangent pass per unit). GM_ERR_NUMERIC where an entry is not finite; in single
+ * each unit (one tangent pass per unit), or, where weights act at several positions, from p
+ * products. GM_ERR_NUMERIC where an entry is not finite; in single
  * precision that is reached early, since the inputs are squared. */
 gm_status gm_curvature_diagonal(gm_linearization *lin, gm_curvature kind, int layer,
                                 double *diagonal, gm_error *err);

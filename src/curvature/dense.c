@@ -10,8 +10,8 @@
  *   A[(o,k), (q,j)] = (1/n) sum_i a_k (sdot_q a_j + s_q adot_j),   (q,j) from unit o on:
  *
  * n p^2 flops in all for H, R and H_p (G: without the second term), against p products for the
- * plain way. M and Sigma: the rows g_i and g_i - mu, n p^2 flops. Everything after the passes is in
- * double. */
+ * plain way. M and Sigma: the rows g_i and g_i - mu, n p^2 flops, for layers of any kind.
+ * Everything after the passes is in double. */
 #include <omp.h>
 #include <string.h>
 
@@ -43,6 +43,7 @@ typedef struct dense_job {
     double **signal; /* [layers] of [ROWS, out] */
     scratch *thread; /* [threads] */
     int threads;
+    void *own;       /* one gradient on its way (gm_layer_signals) */
     void **pointers; /* [2 nodes] of the rows in hand */
 } dense_job;
 
@@ -62,6 +63,7 @@ static void free_job(dense_job *job)
     gm_free(job->input);
     gm_free(job->signal);
     gm_free(job->layer);
+    gm_free(job->own);
     gm_free(job->pointers);
     gm_free(job->h);
 }
@@ -88,12 +90,15 @@ static gm_status make_job(gm_linearization *lin, gm_curvature kind, const gm_par
     job->thread = gm_alloc((size_t)job->threads, sizeof *job->thread, "dense matrix", err);
     job->pointers =
         gm_alloc(2 * (size_t)gm_engine_of(lin)->net->nodes, sizeof(void *), "dense matrix", err);
+    if (!job->layer) return GM_ERR_MEMORY;
+    job->own = gm_alloc(gm_widest_shared(job->layer, job->layers), gm_engine_of(lin)->k->size,
+                        "a gradient", err);
     size_t numbers;
     if (!gm_mul_size(part->size, part->size, &numbers)) {
         return gm_fail(err, GM_ERR_MEMORY, "dense matrix of %zu parameters overflows", part->size);
     }
     job->h = gm_alloc(numbers, sizeof(double), "dense matrix", err);
-    if (!job->layer || !job->input || !job->signal || !job->thread || !job->pointers || !job->h) {
+    if (!job->own || !job->input || !job->signal || !job->thread || !job->pointers || !job->h) {
         return GM_ERR_MEMORY;
     }
     for (size_t l = 0; l < job->layers; l++) {
@@ -111,11 +116,11 @@ static gm_status make_job(gm_linearization *lin, gm_curvature kind, const gm_par
 /* Inputs and signals of the part's layers for the rows in hand, in double. */
 static void load_rows(dense_job *job, const gm_chunk *rows)
 {
-    const gm_engine *e = gm_engine_of(job->lin);
+    const gm_engine *e = &job->lin->problem->worker[0].engine;
     for (size_t l = 0; l < job->layers; l++) {
         const gm_outer_layer *layer = &job->layer[l];
         gm_augmented_input(e, rows, layer, job->input[l]);
-        e->k->to_double(rows->n * layer->out, rows->signal[layer->node], job->signal[l]);
+        gm_layer_signals(e, rows, layer, rows->signal[layer->node], job->own, job->signal[l]);
     }
 }
 
@@ -386,6 +391,9 @@ gm_status gm_curvature_dense(gm_linearization *lin, gm_curvature kind, int layer
     gm_part part;
     gm_status status = gm_part_of(lin, layer, &part, err);
     if (status != GM_OK) return status;
-    if (!gm_part_outer(lin, &part)) return dense_products(lin, kind, layer, matrix, err);
+    bool rows = kind == GM_MOMENT || kind == GM_COVARIANCE;
+    if (!rows && !gm_part_outer(lin, &part)) {
+        return dense_products(lin, kind, layer, matrix, err);
+    }
     return dense_outer(lin, kind, &part, matrix, err);
 }

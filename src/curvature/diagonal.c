@@ -6,7 +6,9 @@
  * a layer; H  = diag(G) where every logit is linear in each single weight; else with T[i, o] = the
  * second derivative of the loss with respect to the unit's pre-activation, T^T (A o A): one tangent
  * pass per unit. Sigma is summed in the centred form (g - mu)^2; H_p = M - H; R = H - G, exactly 0
- * for piecewise-linear nets. */
+ * for piecewise-linear nets. Where a weight acts at several positions (a convolution) the sample's
+ * gradients are summed over them first, then squared: one small backward call for each sample and
+ * root signal; a net with such layers that is not piecewise linear takes p products for H. */
 #include <math.h>
 #include <string.h>
 
@@ -24,6 +26,7 @@ typedef struct diagonal_job {
     gm_sums *sums;
     gm_arrays *squares; /* [workers] of [chunk, out] at the part's layers */
     void **input;       /* [workers] of [chunk, widest in] */
+    void **own;         /* [workers] of the widest layer that is no outer product */
     gm_unit_pass *pass; /* [workers], for H */
 } diagonal_job;
 
@@ -32,10 +35,12 @@ static void free_job(diagonal_job *job)
     for (int w = 0; w < job->lin->problem->workers; w++) {
         if (job->squares) gm_arrays_free(&job->squares[w]);
         if (job->input) gm_free(job->input[w]);
+        if (job->own) gm_free(job->own[w]);
         if (job->pass) gm_unit_pass_free(&job->pass[w]);
     }
     gm_free(job->squares);
     gm_free(job->input);
+    gm_free(job->own);
     gm_free(job->pass);
     gm_free(job->active);
     gm_free(job->layer);
@@ -54,12 +59,15 @@ static gm_status make_job(gm_linearization *lin, gm_curvature kind, int layer, c
     job->layer = gm_part_layers(lin, part, err);
     job->squares = gm_alloc(workers, sizeof *job->squares, "diagonal", err);
     job->input = gm_alloc(workers, sizeof *job->input, "diagonal", err);
+    job->own = gm_alloc(workers, sizeof *job->own, "diagonal", err);
     job->pass = gm_alloc(workers, sizeof *job->pass, "diagonal", err);
-    if (!job->active || !job->layer || !job->squares || !job->input || !job->pass)
+    if (!job->active || !job->layer || !job->squares || !job->input || !job->own || !job->pass)
         return GM_ERR_MEMORY;
+    size_t widest = gm_widest_shared(job->layer, job->layers);
     job->layered = job->active + nodes;
     gm_pass_active(e->net, layer, job->active);
     for (size_t l = 0; l < job->layers; l++) {
+        if (!job->layer[l].outer) continue;
         job->layered[job->layer[l].node] = true;
         job->widest_in = job->layer[l].in > job->widest_in ? job->layer[l].in : job->widest_in;
     }
@@ -72,20 +80,40 @@ static gm_status make_job(gm_linearization *lin, gm_curvature kind, int layer, c
         if (status != GM_OK) break;
         job->input[w] =
             gm_alloc(problem->chunk * job->widest_in, e->k->size, "squared inputs", err);
-        if (!job->input[w]) return GM_ERR_MEMORY;
+        job->own[w] = gm_alloc(widest, e->k->size, "a gradient", err);
+        if (!job->input[w] || !job->own[w]) return GM_ERR_MEMORY;
         if (kind == GM_HESSIAN)
             status = gm_unit_pass_create(problem, kind, problem->chunk, &job->pass[w], err);
     }
     return status;
 }
 
-/* squares += signal o signal at the part's layers, b signals. */
-static void add_squares(const diagonal_job *job, gm_worker *w, size_t n, size_t b,
+/* sums += g o g, g the gradient of a sample's signal at a layer with shared weights; b signals. */
+static void add_shared(const diagonal_job *job, gm_worker *w, const gm_chunk *c,
+                       const gm_outer_layer *layer, size_t b, const char *signal)
+{
+    const gm_engine *e = &w->engine;
+    size_t size = e->net->node[layer->node].size * e->k->size;
+    char *g = job->own[w->thread];
+    char *sum = (char *)gm_sums_of(job->sums, w->thread)[0] + layer->offset * e->k->size;
+    for (size_t r = 0; r < b * c->n; r++) {
+        gm_pass_sample_gradient(e, c, layer->node, r % c->n, signal + r * size, g);
+        e->k->multiply(layer->out, g, g, g);
+        e->k->axpy(layer->out, 1.0, g, sum);
+    }
+}
+
+/* squares += signal o signal at the part's outer layers, b signals; the others' sums at once. */
+static void add_squares(const diagonal_job *job, gm_worker *w, const gm_chunk *c, size_t b,
                         void *const *signal)
 {
     const gm_kernels *k = gm_engine_of(job->lin)->k;
     for (size_t l = 0; l < job->layers; l++) {
-        size_t count = n * job->layer[l].out;
+        if (!job->layer[l].outer) {
+            add_shared(job, w, c, &job->layer[l], b, signal[job->layer[l].node]);
+            continue;
+        }
+        size_t count = c->n * job->layer[l].out;
         char *from = signal[job->layer[l].node];
         for (size_t j = 0; j < b; j++) {
             k->multiply(count, from + j * count * k->size, from + j * count * k->size, w->work);
@@ -98,6 +126,7 @@ static void clear_squares(const diagonal_job *job, gm_worker *w, size_t n)
 {
     const gm_kernels *k = gm_engine_of(job->lin)->k;
     for (size_t l = 0; l < job->layers; l++) {
+        if (!job->layer[l].outer) continue;
         memset(job->squares[w->thread].node[job->layer[l].node], 0,
                n * job->layer[l].out * k->size);
     }
@@ -110,6 +139,7 @@ static void add_products(const diagonal_job *job, gm_worker *w, const gm_chunk *
     char *sum = gm_sums_of(job->sums, w->thread)[0];
     for (size_t l = 0; l < job->layers; l++) {
         const gm_outer_layer *layer = &job->layer[l];
+        if (!layer->outer) continue;
         const void *a = c->value[e->net->node[layer->node].input[0]];
         const void *squares = job->squares[w->thread].node[layer->node];
         void *a2 = job->input[w->thread];
@@ -135,7 +165,7 @@ static void ggn_work(void *data, gm_worker *w, size_t index)
     for (size_t c0 = 0; c0 < outputs; c0 += problem->block) {
         size_t b = outputs - c0 < problem->block ? outputs - c0 : problem->block;
         gm_factor_backward(w, c, job->active, c0, b);
-        add_squares(job, w, c->n, b, w->tsignal.node);
+        add_squares(job, w, c, b, w->tsignal.node);
     }
     add_products(job, w, c);
 }
@@ -145,7 +175,7 @@ static void moment_work(void *data, gm_worker *w, size_t index)
     diagonal_job *job = data;
     const gm_chunk *c = gm_linearization_chunk(job->lin, w, index);
     clear_squares(job, w, c->n);
-    add_squares(job, w, c->n, 1, c->signal);
+    add_squares(job, w, c, 1, c->signal);
     add_products(job, w, c);
 }
 
@@ -191,10 +221,12 @@ static gm_status covariance_diagonal(gm_linearization *lin, const gm_part *part,
                                      gm_error *err)
 {
     gm_problem *problem = lin->problem;
-    const gm_engine *e = &problem->engine;
+    const gm_engine *e = &problem->worker[0].engine;
     size_t layers = (size_t)(part->last_layer - part->first_layer + 1);
     gm_outer_layer *layer = gm_part_layers(lin, part, err);
-    gm_status status = layer ? GM_OK : GM_ERR_MEMORY;
+    void *own =
+        layer ? gm_alloc(gm_widest_shared(layer, layers), e->k->size, "a gradient", err) : NULL;
+    gm_status status = own ? GM_OK : GM_ERR_MEMORY;
     for (size_t l = 0; status == GM_OK && l < layers; l++) {
         const gm_outer_layer *y = &layer[l];
         size_t units = y->out * y->aug;
@@ -214,7 +246,7 @@ static gm_status covariance_diagonal(gm_linearization *lin, const gm_part *part,
         for (size_t index = 0; index < problem->chunks; index++) {
             const gm_chunk *c = gm_linearization_chunk(lin, &problem->worker[0], index);
             gm_augmented_input(e, c, y, input);
-            e->k->to_double(c->n * y->out, c->signal[y->node], signal);
+            gm_layer_signals(e, c, y, c->signal[y->node], own, signal);
 #pragma omp parallel for schedule(static)
             for (size_t o = 0; o < y->out; o++) {
                 centred_unit(y, c->n, o, signal, input, mu + o * y->aug, sum + o * y->aug);
@@ -224,7 +256,34 @@ static gm_status covariance_diagonal(gm_linearization *lin, const gm_part *part,
         gm_unpack_units(y, sum, 1.0 / (double)problem->data->n, diagonal + y->offset);
         gm_free(input);
     }
+    gm_free(own);
     gm_free(layer);
+    return status;
+}
+
+/* The plain way: the entries of the products with the columns of the identity. */
+static gm_status products_diagonal(gm_linearization *lin, gm_curvature kind, int layer,
+                                   double *diagonal, gm_error *err)
+{
+    gm_operator op;
+    gm_status status = gm_curvature_operator(lin, kind, layer, &op, err);
+    if (status != GM_OK) return status;
+    size_t size = op.size, block = lin->problem->block;
+    double *v = gm_alloc(2 * block * size, sizeof(double), "columns of the identity", err);
+    if (!v) status = GM_ERR_MEMORY;
+    for (size_t first = 0; status == GM_OK && first < size; first += block) {
+        size_t count = size - first < block ? size - first : block;
+        memset(v, 0, block * size * sizeof(double));
+        for (size_t j = 0; j < count; j++) {
+            v[j * size + first + j] = 1.0;
+        }
+        status = gm_operator_apply(&op, count, v, v + block * size, err);
+        for (size_t j = 0; status == GM_OK && j < count; j++) {
+            diagonal[first + j] = v[(block + j) * size + first + j];
+        }
+    }
+    gm_free(v);
+    gm_operator_destroy(&op);
     return status;
 }
 
@@ -267,6 +326,9 @@ static gm_status diagonal_of(gm_linearization *lin, gm_curvature kind, int layer
     bool piecewise = gm_net_piecewise_linear(gm_engine_of(lin)->net);
     switch (kind) {
     case GM_HESSIAN:
+        if (!piecewise && !gm_part_outer(lin, part)) {
+            return products_diagonal(lin, kind, layer, diagonal, err);
+        }
         return squares_diagonal(lin, piecewise ? GM_GGN : GM_HESSIAN, layer, part, diagonal, err);
     case GM_GGN:
     case GM_MOMENT:
@@ -288,10 +350,6 @@ gm_status gm_curvature_diagonal(gm_linearization *lin, gm_curvature kind, int la
     gm_part part;
     gm_status status = gm_part_of(lin, layer, &part, err);
     if (status != GM_OK) return status;
-    if (!gm_part_outer(lin, &part)) {
-        return gm_fail(err, GM_ERR_USAGE,
-                       "the exact diagonal needs layers whose gradient is an outer product");
-    }
     status = diagonal_of(lin, kind, layer, &part, diagonal, err);
     for (size_t i = 0; status == GM_OK && i < part.size; i++) {
         if (isfinite(diagonal[i])) continue;

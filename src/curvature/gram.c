@@ -21,6 +21,7 @@ typedef struct collected {
     size_t layers, n, per; /* per: rows of a sample, K for G (which may be 1), else 1 */
     double **input;        /* [layers] of [n, aug] */
     double **signal;       /* [layers] of [n per, out] */
+    void **own;            /* [workers]: one gradient on its way (gm_layer_signals) */
 } collected;
 
 static void free_collected(collected *c)
@@ -29,6 +30,10 @@ static void free_collected(collected *c)
         if (c->input) gm_free(c->input[l]);
         if (c->signal) gm_free(c->signal[l]);
     }
+    for (int w = 0; c->own && w < c->lin->problem->workers; w++) {
+        gm_free(c->own[w]);
+    }
+    gm_free(c->own);
     gm_free(c->input);
     gm_free(c->signal);
     gm_free(c->layer);
@@ -63,19 +68,19 @@ void gm_factor_backward(gm_worker *w, const gm_chunk *chunk, const bool *wanted,
 
 static void collect_factors(collected *c, gm_worker *w, const gm_chunk *chunk)
 {
-    const gm_engine *e = gm_engine_of(c->lin);
+    const gm_engine *e = &w->engine;
     size_t block = c->lin->problem->block;
     for (size_t c0 = 0; c0 < c->per; c0 += block) {
         size_t b = c->per - c0 < block ? c->per - c0 : block;
         gm_factor_backward(w, chunk, c->active, c0, b);
         for (size_t l = 0; l < c->layers; l++) {
-            size_t out = c->layer[l].out;
-            const char *from = w->tsignal.node[c->layer[l].node];
-            for (size_t j = 0; j < b; j++) {
-                for (size_t i = 0; i < chunk->n; i++) {
-                    e->k->to_double(out, from + (j * chunk->n + i) * out * e->k->size,
-                                    c->signal[l] + ((chunk->first + i) * c->per + c0 + j) * out);
-                }
+            const gm_outer_layer *layer = &c->layer[l];
+            size_t size = e->net->node[layer->node].size * e->k->size;
+            const char *from = w->tsignal.node[layer->node];
+            for (size_t r = 0; r < b * chunk->n; r++) { /* row: output c0 + r / n, sample r % n */
+                size_t i = r % chunk->n, to = (chunk->first + i) * c->per + c0 + r / chunk->n;
+                gm_layer_signal(e, chunk, layer, i, from + r * size, c->own[w->thread],
+                                c->signal[l] + to * layer->out);
             }
         }
     }
@@ -84,14 +89,14 @@ static void collect_factors(collected *c, gm_worker *w, const gm_chunk *chunk)
 static void collect_work(void *job, gm_worker *w, size_t index)
 {
     collected *c = job;
-    const gm_engine *e = gm_engine_of(c->lin);
+    const gm_engine *e = &w->engine;
     const gm_chunk *chunk = gm_linearization_chunk(c->lin, w, index);
     for (size_t l = 0; l < c->layers; l++) {
         const gm_outer_layer *layer = &c->layer[l];
         gm_augmented_input(e, chunk, layer, c->input[l] + chunk->first * layer->aug);
         if (c->kind != GM_GGN) {
-            e->k->to_double(chunk->n * layer->out, chunk->signal[layer->node],
-                            c->signal[l] + chunk->first * layer->out);
+            gm_layer_signals(e, chunk, layer, chunk->signal[layer->node], c->own[w->thread],
+                             c->signal[l] + chunk->first * layer->out);
         }
     }
     if (c->kind == GM_GGN) collect_factors(c, w, chunk);
@@ -115,7 +120,13 @@ static gm_status collect(gm_linearization *lin, gm_curvature kind, int layer, co
     c->layer = gm_part_layers(lin, &c->part, err);
     c->input = gm_alloc(c->layers, sizeof *c->input, "Gram matrix", err);
     c->signal = gm_alloc(c->layers, sizeof *c->signal, "Gram matrix", err);
-    if (!c->active || !c->layer || !c->input || !c->signal) return GM_ERR_MEMORY;
+    c->own = gm_alloc((size_t)problem->workers, sizeof *c->own, "Gram matrix", err);
+    if (!c->active || !c->layer || !c->input || !c->signal || !c->own) return GM_ERR_MEMORY;
+    size_t widest = gm_widest_shared(c->layer, c->layers);
+    for (int w = 0; w < problem->workers; w++) {
+        c->own[w] = gm_alloc(widest, problem->engine.k->size, "a gradient", err);
+        if (!c->own[w]) return GM_ERR_MEMORY;
+    }
     for (size_t l = 0; l < c->layers; l++) {
         c->input[l] = gm_alloc(c->n * c->layer[l].aug, sizeof(double), "inputs of a layer", err);
         c->signal[l] =
@@ -127,13 +138,27 @@ static gm_status collect(gm_linearization *lin, gm_curvature kind, int layer, co
     return GM_OK;
 }
 
+/* True where the rows of per-sample gradients that layers with shared weights need, per a sample,
+ * take at most a quarter of the budget. */
+static bool rows_fit(const gm_linearization *lin, size_t per)
+{
+    const gm_net *net = gm_engine_of(lin)->net;
+    size_t numbers = 0, bytes;
+    for (int l = 0; l < net->layers; l++) {
+        const gm_node *node = &net->node[net->layer_node[l]];
+        if (!(node->traits & GM_TRAIT_OUTER)) numbers += node->parameters;
+    }
+    return gm_mul_size(numbers, per * sizeof(double), &bytes) &&
+           gm_mul_size(bytes, lin->problem->data->n, &bytes) && bytes <= lin->problem->memory / 4;
+}
+
 size_t gm_gram_size(const gm_linearization *lin, gm_curvature kind)
 {
-    gm_part whole = {.first_layer = 0, .last_layer = gm_engine_of(lin)->net->layers - 1};
     size_t n = lin->problem->data->n;
-    if (!gm_part_outer(lin, &whole)) return 0;
-    if (kind == GM_MOMENT || kind == GM_COVARIANCE) return n;
-    return kind == GM_GGN ? n * gm_net_outputs(gm_engine_of(lin)->net) : 0;
+    bool moment = kind == GM_MOMENT || kind == GM_COVARIANCE;
+    size_t per = moment ? 1 : gm_net_outputs(gm_engine_of(lin)->net);
+    if ((!moment && kind != GM_GGN) || !rows_fit(lin, per)) return 0;
+    return n * per;
 }
 
 /* Adds one tile of the lower triangle: samples s0 ... against t0 ...; dd and aa hold [TILE per]^2

@@ -63,8 +63,13 @@ gm_outer_layer *gm_part_layers(const gm_linearization *lin, const gm_part *part,
         int index = net->layer_node[(size_t)part->first_layer + i];
         const gm_node *node = &net->node[index];
         size_t in = gm_shape_size(&node->in_shape[0]);
-        layers[i] = (gm_outer_layer){index, in, node->size, in + (node->tensors > 1 ? 1 : 0),
-                                     node->offset - part->offset};
+        size_t offset = node->offset - part->offset;
+        if (node->traits & GM_TRAIT_OUTER) {
+            size_t aug = in + (node->tensors > 1 ? 1 : 0);
+            layers[i] = (gm_outer_layer){index, true, in, node->size, aug, offset};
+        } else {
+            layers[i] = (gm_outer_layer){index, false, 1, node->parameters, 1, offset};
+        }
     }
     return layers;
 }
@@ -72,11 +77,46 @@ gm_outer_layer *gm_part_layers(const gm_linearization *lin, const gm_part *part,
 void gm_augmented_input(const gm_engine *e, const gm_chunk *c, const gm_outer_layer *layer,
                         double *out)
 {
+    if (!layer->outer) {
+        for (size_t i = 0; i < c->n; i++) {
+            out[i] = 1.0;
+        }
+        return;
+    }
     const char *in = c->value[e->net->node[layer->node].input[0]];
     for (size_t i = 0; i < c->n; i++) {
         double *row = out + i * layer->aug;
         e->k->to_double(layer->in, in + i * layer->in * e->k->size, row);
         if (layer->aug > layer->in) row[layer->in] = 1.0;
+    }
+}
+
+size_t gm_widest_shared(const gm_outer_layer *layer, size_t layers)
+{
+    size_t widest = 0;
+    for (size_t l = 0; l < layers; l++) {
+        if (!layer[l].outer && layer[l].out > widest) widest = layer[l].out;
+    }
+    return widest;
+}
+
+void gm_layer_signal(const gm_engine *e, const gm_chunk *c, const gm_outer_layer *layer, size_t i,
+                     const void *signal, void *own, double *out)
+{
+    if (!layer->outer) gm_pass_sample_gradient(e, c, layer->node, i, signal, own);
+    e->k->to_double(layer->out, layer->outer ? signal : own, out);
+}
+
+void gm_layer_signals(const gm_engine *e, const gm_chunk *c, const gm_outer_layer *layer,
+                      const void *signal, void *own, double *out)
+{
+    if (layer->outer) {
+        e->k->to_double(c->n * layer->out, signal, out);
+        return;
+    }
+    size_t size = e->net->node[layer->node].size * e->k->size;
+    for (size_t i = 0; i < c->n; i++) {
+        gm_layer_signal(e, c, layer, i, (const char *)signal + i * size, own, out + i * layer->out);
     }
 }
 

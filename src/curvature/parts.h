@@ -26,9 +26,12 @@ gm_root gm_root_of(gm_curvature kind);
  * (input, 1). */
 bool gm_part_outer(const gm_linearization *lin, const gm_part *part);
 
-/* A layer with parameters whose per-sample gradient is signal (x) (input, 1). */
+/* A layer with parameters whose per-sample gradient is signal (x) (input, 1). Any other one, a
+ * convolution say, whose weights act at several positions, is seen as one unit per parameter with
+ * the constant input 1: its "signal" is the per-sample gradient itself. */
 typedef struct gm_outer_layer {
     int node;
+    bool outer;
     size_t in, out; /* widths */
     size_t aug;     /* in + 1 with a bias, else in: numbers per unit */
     size_t offset;  /* of its slice within the part */
@@ -41,6 +44,17 @@ gm_outer_layer *gm_part_layers(const gm_linearization *lin, const gm_part *part,
  * has a bias. */
 void gm_augmented_input(const gm_engine *e, const gm_chunk *c, const gm_outer_layer *layer,
                         double *out);
+
+/* Numbers of the largest layer in the list that is no outer product; 0 where there is none. */
+size_t gm_widest_shared(const gm_outer_layer *layer, size_t layers);
+
+/* out [out] = the layer's signal for sample i in double; signal [size of its node] in the kernels'
+ * precision. own [gm_widest_shared] of the kernels' precision: one gradient on its way. */
+void gm_layer_signal(const gm_engine *e, const gm_chunk *c, const gm_outer_layer *layer, size_t i,
+                     const void *signal, void *own, double *out);
+/* The same for all samples of the chunk: signal [n, size of the node], out [n, out]. */
+void gm_layer_signals(const gm_engine *e, const gm_chunk *c, const gm_outer_layer *layer,
+                      const void *signal, void *own, double *out);
 
 /* Adds unit-major numbers [out, aug] (each unit's weights, then its bias) to the layer's slice:
  * weights [out, in], then biases [out]. */
