@@ -61,7 +61,51 @@ static void build_signal(gm_net *net, bool last)
     add_dense(net, 4);
 }
 
+/* A small residual net: normalization with statistics, a shortcut that narrows, one that joins a
+ * node with itself, smooth activations. */
+static void build_residual(gm_net *net, bool last)
+{
+    const double mean[] = {0.3, -0.2, 0.1, 0.5}, variance[] = {0.5, 2, 1, 0.2};
+    gm_error err = {0};
+    gm_norm_config norm = {.epsilon = 1e-3, .start = 1, .channels_last = true};
+    gm_shortcut_config narrow = {.stride = 2, .before = 1, .after = 1};
+    gm_channels_config channels = {.channels_last = true};
+    const unsigned char nothing = 0;
+    (void)last;
+    expect_ok(gm_net_keep(net, 4, mean, &norm.mean, &err), &err);
+    expect_ok(gm_net_keep(net, 4, variance, &norm.variance, &err), &err);
+    add_layout(net, true);
+    int way = add_conv(net, window(3, 1, 1, 1, true), 2, 1), joined;
+    add_act(net, GM_ACT_TANH);
+    add_conv(net, window(3, 2, 1, 1, true), 4, 1);
+    int end = add_layer(net, &gm_layer_norm, &norm);
+    expect_ok(gm_net_add(net, &gm_layer_shortcut, &narrow, 1, &way, NULL, &way, &err), &err);
+    int ends[] = {way, end, end};
+    expect_ok(gm_net_add(net, &gm_layer_add, &nothing, 3, ends, NULL, &joined, &err), &err);
+    add_act(net, GM_ACT_SOFTPLUS);
+    add_layer(net, &gm_layer_global_mean_pool, &channels);
+    add_dense(net, 3);
+}
+
+/* Normalization of an image with the channels first and without statistics, and of a vector. */
+static void build_normed(gm_net *net, bool last)
+{
+    gm_norm_config norm = {.epsilon = 1e-5, .start = 1, .channels_last = last};
+    if (last) add_layout(net, true);
+    add_layer(net, &gm_layer_norm, &norm);
+    add_conv(net, window(3, 1, 0, 1, last), 2, 1);
+    add_act(net, GM_ACT_RELU);
+    add_layer(net, &gm_layer_norm, &norm);
+    if (last) add_layout(net, false);
+    add_dense(net, 4);
+    add_layer(net, &gm_layer_norm, &norm);
+    add_act(net, GM_ACT_RELU);
+    add_dense(net, 3);
+}
+
 static const image_case cases[] = {
+    {"residual", build_residual, {3, {2, 6, 5}}, 5, 3, true, false},
+    {"normed", build_normed, {3, {2, 5, 5}}, 5, 3, false, false},
     {"smooth", build_smooth, {3, {2, 6, 5}}, 5, 3, true, false},
     {"smooth, squared", build_smooth, {3, {2, 6, 5}}, 5, 3, true, true},
     {"piecewise", build_piecewise, {3, {2, 9, 8}}, 6, 3, false, false},
@@ -181,6 +225,93 @@ static void dense_matrices(void **state)
     }
 }
 
+/* Exact diagonals against those of the dense matrices, whole net and first layer; for the piecewise
+ * nets that of H by K backward passes, which is that of G. */
+static void diagonals(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        image_problem t;
+        gm_error err = {0};
+        image_open(&t, &cases[i], GM_F64, true, 2, 0);
+        double *matrix = numbers(t.p * t.p), *found = numbers(t.p), *expected = numbers(t.p);
+        size_t first = gm_net_layer_at(t.net, 0).parameters;
+        for (int kind = 0; kind < 6; kind++) {
+            expect_ok(gm_curvature_dense(t.lin, (gm_curvature)kind, GM_ALL_LAYERS, matrix, &err),
+                      &err);
+            expect_ok(gm_curvature_diagonal(t.lin, (gm_curvature)kind, GM_ALL_LAYERS, found, &err),
+                      &err);
+            double largest = 0;
+            for (size_t j = 0; j < t.p; j++) {
+                expected[j] = matrix[j * t.p + j];
+                largest = fmax(largest, fabs(expected[j]));
+            }
+            largest = fmax(largest, 1e-3);
+            for (size_t j = 0; j < t.p; j++) {
+                assert_at_most(fabs(found[j] - expected[j]), 1e-11 * largest, "%s, operator %d",
+                               cases[i].name, kind);
+            }
+            expect_ok(gm_curvature_diagonal(t.lin, (gm_curvature)kind, 0, found, &err), &err);
+            for (size_t j = 0; j < first; j++) {
+                assert_at_most(fabs(found[j] - expected[j]), 1e-11 * largest, "%s, layer 0",
+                               cases[i].name);
+            }
+        }
+        free(matrix);
+        free(found);
+        free(expected);
+        image_close(&t);
+    }
+}
+
+/* Gram forms: the rows r_i that gm_gram_vectors gives for unit weights have the Gram matrix as
+ * inner products and the operator as sum of squares. */
+static void gram_forms(void **state)
+{
+    (void)state;
+    const gm_curvature kinds[] = {GM_MOMENT, GM_COVARIANCE, GM_GGN};
+    for (int i = 0; i < CASES; i++) {
+        image_problem t;
+        gm_error err = {0};
+        image_open(&t, &cases[i], GM_F64, true, 2, 0);
+        double *matrix = numbers(t.p * t.p), *sum = numbers(t.p * t.p);
+        for (int k = 0; k < 3; k++) {
+            size_t n = gm_gram_size(t.lin, kinds[k]);
+            assert_int_equal(n, t.n * (kinds[k] == GM_GGN ? cases[i].classes : 1));
+            double *gram = numbers(n * n), *weight = numbers(n * n), *row = numbers(n * t.p);
+            for (size_t r = 0; r < n; r++) {
+                weight[r * n + r] = 1;
+            }
+            expect_ok(gm_curvature_gram(t.lin, kinds[k], GM_ALL_LAYERS, gram, &err), &err);
+            expect_ok(gm_gram_vectors(t.lin, kinds[k], GM_ALL_LAYERS, n, weight, row, &err), &err);
+            expect_ok(gm_curvature_dense(t.lin, kinds[k], GM_ALL_LAYERS, matrix, &err), &err);
+            for (size_t r = 0; r < n * n; r++) {
+                const double *a = row + r / n * t.p, *b = row + r % n * t.p;
+                weight[r] = 0;
+                for (size_t j = 0; j < t.p; j++) {
+                    weight[r] += a[j] * b[j];
+                }
+            }
+            assert_at_most(relative_error(n * n, gram, weight), 1e-11, "%s: Gram matrix of %d",
+                           cases[i].name, k);
+            for (size_t j = 0; j < t.p * t.p; j++) {
+                sum[j] = 0;
+                for (size_t r = 0; r < n; r++) {
+                    sum[j] += row[r * t.p + j / t.p] * row[r * t.p + j % t.p];
+                }
+            }
+            assert_at_most(relative_error(t.p * t.p, sum, matrix), 1e-11, "%s: rows of %d",
+                           cases[i].name, k);
+            free(gram);
+            free(weight);
+            free(row);
+        }
+        free(matrix);
+        free(sum);
+        image_close(&t);
+    }
+}
+
 /* Gradient and the products with all six operators, [7, p]. */
 static double *everything(const image_problem *t)
 {
@@ -265,7 +396,7 @@ static void batches(void **state)
         image_problem t;
         gm_error err = {0};
         omp_set_num_threads(workers);
-        image_open(&t, &cases[2], GM_F64, true, 2, 0);
+        image_open(&t, &cases[4], GM_F64, true, 2, 0);
         double *g = numbers(t.p), *sum = numbers(t.p), *one = numbers(t.p), loss, total = 0;
         for (size_t m = 1; m <= 7; m++) {
             total += image_sample(&t, index[m - 1], 3, t.label[index[m - 1]], NULL, one);
@@ -308,15 +439,21 @@ static void built_in(void **state)
         assert_int_equal(gm_net_layers(net), 5);
         gm_net_free(net);
     }
-    const char *bad[] = {"cnn:",
-                         "cnn:16-",
-                         "cnn:0",
-                         "cnn:16,act=rel",
-                         "cnn:16,x=1",
-                         "cnn:8-8-8-8",
-                         "cnn:1099511627776-1099511627776",
-                         "lenet:5",
-                         "lenet"};
+    expect_ok(gm_net_from_spec("resnet20", &cifar, 10, &net, &err), &err);
+    assert_int_equal(gm_net_parameters(net), 269722); /* He et al. give 0.27 M */
+    assert_string_equal(gm_net_layer_at(net, 37).name, "norm19");
+    double *theta = numbers(269722);
+    gm_net_init(net, GM_INIT_HE, 0, 0, theta);
+    size_t at = gm_net_layer_at(net, 1).offset;
+    assert_true(theta[at] == 1 && theta[at + 15] == 1 && theta[at + 16] == 0); /* scale, shift */
+    assert_true(theta[gm_net_layer_at(net, 5).offset] == 1.0 / 3.0);
+    free(theta);
+    assert_true(gm_net_piecewise_linear(net));
+    gm_net_free(net);
+    const char *bad[] = {
+        "resnet20:3",     "cnn:",       "cnn:16-",     "cnn:0",
+        "cnn:16,act=rel", "cnn:16,x=1", "cnn:8-8-8-8", "cnn:1099511627776-1099511627776",
+        "lenet:5",        "lenet"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         gm_status status = gm_net_from_spec(bad[i], &small, 10, &net, &err);
         if (status == GM_OK) fail_msg("%s was accepted", bad[i]);
@@ -386,6 +523,7 @@ static void ceil_mode(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(diagonals),        cmocka_unit_test(gram_forms),
         cmocka_unit_test(gradients),        cmocka_unit_test(products),
         cmocka_unit_test(dense_matrices),   cmocka_unit_test(nothing_else_matters),
         cmocka_unit_test(single_precision), cmocka_unit_test(batches),

@@ -2,7 +2,9 @@
  *
  * Counts, for a dense layer of `in` inputs and `out` outputs on n samples (one matrix product is
  * 2 n in out flops): H 2 for the first layer and 6 for each later one; G 2 and 4; M 2 and 2;
- * gradient 2 and 3. */
+ * gradient 2 and 3. A convolution counts as the products of its unfolded form; its bare products
+ * are the convolutions themselves: forward and weight gradient for the first layer, two of each
+ * kind for the others. */
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,7 @@
 #include "base/progress.h"
 #include "cli/bench.h"
 #include "cli/interrupt.h"
+#include "diff/pass.h"
 #include "gradiometer/random.h"
 #include "kernels/kernels.h"
 #include "net/net.h"
@@ -27,15 +30,23 @@ double gm_bench_median(size_t count, double *value)
     return value[count / 2];
 }
 
+/* Multiplications of a layer's weights for one sample: each acts once at every position; those of a
+ * normalization are no product. */
+static double multiplications(const gm_node *node)
+{
+    const gm_shape *weight = &node->tensor[0].shape;
+    if (weight->rank < 2) return 0.0;
+    return (double)gm_shape_size(weight) * (double)(node->size / weight->dim[0]);
+}
+
 /* Flops of the products: `first` for the first layer, `later` for each later one. */
 static double count_flops(const gm_session *session, double first, double later)
 {
     const gm_net *net = session->net;
     double total = 0.0;
     for (int l = 0; l < net->layers; l++) {
-        const gm_node *node = &net->node[net->layer_node[l]];
-        total += 2.0 * (double)session->data->n * (double)gm_shape_size(&node->in_shape[0]) *
-                 (double)node->size * (l == 0 ? first : later);
+        total += 2.0 * (double)session->data->n * multiplications(&net->node[net->layer_node[l]]) *
+                 (l == 0 ? first : later);
     }
     return total;
 }
@@ -88,8 +99,9 @@ typedef struct bare {
     const gm_net *net;
     size_t n, chunk; /* chunk: the samples that the library itself takes together */
     size_t widest;
-    char *a, *b, *c; /* [n, widest] */
-    char *w, *g;     /* [p], [threads, p] */
+    char *a, *b, *c;    /* [n, widest] */
+    char *w, *g;        /* [p], [threads, p] */
+    gm_scratch scratch; /* of one thread; the memory holds as many as there are threads */
 } bare;
 
 static gm_status bare_create(const gm_session *session, bare *x, gm_error *err)
@@ -111,7 +123,10 @@ static gm_status bare_create(const gm_session *session, bare *x, gm_error *err)
     x->c = x->b ? gm_alloc(values, x->kernels->size, "bench", err) : NULL;
     x->w = x->c ? new_numbers(x->kernels, p, err) : NULL;
     x->g = x->w ? gm_alloc(sums, x->kernels->size, "bench", err) : NULL;
-    return x->g ? GM_OK : GM_ERR_MEMORY;
+    gm_engine engine = {.net = x->net, .k = x->kernels};
+    x->scratch.bytes = (gm_pass_scratch(&engine, x->n, 1) + 63) / 64 * 64;
+    x->scratch.memory = x->g ? gm_alloc(x->scratch.bytes, threads, "bench", err) : NULL;
+    return x->scratch.memory ? GM_OK : GM_ERR_MEMORY;
 }
 
 static void bare_free(bare *x)
@@ -121,6 +136,34 @@ static void bare_free(bare *x)
     gm_free(x->c);
     gm_free(x->w);
     gm_free(x->g);
+    gm_free(x->scratch.memory);
+}
+
+/* A convolution's three forms for `rows` samples, without its bias; not towards the images. */
+static void bare_convolutions(const bare *x, const gm_node *node, size_t rows, bool first,
+                              char *const array[3], char *g)
+{
+    gm_conv_config config = *(const gm_conv_config *)node->config;
+    config.bias = false;
+    gm_layer_call call = {.k = x->kernels,
+                          .config = &config,
+                          .n = rows,
+                          .b = 1,
+                          .inputs = 1,
+                          .in_shape = node->in_shape,
+                          .out_shape = &node->shape,
+                          .param = x->w,
+                          .in = {array[0]},
+                          .out = array[2],
+                          .scratch = x->scratch};
+    void *const sum = g;
+    call.scratch.memory =
+        (char *)x->scratch.memory + (size_t)omp_get_thread_num() * x->scratch.bytes;
+    node->kind->value(&call);
+    call.signal = array[1];
+    call.grad = &sum;
+    if (!first) call.din[0] = array[2];
+    node->kind->backward(&call);
 }
 
 /* The products of `rows` samples from `first` on: half of the first layer's and a third of the
@@ -134,7 +177,13 @@ static void bare_rows(const bare *x, size_t first, size_t rows, char *g)
     for (int l = 0; l < x->net->layers; l++) {
         const gm_node *node = &x->net->node[x->net->layer_node[l]];
         size_t in = gm_shape_size(&node->in_shape[0]), out = node->size;
+        if (multiplications(node) <= 0.0) continue;
         for (int repeat = 0; repeat < (l == 0 ? 1 : 2); repeat++) {
+            if (node->kind == &gm_layer_conv) {
+                char *const array[] = {x->a + at, x->b + at, c};
+                bare_convolutions(x, node, rows, l == 0, array, g);
+                continue;
+            }
             k->gemm(false, true, rows, out, in, 1.0, a, in, w, in, 0.0, c, out);
             k->gemm(true, false, out, in, rows, 1.0, b, out, a, in, 1.0, g, in);
             if (l == 0) continue;

@@ -36,7 +36,7 @@ static const shared_option shared_table[] = {
       "bias=yes|no. On images, whose size and classes come from the data: cnn:16-32-64 (for each "
       "width a 3x3 convolution with padding, ReLU and 2x2 max-pooling, then a dense layer; the "
       "same "
-      "options) and lenet.",
+      "options), lenet and resnet20 (normalization in inference mode).",
       gm_option_text, AT(model), NULL, 0}},
     {MODEL,
      {"params", 0, "FILE",

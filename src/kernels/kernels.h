@@ -61,6 +61,12 @@ typedef struct gm_kernels {
     void (*mean_pool)(const gm_window *w, bool padded, size_t n, const void *x, void *y);
     void (*mean_pool_spread)(const gm_window *w, bool padded, size_t n, const void *s, bool add,
                              void *d);
+    /* Over channels of x, y [n, channels, inner]: y (+)= scale[c] x + shift[c]; and dot[c] += sum
+     * of x y, sum[c] += sum of x, in double. */
+    void (*channel_affine)(size_t n, size_t channels, size_t inner, const double *scale,
+                           const double *shift, const void *x, bool add, void *y);
+    void (*channel_dots)(size_t n, size_t channels, size_t inner, const void *x, const void *y,
+                         double *dot, double *sum);
     /* out[c] += sum of x[., c, .] for x [n, channels, inner]; summed in double within the call. */
     void (*channel_sums)(size_t n, size_t channels, size_t inner, const void *x, void *out);
     /* y [n, columns, rows] (+)= x [n, rows, columns] with the last two axes swapped. */

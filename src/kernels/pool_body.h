@@ -226,6 +226,38 @@ static void FN(channel_sums)(size_t n, size_t channels, size_t inner, const void
     }
 }
 
+/* y (+)= scale[c] x + shift[c] for x [n, channels, inner]. */
+static void FN(channel_affine)(size_t n, size_t channels, size_t inner, const double *scale,
+                               const double *shift, const void *x, bool add, void *y)
+{
+    size_t size = channels * inner;
+#pragma omp parallel for schedule(static) if (gm_threaded(n * size))
+    for (size_t i = 0; i < n; i++) {
+        const REAL *from = (const REAL *)x + i * size;
+        REAL *to = (REAL *)y + i * size;
+        for (size_t j = 0; j < size; j++) {
+            size_t c = inner == 1 ? j : j / inner;
+            REAL value = (REAL)scale[c] * from[j] + (REAL)shift[c];
+            to[j] = add ? to[j] + value : value;
+        }
+    }
+}
+
+/* dot[c] += sum of x y over channel c, sum[c] += sum of x, for x and y [n, channels, inner]. */
+static void FN(channel_dots)(size_t n, size_t channels, size_t inner, const void *x, const void *y,
+                             double *dot, double *sum)
+{
+    for (size_t i = 0; i < n; i++) {
+        const REAL *a = (const REAL *)x + i * channels * inner;
+        const REAL *b = (const REAL *)y + i * channels * inner;
+        for (size_t j = 0; j < channels * inner; j++) {
+            size_t c = inner == 1 ? j : j / inner;
+            dot[c] += (double)a[j] * (double)b[j];
+            sum[c] += (double)a[j];
+        }
+    }
+}
+
 /* y (+)= x [n, rows, columns] with the last two axes swapped: [n, columns, rows]. */
 static void FN(swap_axes)(size_t n, size_t rows, size_t columns, const void *x, bool add, void *y)
 {

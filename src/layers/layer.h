@@ -30,7 +30,8 @@ typedef struct gm_tensor {
     const char *name; /* "weight", "bias" */
     gm_shape shape;
     size_t fan_in,
-        fan_out; /* for the initialization; fan_in 0 marks a tensor that starts at 0 (a bias) */
+        fan_out;  /* for the initialization; fan_in 0 marks a tensor that starts at `start` */
+    double start; /* 0 for a bias */
 } gm_tensor;
 
 typedef enum gm_layer_trait {
@@ -145,5 +146,25 @@ typedef struct gm_reshape_config {
     gm_shape shape;
 } gm_reshape_config;
 extern const gm_layer_kind gm_layer_reshape;
+
+/* Inference-mode batch normalization of [C, ...] or [..., C]. mean and variance [C] are constants
+ * (gm_net_keep); NULL: 0 and 1. Scale [C], which an initialization sets to `start`, then shift [C].
+ */
+typedef struct gm_norm_config {
+    const double *mean, *variance;
+    double epsilon, start;
+    bool channels_last;
+} gm_norm_config;
+extern const gm_layer_kind gm_layer_norm;
+
+/* The sum of inputs of one shape; its config is one byte that nobody reads. */
+extern const gm_layer_kind gm_layer_add;
+
+/* Every stride-th row and column of an image with the channels last, `before` and `after` channels
+ * of zeros around its own. */
+typedef struct gm_shortcut_config {
+    size_t stride, before, after;
+} gm_shortcut_config;
+extern const gm_layer_kind gm_layer_shortcut;
 
 #endif

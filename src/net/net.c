@@ -134,6 +134,26 @@ gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config,
     return status;
 }
 
+gm_status gm_net_keep(gm_net *net, size_t count, const double *numbers, const double **kept,
+                      gm_error *err)
+{
+    size_t held = (size_t)net->constants;
+    double **constant = gm_alloc(held + 1, sizeof *constant, "constants of the net", err);
+    double *copy = gm_alloc(count, sizeof *copy, "constants of the net", err);
+    if (!constant || !copy) {
+        gm_free(constant);
+        gm_free(copy);
+        return GM_ERR_MEMORY;
+    }
+    if (held) memcpy(constant, net->constant, held * sizeof *constant);
+    memcpy(copy, numbers, count * sizeof *copy);
+    gm_free(net->constant);
+    net->constant = constant;
+    net->constant[net->constants++] = copy;
+    *kept = copy;
+    return GM_OK;
+}
+
 void gm_net_free(gm_net *net)
 {
     if (!net) return;
@@ -142,6 +162,10 @@ void gm_net_free(gm_net *net)
         gm_free(net->node[i].name);
     }
     gm_free(net->node);
+    for (int i = 0; i < net->constants; i++) {
+        gm_free(net->constant[i]);
+    }
+    gm_free(net->constant);
     gm_free(net->layer_node);
     gm_free(net->name);
     gm_free(net);
@@ -230,7 +254,7 @@ void gm_net_init(const gm_net *net, gm_init init, uint64_t seed, uint32_t run, d
                 (double)tensor->fan_in + (init == GM_INIT_GLOROT ? (double)tensor->fan_out : 0.0);
             double scale = tensor->fan_in ? __builtin_sqrt(2.0 / fan) : 0.0;
             for (size_t j = 0; j < size; j++) {
-                slice[j] *= scale;
+                slice[j] = slice[j] * scale + tensor->start;
             }
             slice += size;
         }

@@ -32,6 +32,8 @@ struct gm_net {
     size_t parameters;
     int layers;
     int *layer_node; /* [layers]: node of each layer with parameters */
+    int constants;
+    double **constant; /* [constants]: numbers that configurations point to */
 };
 
 /* Building: create with the shape of a sample, add layers in topological order, done when the last
@@ -40,6 +42,11 @@ struct gm_net {
 gm_status gm_net_create(const char *name, const gm_shape *input, gm_net **net, gm_error *err);
 gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config, int inputs,
                      const int *input, const char *name, int *node, gm_error *err);
+
+/* *kept = a copy of numbers [count] that lives as long as the net: for constants that a layer's
+ * configuration points to. */
+gm_status gm_net_keep(gm_net *net, size_t count, const double *numbers, const double **kept,
+                      gm_error *err);
 
 /* Widths and keys of a spec. */
 enum { GM_MAX_WIDTHS = 256 };
@@ -54,6 +61,8 @@ typedef struct gm_net_widths {
  * is still the caller's. */
 gm_status gm_net_build_cnn(const char *spec, const gm_net_widths *w, const gm_shape *input,
                            size_t classes, gm_net **net, gm_error *err);
+gm_status gm_net_build_resnet20(const char *spec, const gm_shape *input, size_t classes,
+                                gm_net **net, gm_error *err);
 gm_status gm_net_build_lenet(const char *spec, const gm_shape *input, size_t classes, gm_net **net,
                              gm_error *err);
 

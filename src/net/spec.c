@@ -1,5 +1,5 @@
 /* The grammar of --model for built-in nets: mlp:W0-W1-...-WL and cnn:W1-...-WL, each with
- * [,act=NAME][,bias=yes|no]; lenet. */
+ * [,act=NAME][,bias=yes|no]; lenet; resnet20. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -164,6 +164,13 @@ static gm_status build_lenet(const char *spec, const gm_shape *input, size_t cla
     return status == GM_OK ? gm_net_build_lenet(spec, input, classes, net, err) : status;
 }
 
+static gm_status build_resnet20(const char *spec, const gm_shape *input, size_t classes,
+                                gm_net **net, gm_error *err)
+{
+    gm_status status = check_image(spec, input, classes, err);
+    return status == GM_OK ? gm_net_build_resnet20(spec, input, classes, net, err) : status;
+}
+
 typedef struct builder {
     const char *begins; /* with ':' where widths follow, else the whole spec */
     bool asks_data;
@@ -171,8 +178,10 @@ typedef struct builder {
                        gm_error *err);
 } builder;
 
-static const builder builders[] = {
-    {"mlp:", false, build_mlp}, {"cnn:", true, build_cnn}, {"lenet", true, build_lenet}};
+static const builder builders[] = {{"mlp:", false, build_mlp},
+                                   {"cnn:", true, build_cnn},
+                                   {"lenet", true, build_lenet},
+                                   {"resnet20", true, build_resnet20}};
 
 /* NULL where no built-in net has such a spec. */
 static const builder *builder_of(const char *spec)
@@ -201,7 +210,8 @@ gm_status gm_net_from_spec(const char *spec, const gm_shape *input, size_t class
     if (!b) {
         return gm_fail(err, GM_ERR_USAGE,
                        "--model %s: unknown kind of net, expected mlp:WIDTHS such as "
-                       "mlp:784-512-10, cnn:WIDTHS such as cnn:16-32-64, or lenet",
+                       "mlp:784-512-10, cnn:WIDTHS such as cnn:16-32-64, lenet or "
+                       "resnet20",
                        spec);
     }
     if (strlen(spec) > NAME_LENGTH) {
