@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "gradiometer/gradiometer.h"
 #include "kernels/lapack.h"
+#include "net/net.h"
 
 /* Until one fails; negative: none fails. */
 static atomic_long allocations_left = -1;
@@ -121,6 +122,74 @@ static gm_status products(gm_curvature kind, gm_dtype dtype, gm_error *err)
     gm_operator_destroy(&op);
     gm_free(v);
     close_world(&w);
+    return status;
+}
+
+/* A net on images: all that its shared weights take beyond what dense layers need. */
+static gm_status image_matrices(world *w, gm_error *err)
+{
+    size_t p = gm_net_parameters(w->net), n = gm_gram_size(w->lin, GM_GGN), index[] = {0, 2, 1, 1};
+    double *matrix = gm_alloc(p * p + n * n, sizeof *matrix, "matrix", err);
+    if (!matrix) return GM_ERR_MEMORY;
+    gm_status status = gm_curvature_dense(w->lin, GM_COVARIANCE, GM_ALL_LAYERS, matrix, err);
+    for (int kind = 0; status == GM_OK && kind < GM_CURVATURES; kind++) {
+        status = gm_curvature_diagonal(w->lin, (gm_curvature)kind, GM_ALL_LAYERS, matrix, err);
+    }
+    if (status == GM_OK) status = gm_curvature_gram(w->lin, GM_GGN, GM_ALL_LAYERS, matrix, err);
+    if (status == GM_OK) {
+        status = gm_problem_batch_gradient(w->problem, w->theta, 4, index, NULL, matrix, err);
+    }
+    gm_free(matrix);
+    return status;
+}
+
+static gm_status images(const char *spec, gm_error *err)
+{
+    world w = {0};
+    const gm_shape shape = {3, {1, 4, 4}};
+    const int32_t label[] = {0, 1, 1};
+    double x[3 * 16];
+    gm_problem_options options;
+    gm_problem_options_default(&options);
+    options.chunk = 2;
+    gm_normal_fill(gm_stream_of(1, GM_PURPOSE_TEST, 0), 0, 3 * 16, x);
+    gm_status status =
+        gm_data_from_arrays("images", 3, &shape, x, label, NULL, 0, GM_F64, 2, &w.data, err);
+    if (status == GM_OK) status = gm_net_from_spec(spec, &shape, 2, &w.net, err);
+    if (status == GM_OK) status = gm_problem_create(w.net, w.data, &options, &w.problem, err);
+    w.theta = status == GM_OK
+                  ? gm_alloc(gm_net_parameters(w.net), sizeof(double), "parameters", err)
+                  : NULL;
+    if (w.theta) {
+        gm_net_init(w.net, GM_INIT_HE, 7, 0, w.theta);
+        status = gm_linearize(w.problem, w.theta, &w.lin, err);
+    } else if (status == GM_OK) {
+        status = GM_ERR_MEMORY;
+    }
+    if (status == GM_OK) status = image_matrices(&w, err);
+    close_world(&w);
+    return status;
+}
+
+static gm_status straight_images(gm_error *err)
+{
+    return images("cnn:2", err);
+}
+
+static gm_status curved_images(gm_error *err)
+{
+    return images("cnn:2,act=tanh", err);
+}
+
+static gm_status residual_net(gm_error *err)
+{
+    const gm_shape shape = {3, {1, 8, 8}};
+    const double mean[] = {0.5};
+    const double *kept;
+    gm_net *net = NULL;
+    gm_status status = gm_net_from_spec("resnet20", &shape, 2, &net, err);
+    if (status == GM_OK) status = gm_net_keep(net, 1, mean, &kept, err);
+    gm_net_free(net);
     return status;
 }
 
@@ -508,6 +577,14 @@ static void test_bounds(void **unused)
     fail_every_allocation(generalization, 40);
 }
 
+static void test_images(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(straight_images, 60);
+    fail_every_allocation(curved_images, 60);
+    fail_every_allocation(residual_net, 60);
+}
+
 static void test_products(void **unused)
 {
     (void)unused;
@@ -756,6 +833,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_one_step),  cmocka_unit_test(test_comparison),
         cmocka_unit_test(test_stability), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_policies),  cmocka_unit_test(test_posterior),
+        cmocka_unit_test(test_images),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }
