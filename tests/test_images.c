@@ -87,6 +87,22 @@ static void build_residual(gm_net *net, bool last)
     add_dense(net, 3);
 }
 
+/* Two branches side by side, by channels; one of them comes twice. */
+static void build_branches(gm_net *net, bool last)
+{
+    gm_concat_config by_channel = {.axis = last ? 2 : 0};
+    gm_error err = {0};
+    if (last) add_layout(net, true);
+    int left = add_conv(net, window(3, 1, 1, 1, last), 2, 1), joined;
+    int right = add_act(net, GM_ACT_TANH);
+    right = add_conv(net, window(1, 1, 0, 1, last), 3, 1);
+    int ends[] = {right, left, right};
+    expect_ok(gm_net_add(net, &gm_layer_concat, &by_channel, 3, ends, NULL, &joined, &err), &err);
+    add_act(net, GM_ACT_SOFTPLUS);
+    if (last) add_layout(net, false);
+    add_dense(net, 3);
+}
+
 /* Normalization of an image with the channels first and without statistics, and of a vector. */
 static void build_normed(gm_net *net, bool last)
 {
@@ -105,6 +121,7 @@ static void build_normed(gm_net *net, bool last)
 
 static const image_case cases[] = {
     {"residual", build_residual, {3, {2, 6, 5}}, 5, 3, true, false},
+    {"branches", build_branches, {3, {2, 4, 5}}, 5, 3, true, false},
     {"normed", build_normed, {3, {2, 5, 5}}, 5, 3, false, false},
     {"smooth", build_smooth, {3, {2, 6, 5}}, 5, 3, true, false},
     {"smooth, squared", build_smooth, {3, {2, 6, 5}}, 5, 3, true, true},
@@ -396,7 +413,7 @@ static void batches(void **state)
         image_problem t;
         gm_error err = {0};
         omp_set_num_threads(workers);
-        image_open(&t, &cases[4], GM_F64, true, 2, 0);
+        image_open(&t, &cases[5], GM_F64, true, 2, 0);
         double *g = numbers(t.p), *sum = numbers(t.p), *one = numbers(t.p), loss, total = 0;
         for (size_t m = 1; m <= 7; m++) {
             total += image_sample(&t, index[m - 1], 3, t.label[index[m - 1]], NULL, one);

@@ -160,6 +160,12 @@ extern const gm_layer_kind gm_layer_norm;
 /* The sum of inputs of one shape; its config is one byte that nobody reads. */
 extern const gm_layer_kind gm_layer_add;
 
+/* Inputs side by side along an axis of their shapes. */
+typedef struct gm_concat_config {
+    int axis;
+} gm_concat_config;
+extern const gm_layer_kind gm_layer_concat;
+
 /* Every stride-th row and column of an image with the channels last, `before` and `after` channels
  * of zeros around its own. */
 typedef struct gm_shortcut_config {
