@@ -46,50 +46,53 @@ static size_t run_of(const gm_shape *shape, int axis)
     return run;
 }
 
-/* Copies input i of n samples to its place in `whole`, or from there (back), overwriting or adding;
- * part NULL: zeros. */
-static void carry(const gm_layer_call *c, int i, size_t n, bool back, bool add, char *part,
-                  char *whole)
+/* Where input i lies in rows of the output: `run` numbers from `at` on, of `stride`. */
+typedef struct place {
+    size_t run, stride, at, rows; /* rows: of a sample */
+} place;
+
+static place place_of(const gm_layer_call *c, int i)
 {
     int axis = ((const gm_concat_config *)c->config)->axis;
-    size_t width = c->k->size, run = run_of(&c->in_shape[i], axis);
-    size_t stride = run_of(c->out_shape, axis), at = 0;
+    place p = {.run = run_of(&c->in_shape[i], axis), .stride = run_of(c->out_shape, axis)};
     for (int j = 0; j < i; j++) {
-        at += run_of(&c->in_shape[j], axis);
+        p.at += run_of(&c->in_shape[j], axis);
     }
-    size_t rows = n * gm_shape_size(c->out_shape) / stride;
-    for (size_t r = 0; r < rows; r++) {
-        char *a = part ? part + r * run * width : NULL, *b = whole + (r * stride + at) * width;
-        if (!a) {
-            memset(b, 0, run * width);
-        } else if (add) {
-            c->k->axpy(run, 1.0, b, a);
-        } else {
-            memcpy(back ? a : b, back ? b : a, run * width);
+    p.rows = gm_shape_size(c->out_shape) / p.stride;
+    return p;
+}
+
+/* n samples; inputs that are NULL are zeros. */
+static void join(const gm_layer_call *c, size_t n, const void *const *in, char *out)
+{
+    size_t width = c->k->size;
+    for (int i = 0; i < c->inputs; i++) {
+        place p = place_of(c, i);
+        for (size_t r = 0; r < n * p.rows; r++) {
+            char *to = out + (r * p.stride + p.at) * width;
+            if (in[i]) {
+                memcpy(to, (const char *)in[i] + r * p.run * width, p.run * width);
+            } else {
+                memset(to, 0, p.run * width);
+            }
         }
     }
 }
 
-static void join(const gm_layer_call *c, size_t n, const void *const *in, void *out)
+static void split(const gm_layer_call *c, const char *signal)
 {
+    size_t width = c->k->size;
     for (int i = 0; i < c->inputs; i++) {
-        union {
-            const void *read;
-            char *part;
-        } source = {.read = in[i]}; /* only read, since back is false */
-        carry(c, i, n, false, false, source.part, out);
-    }
-}
-
-static void split(const gm_layer_call *c, const void *signal)
-{
-    union {
-        const void *read;
-        char *whole;
-    } source = {.read = signal}; /* only read, since back is true */
-    for (int i = 0; i < c->inputs; i++) {
-        if (c->din[i]) {
-            carry(c, i, c->b * c->n, true, c->din_add[i], c->din[i], source.whole);
+        if (!c->din[i]) continue;
+        place p = place_of(c, i);
+        for (size_t r = 0; r < c->b * c->n * p.rows; r++) {
+            const char *from = signal + (r * p.stride + p.at) * width;
+            char *to = (char *)c->din[i] + r * p.run * width;
+            if (c->din_add[i]) {
+                c->k->axpy(p.run, 1.0, from, to);
+            } else {
+                memcpy(to, from, p.run * width);
+            }
         }
     }
 }
