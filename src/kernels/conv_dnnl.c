@@ -7,7 +7,6 @@
  * parallel region. */
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "kernels/conv.h"
@@ -148,10 +147,14 @@ static int threads_here(void)
     return omp_in_parallel() ? 1 : omp_get_max_threads();
 }
 
+/* oneDNN takes all arrays as writable; it writes to its outputs alone. */
 typedef struct argument {
     int name;
     const dnnl_memory_desc_t *desc;
-    const void *data;
+    union {
+        const void *read;
+        void *write;
+    } data;
 } argument;
 
 /* Creates the primitive, hands it its arrays, runs it. */
@@ -163,8 +166,8 @@ static bool run(const plan *p, dnnl_primitive_desc_t desc, int count, const argu
     bool ok = done(dnnl_primitive_create(&primitive, desc));
     for (int i = 0; ok && i < count; i++) {
         arg[i].arg = given[i].name;
-        ok = done(dnnl_memory_create(&arg[i].memory, given[i].desc, p->engine,
-                                     (void *)(uintptr_t)given[i].data));
+        ok =
+            done(dnnl_memory_create(&arg[i].memory, given[i].desc, p->engine, given[i].data.write));
     }
     ok = ok && done(dnnl_primitive_execute(primitive, p->stream, count, arg)) &&
          done(dnnl_stream_wait(p->stream));
@@ -189,7 +192,8 @@ static bool reorder(const plan *p, const dnnl_memory_desc_t *from_desc, const vo
     }
     ok = ok && done(dnnl_reorder_primitive_desc_create(&desc, from_desc, p->engine, to_desc,
                                                        p->engine, attr));
-    argument arguments[] = {{DNNL_ARG_FROM, from_desc, from}, {DNNL_ARG_TO, to_desc, to}};
+    argument arguments[] = {{DNNL_ARG_FROM, from_desc, {.read = from}},
+                            {DNNL_ARG_TO, to_desc, {.write = to}}};
     ok = ok && run(p, desc, 2, arguments);
     if (desc) dnnl_primitive_desc_destroy(desc);
     if (after) dnnl_post_ops_destroy(after);
@@ -214,7 +218,7 @@ static argument own_scratch(const plan *p, gm_scratch scratch)
 {
     return (argument){DNNL_ARG_SCRATCHPAD,
                       dnnl_primitive_desc_query_md(p->desc, dnnl_query_scratchpad_md, 0),
-                      (char *)scratch.memory + p->weight_bytes};
+                      {.write = (char *)scratch.memory + p->weight_bytes}};
 }
 
 size_t gm_dnnl_conv_scratch(const gm_conv *g, size_t n)
@@ -239,11 +243,11 @@ bool gm_dnnl_conv_forward(const gm_conv *g, size_t n, const float *x, const floa
     plan p;
     bool ok = open_plan(g, n, FORWARD, bias, add, threads_here(), &p) && fits(&p, scratch);
     const void *w = ok ? kernel_weights(&p, weight, scratch.memory) : NULL;
-    argument arguments[] = {{DNNL_ARG_SRC, &p.image, x},
-                            {DNNL_ARG_WEIGHTS, p.weight, w},
-                            {DNNL_ARG_DST, &p.out, y},
+    argument arguments[] = {{DNNL_ARG_SRC, &p.image, {.read = x}},
+                            {DNNL_ARG_WEIGHTS, p.weight, {.read = w}},
+                            {DNNL_ARG_DST, &p.out, {.write = y}},
                             ok ? own_scratch(&p, scratch) : (argument){0},
-                            {DNNL_ARG_BIAS, &p.bias, bias}};
+                            {DNNL_ARG_BIAS, &p.bias, {.read = bias}}};
     ok = w && run(&p, p.desc, bias ? 5 : 4, arguments);
     close_plan(&p);
     return ok;
@@ -256,9 +260,9 @@ bool gm_dnnl_conv_backward_data(const gm_conv *g, size_t n, const float *dy, con
     bool ok = open_plan(g, n, BACKWARD_DATA, false, add, threads_here(), &p) && fits(&p, scratch);
     const void *w = ok ? kernel_weights(&p, weight, scratch.memory) : NULL;
     float *image = add && ok ? (void *)((char *)scratch.memory + p.weight_bytes + p.own_bytes) : dx;
-    argument arguments[] = {{DNNL_ARG_DIFF_DST, &p.out, dy},
-                            {DNNL_ARG_WEIGHTS, p.weight, w},
-                            {DNNL_ARG_DIFF_SRC, &p.image, image},
+    argument arguments[] = {{DNNL_ARG_DIFF_DST, &p.out, {.read = dy}},
+                            {DNNL_ARG_WEIGHTS, p.weight, {.read = w}},
+                            {DNNL_ARG_DIFF_SRC, &p.image, {.write = image}},
                             ok ? own_scratch(&p, scratch) : (argument){0}};
     ok = w && run(&p, p.desc, 4, arguments);
     close_plan(&p);
@@ -276,9 +280,9 @@ bool gm_dnnl_conv_backward_weight(const gm_conv *g, size_t n, const float *x, co
     plan p;
     bool ok =
         open_plan(g, n, BACKWARD_WEIGHT, false, false, threads_here(), &p) && fits(&p, scratch);
-    argument arguments[] = {{DNNL_ARG_SRC, &p.image, x},
-                            {DNNL_ARG_DIFF_DST, &p.out, dy},
-                            {DNNL_ARG_DIFF_WEIGHTS, p.weight, scratch.memory},
+    argument arguments[] = {{DNNL_ARG_SRC, &p.image, {.read = x}},
+                            {DNNL_ARG_DIFF_DST, &p.out, {.read = dy}},
+                            {DNNL_ARG_DIFF_WEIGHTS, p.weight, {.write = scratch.memory}},
                             ok ? own_scratch(&p, scratch) : (argument){0}};
     ok = ok && run(&p, p.desc, 4, arguments) &&
          reorder(&p, p.weight, scratch.memory, &p.plain, dweight, true);

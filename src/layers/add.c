@@ -16,7 +16,7 @@ static gm_status add_infer(const void *config, int inputs, const gm_shape *in, g
     (void)tensor;
     *tensors = 0;
     for (int i = 1; i < inputs; i++) {
-        if (memcmp(&in[i], &in[0], sizeof *in) == 0) continue;
+        if (gm_shape_equal(&in[i], &in[0])) continue;
         return gm_fail(err, GM_ERR_INPUT,
                        "input %d has %zu numbers, rank %d, expected the shape of input 0: %zu "
                        "numbers, rank %d",

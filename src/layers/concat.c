@@ -23,8 +23,7 @@ static gm_status concat_infer(const void *config, int inputs, const gm_shape *in
         gm_shape other = in[i];
         size_t added = other.rank == out->rank ? other.dim[axis] : 0;
         other.dim[axis] = in[0].dim[axis];
-        if (added == 0 || added > (size_t)-1 - out->dim[axis] ||
-            memcmp(&other, &in[0], sizeof other) != 0) {
+        if (added == 0 || added > (size_t)-1 - out->dim[axis] || !gm_shape_equal(&other, &in[0])) {
             return gm_fail(err, GM_ERR_INPUT,
                            "input %d has rank %d, %zu numbers, expected the shape of input 0 (rank "
                            "%d, %zu numbers) but for axis %d",

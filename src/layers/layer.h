@@ -24,6 +24,15 @@
 
 enum { GM_MAX_INPUTS = 8, GM_MAX_TENSORS = 4 };
 
+static inline bool gm_shape_equal(const gm_shape *a, const gm_shape *b)
+{
+    bool equal = a->rank == b->rank;
+    for (int i = 0; equal && i < a->rank; i++) {
+        equal = a->dim[i] == b->dim[i];
+    }
+    return equal;
+}
+
 /* One parameter tensor of a layer; its offset within the layer's slice is the sum of those before
  * it. */
 typedef struct gm_tensor {
