@@ -6,6 +6,7 @@
 #   eigenpairs the ten largest of H, tolerance 1e-4, 1 thread and all
 #   series     the same at ten checkpoints of a training, each from nothing and from the one before
 #   density    10 probes x 80 steps
+#   ensemble   runs of SGD with the full loss in every step, 1 thread and all
 #   large      the twenty largest of a net with 10^7 parameters: time and peak memory
 #   bound      draws of the posterior beside their bare matrix products; a bound from 100 draws, its time and memory
 #   dense      a dense Hessian and all its eigenvalues, 1 thread and all
@@ -54,6 +55,7 @@ part() {
                 --keep-every "$every" --quiet -o "$out/series.gmr" >/dev/null
             bench --params "$out/series.gmr" --tol 1e-4 --k 10 --parts series
             ;;
+        ensemble) each_threads --parts ensemble --rounds $rounds ;;
         density) bench --model $model $(data $n) --precision f32 --parts products,density --probes 10 --steps 80 ;;
         large)
             bench --model $large $(data $large_n) --precision f32 --tol 1e-4 --k 20 --parts eigenpairs --rounds 1

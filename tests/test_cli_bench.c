@@ -293,12 +293,32 @@ static void test_interrupt(void **state)
     program_free(&r);
 }
 
+static void test_ensemble(void **state)
+{
+    (void)state;
+    json_t *d = program_document(program("bench --quick --json --parts ensemble " SMALL));
+    const json_t *e = at(at(d, "bench"), "ensemble");
+    is_text(e, "precision", "f32");
+    is_text(e, "way", "tiles");
+    is_text(e, "model", "mlp:5-4-3");
+    positive(e, "problem_microseconds");
+    double us = positive(e, "microseconds"), mflop = positive(e, "mflop");
+    /* A forward pass over all samples and three over a batch of 50, without the signal at the
+     * input. */
+    close_to(mflop, 1e-6 * (2.0 * 32 * N + 50 * (3 * 2 * 32 - 2 * 20)), 1e-12);
+    close_to(positive(e, "gflops"), 1e3 * mflop / us, 1e-9 * mflop / us);
+    close_to(positive(e, "share_of_bare"), positive(e, "gflops") / positive(e, "bare_gflops"),
+             1e-12);
+    json_decref(d);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_figures),  cmocka_unit_test(test_parts),
         cmocka_unit_test(test_series),   cmocka_unit_test(test_tables),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_ensemble),
     };
     (void)argc, (void)argv;
     return cmocka_run_group_tests_name("cli_bench", tests, folder_make, folder_remove);

@@ -256,7 +256,8 @@ static void refusals(void **state)
 {
     (void)state;
     refused("", "dynamics");
-    refused("forecast " SMALL, "expected predict, martingale, phases, advise or stability");
+    refused("forecast " SMALL,
+            "expected ensemble, predict, martingale, phases, advise or stability");
     refused("predict " SMALL " --batch 0", "--batch");
     refused("predict " SMALL " --batch 3,", "--batch");
     refused("predict " SMALL " --batch 2.5", "--batch");

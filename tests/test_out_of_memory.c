@@ -6,6 +6,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -330,6 +331,64 @@ static gm_status training(gm_error *err)
     return status;
 }
 
+/* An ensemble on tiles, with sketches, through a run file, and one by problems of the workers' own,
+ * in one thread: which of several meets the end of memory would be chance. */
+static gm_status ensemble_of(gm_problem *problem, const double *theta, bool general, gm_error *err)
+{
+    char path[64];
+    snprintf(path, sizeof path, "out_of_memory_ensemble_%ld.gmr", (long)getpid());
+    gm_ensemble_options o;
+    gm_ensemble_options_default(&o);
+    o.runs = 3;
+    o.train.steps = 2;
+    o.train.batch = 4;
+    o.train.replacement = GM_REPLACEMENT_NO;
+    o.train.momentum = 0.5;
+    o.exact_runs = general ? 3 : 0;
+    o.record |= 1u << GM_QUANTITY_NOISE_TRACE;
+    o.general = general;
+    o.keep = (const uint32_t[]){1};
+    o.keeps = 1;
+    gm_ensemble *e = NULL, *back = NULL;
+    gm_ensemble_state state = {0};
+    gm_ensemble_summary summary;
+    gm_run *run = NULL;
+    int64_t id = 0;
+    double bins[4], below, above;
+    gm_status status = gm_ensemble_create(problem, NULL, &o, theta, &e, err);
+    if (status == GM_OK) status = gm_ensemble_run(e, NULL, err);
+    if (status == GM_OK) status = gm_ensemble_summarize(e, GM_QUANTITY_LOSS, 1, &summary, err);
+    if (status == GM_OK)
+        status = gm_ensemble_histogram(e, GM_QUANTITY_LOSS, 1, 0, 9, 4, bins, &below, &above, err);
+    if (status == GM_OK) status = gm_ensemble_save(e, &state, err);
+    if (status == GM_OK) status = gm_run_create(path, true, NULL, 0, &run, err);
+    if (status == GM_OK) {
+        gm_run_result result = {.command = "dynamics", .step = 0, .key = "", .json = "{}"};
+        status = gm_run_add_result(run, &result, state.array, state.arrays, &id, err);
+    }
+    if (status == GM_OK) status = gm_ensemble_create(problem, NULL, &o, theta, &back, err);
+    if (status == GM_OK) status = gm_ensemble_load(back, run, id, err);
+    gm_ensemble_state_free(&state);
+    gm_run_close(run);
+    gm_ensemble_free(back);
+    gm_ensemble_free(e);
+    unlink(path);
+    return status;
+}
+
+static gm_status ensemble(gm_error *err)
+{
+    world w = {0};
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    gm_status status = open_world(&w, GM_F32, err);
+    if (status == GM_OK) status = ensemble_of(w.problem, w.theta, false, err);
+    if (status == GM_OK) status = ensemble_of(w.problem, w.theta, true, err);
+    close_world(&w);
+    omp_set_num_threads(threads);
+    return status;
+}
+
 /* A run file written by a training, read back. */
 static gm_status recording(gm_error *err)
 {
@@ -643,6 +702,7 @@ static void test_training(void **unused)
 {
     (void)unused;
     fail_every_allocation(training, 12);
+    fail_every_allocation(ensemble, 100);
 }
 
 static void test_recording(void **unused)

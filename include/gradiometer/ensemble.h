@@ -91,7 +91,7 @@ typedef struct gm_ensemble_hooks {
     /* Asked in every step of every run, from several threads; true ends the work: runs that are not
      * complete are given up, and come again when it goes on. */
     bool (*stop)(void *context);
-    /* Told now and then by one thread: steps done of all R T. */
+    /* Told by one thread after each of its steps: steps done of all R T. */
     void (*progress)(void *context, uint64_t steps);
     /* Called between blocks of runs, when the statistics are those of the first gm_ensemble_done
      * runs; a failure ends the work. */

@@ -27,7 +27,8 @@ enum {
     GM_BENCH_EIGENPAIRS = 1 << 1,
     GM_BENCH_DENSITY = 1 << 2,
     GM_BENCH_DENSE = 1 << 3,
-    GM_BENCH_SERIES = 1 << 4
+    GM_BENCH_SERIES = 1 << 4,
+    GM_BENCH_ENSEMBLE = 1 << 5
 };
 
 /* One problem, linearized: what all measurements of a precision work on. */
@@ -129,6 +130,26 @@ typedef struct gm_bench_series {
  * each from nothing, and tracked from one to the next. */
 gm_status gm_bench_measure_series(const gm_bench *bench, gm_bench_series *out, gm_error *err);
 
+/* --- ensembles (bench_ensemble.c) --- */
+
+typedef struct gm_bench_ensemble {
+    char model[128];
+    gm_dtype precision;
+    size_t parameters, samples, batch;
+    uint64_t steps;         /* of a run */
+    bool tiled;             /* the fast way of small dense nets */
+    size_t runs[2];         /* two sizes, and ... */
+    double seconds[2];      /* ... a run and step of each */
+    double flops;           /* of its matrix products; 0 unless tiled */
+    double square_speed;    /* gm_bench_square_speed, flops a second, measured in turn with them */
+    double problem_seconds; /* a run and step by the way of any net */
+} gm_bench_ensemble;
+
+/* Ensembles with the full loss in every step; of a small net of its own in f32, unless the options
+ * name a model or a precision. */
+gm_status gm_bench_measure_ensemble(gm_cli *cli, const gm_bench *bench, gm_bench_ensemble *out,
+                                    gm_error *err);
+
 /* --- results (bench_results.c) --- */
 
 /* Everything measured; a part that was not asked for is marked so. */
@@ -140,6 +161,7 @@ typedef struct gm_bench_results {
     gm_bench_density density;
     gm_bench_dense dense;
     gm_bench_series series;
+    gm_bench_ensemble ensemble;
 } gm_bench_results;
 
 /* The document with its key "bench", printed; and the readable form. load is the machine's load

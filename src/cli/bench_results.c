@@ -257,6 +257,32 @@ static json_t *series_value(const gm_bench *bench, const gm_bench_series *series
     return value;
 }
 
+static json_t *ensemble_value(const gm_bench_ensemble *e)
+{
+    json_t *value = json_object(), *linear = json_array();
+    for (int i = 0; i < 2; i++) {
+        json_array_append_new(linear, json_pack("{s:I, s:f}", "runs", (json_int_t)e->runs[i],
+                                                "microseconds", 1e6 * e->seconds[i]));
+    }
+    json_object_set_new(value, "model", json_string(e->model));
+    json_object_set_new(value, "precision", json_string(gm_dtype_name(e->precision)));
+    json_object_set_new(value, "parameters", json_integer((json_int_t)e->parameters));
+    json_object_set_new(value, "samples", json_integer((json_int_t)e->samples));
+    json_object_set_new(value, "batch", json_integer((json_int_t)e->batch));
+    json_object_set_new(value, "steps", json_integer((json_int_t)e->steps));
+    json_object_set_new(value, "way", json_string(e->tiled ? "tiles" : "problem"));
+    json_object_set_new(value, "microseconds", json_real(1e6 * e->seconds[1]));
+    json_object_set_new(value, "problem_microseconds", json_real(1e6 * e->problem_seconds));
+    json_object_set_new(value, "by_runs", linear);
+    json_object_set_new(value, "bare_gflops", json_real(e->square_speed / 1e9));
+    double speed = e->flops / e->seconds[1];
+    json_object_set_new(value, "mflop", e->tiled ? json_real(e->flops / 1e6) : json_null());
+    json_object_set_new(value, "gflops", e->tiled ? json_real(speed / 1e9) : json_null());
+    json_object_set_new(value, "share_of_bare",
+                        e->tiled ? json_real(speed / e->square_speed) : json_null());
+    return value;
+}
+
 static void set_times_of_products(json_t *entry, const gm_bench *bench, const gm_bench_results *r,
                                   const gm_bench_time *time)
 {
@@ -292,6 +318,9 @@ gm_status gm_bench_print_json(gm_cli *cli, const gm_bench *bench, const gm_bench
     }
     if (parts & GM_BENCH_SERIES) {
         json_object_set_new(value, "series", series_value(bench, &results->series));
+    }
+    if (parts & GM_BENCH_ENSEMBLE) {
+        json_object_set_new(value, "ensemble", ensemble_value(&results->ensemble));
     }
     json_object_set_new(value, "peak_memory", json_real(peak_memory()));
     json_object_set_new(document, "bench", value);
@@ -385,6 +414,24 @@ static void print_dense(const gm_bench *bench, const gm_bench_dense *d)
     printf("  together               %8.3f s\n", d->matrix + d->eigenvalues);
 }
 
+static void print_ensemble(const gm_bench *bench, const gm_bench_ensemble *e)
+{
+    printf(
+        "\nensembles of %s, %zu parameters, n = %zu, batch %zu, %s, full loss every step (median "
+        "of %zu)\n",
+        e->model, e->parameters, e->samples, e->batch, gm_dtype_name(e->precision),
+        bench->settings->rounds);
+    for (int i = 0; i < 2; i++) {
+        printf("  %4zu runs of %llu steps  %8.1f us a run and step\n", e->runs[i],
+               (unsigned long long)e->steps, 1e6 * e->seconds[i]);
+    }
+    printf("  by the way of any net %8.1f us\n", 1e6 * e->problem_seconds);
+    if (!e->tiled) return;
+    double speed = e->flops / e->seconds[1];
+    printf("  %.2f MFLOP each: %.1f GFLOP/s, %.0f %% of a bare square product's %.1f\n",
+           e->flops / 1e6, speed / 1e9, 100 * speed / e->square_speed, e->square_speed / 1e9);
+}
+
 void gm_bench_print_text(const gm_cli *cli, const gm_bench *bench, const gm_bench_results *r,
                          double load)
 {
@@ -411,5 +458,6 @@ void gm_bench_print_text(const gm_cli *cli, const gm_bench *bench, const gm_benc
     }
     if (set->parts & GM_BENCH_DENSE) print_dense(bench, &r->dense);
     if (set->parts & GM_BENCH_SERIES) print_series(bench, &r->series);
+    if (set->parts & GM_BENCH_ENSEMBLE) print_ensemble(bench, &r->ensemble);
     printf("\npeak memory %.0f MB; %.3g s\n", peak_memory() / 1e6, gm_cli_seconds(cli));
 }

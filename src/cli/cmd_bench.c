@@ -19,11 +19,9 @@ static const gm_bench_settings bench_defaults = {.parts = GM_BENCH_PRODUCTS | GM
 static const struct part {
     const char *name;
     unsigned bit;
-} parts[] = {{"products", GM_BENCH_PRODUCTS},
-             {"eigenpairs", GM_BENCH_EIGENPAIRS},
-             {"density", GM_BENCH_DENSITY},
-             {"dense", GM_BENCH_DENSE},
-             {"series", GM_BENCH_SERIES}};
+} parts[] = {{"products", GM_BENCH_PRODUCTS}, {"eigenpairs", GM_BENCH_EIGENPAIRS},
+             {"density", GM_BENCH_DENSITY},   {"dense", GM_BENCH_DENSE},
+             {"series", GM_BENCH_SERIES},     {"ensemble", GM_BENCH_ENSEMBLE}};
 
 /* The bit of the part named by text[length], 0 where there is none. */
 static unsigned part_bit(const char *text, size_t length)
@@ -46,7 +44,7 @@ static gm_status parse_parts(const gm_option *o, const char *text, void *target,
         if (!bit || (found & bit)) {
             return gm_fail(err, GM_ERR_USAGE,
                            "--%s: found '%.*s'%s, expected some of products, eigenpairs, density, "
-                           "dense, series",
+                           "dense, series, ensemble",
                            o->name, (int)length, word, bit ? " twice" : "");
         }
         found |= bit;
@@ -65,7 +63,10 @@ static const gm_option bench_options[] = {
      "What to time, separated by commas: products (H, G, M and the gradient beside the bare matrix "
      "products of the same shapes), eigenpairs (the K largest of H), density (stochastic Lanczos "
      "quadrature of H), dense (the matrix H and all its eigenvalues), series (the eigenpairs at "
-     "every checkpoint of the run file in --params, each from nothing and from the one before). "
+     "every checkpoint of the run file in --params, each from nothing and from the one before), "
+     "ensemble (runs of SGD with the full loss in every step; of mlp:50-30-30-10 on 1,000 "
+     "synthetic "
+     "samples in f32 unless --model and --precision say otherwise). "
      "Default: products,eigenpairs,density.",
      parse_parts, AT(parts), NULL, 0},
     {"rounds", 0, "N",
@@ -239,6 +240,9 @@ static gm_status measure(gm_cli *cli, const gm_bench *bench, gm_bench_results *r
     }
     if (status == GM_OK && (asked & GM_BENCH_SERIES)) {
         status = gm_bench_measure_series(bench, &r->series, err);
+    }
+    if (status == GM_OK && (asked & GM_BENCH_ENSEMBLE)) {
+        status = gm_bench_measure_ensemble(cli, bench, &r->ensemble, err);
     }
     if (status == GM_ERR_INTERRUPTED) {
         return gm_fail(err, status, "interrupted after %.3g s; --parts chooses fewer measurements",

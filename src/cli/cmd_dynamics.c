@@ -7,28 +7,35 @@
 #include "base/memory.h"
 #include "cli/dynamics.h"
 
-static const gm_dynamics_settings defaults = {.levels = "0.5,1,2,3,5",
-                                              .momentum = -1.0,
-                                              .exact_samples = 2000,
-                                              .probes = 64,
-                                              .cut = 1e-3,
-                                              .horizon = 10,
-                                              .balance = 0.5};
+static const gm_dynamics_settings defaults = {
+    .levels = "0.5,1,2,3,5",
+    .momentum = -1.0,
+    .exact_samples = 2000,
+    .probes = 64,
+    .cut = 1e-3,
+    .horizon = 10,
+    .balance = 0.5,
+    .ensemble = {.runs = 1000, .first_run = SIZE_MAX, .steps = 500, .exact_runs = 1000}};
+
+static const char *const init_words[] = {"fixed", "fresh", NULL};
+static const char *const optimizer_words[] = {"sgd", "adam", NULL};
+static const char *const precondition_words[] = {"none",        "rmsprop",      "adagrad",
+                                                 "diag-moment", "diag-hessian", NULL};
 
 #define AT(field) offsetof(gm_dynamics_settings, field)
 
 static const gm_option options[] = {
     {"batch", 0, "M[,M]...",
-     "Batch sizes (advise: one). Default: that of the run in --params, else 1; stability maps the "
-     "powers of two beside it.",
+     "Batch sizes (advise and ensemble: one). Default: that of the run in --params, else 1 "
+     "(ensemble: 64); stability maps the powers of two beside it.",
      gm_option_text, AT(batch), NULL, 0},
     {"step", 0, "ETA[,ETA]...",
-     "Step sizes (advise, phases: one; martingale: also policies, as in train). Default: that of "
-     "the run in --params at the point, else 0.1.",
+     "Step sizes (advise, phases: one; martingale: also policies, as in train; ensemble: one, or a "
+     "policy). Default: that of the run in --params at the point, else 0.1.",
      gm_option_text, AT(step), NULL, 0},
     {"momentum", 0, "B",
-     "advise: momentum of the run, which moves the thresholds. Default: that of the run in "
-     "--params, else 0.",
+     "advise: momentum of the run, which moves the thresholds; ensemble: momentum of its runs. "
+     "Default: that of the run in --params, else 0.",
      gm_option_fraction, AT(momentum), NULL, 0},
     {"draws", 0, "N",
      "Mini-batches drawn: predict, for each pair of batch and step size (default 1000); "
@@ -69,12 +76,61 @@ static const gm_option options[] = {
      gm_option_positive, AT(balance), NULL, 0},
     {"horizon", 0, "T", "stability: steps of each such run. Default: 10.", gm_option_count,
      AT(horizon), NULL, 100000},
+    {"runs", 0, "R", "ensemble: number of runs. Default: 1000.", gm_option_count, AT(ensemble.runs),
+     NULL, UINT32_MAX},
+    {"steps", 0, "T", "ensemble: steps of each run. Default: 500.", gm_option_steps,
+     AT(ensemble.steps), NULL, INT64_MAX - 1},
+    {"init", 0, "HOW",
+     "ensemble: fixed, every run from the parameters of --params (or of He initialization by "
+     "--seed); fresh, each from a He initialization of its own. Default: fixed.",
+     gm_option_choice, AT(ensemble.fresh), init_words, 0},
+    {"record", 0, "LIST",
+     "ensemble: what is recorded, separated by commas: loss, delta (its change in one step), "
+     "cosine "
+     "(of the angle between the stochastic gradients of successive steps), distance (from the "
+     "start), error_rate, test_error_rate (with --test-data); and, at the steps of "
+     "--gradient-every, cosine_mean (with the full gradient), gradient_square (of the full "
+     "gradient), trace_sigma (tr Sigma of single samples); or all. Default: "
+     "loss,delta,cosine,distance.",
+     gm_option_text, AT(ensemble.record), NULL, 0},
+    {"record-every", 0, "N",
+     "ensemble: record at steps 0, N, 2 N, ... and the last. Default: 1 up to 1,000 steps, else so "
+     "that there are at most 1,001.",
+     gm_option_steps, AT(ensemble.record_every), NULL, INT64_MAX},
+    {"gradient-every", 0, "N",
+     "ensemble: the same for the last three quantities, a multiple of --record-every. Default: so "
+     "that there are about 20.",
+     gm_option_steps, AT(ensemble.gradient_every), NULL, INT64_MAX},
+    {"exact-runs", 0, "N",
+     "ensemble: up to this many runs quantiles are exact, from all values; beyond, from sketches, "
+     "with every order statistic within 1/256 of its value. Default: 1000.",
+     gm_option_natural, AT(ensemble.exact_runs), NULL, 0},
+    {"first-run", 0, "K",
+     "ensemble: number of the first run, which names its random streams. Run K alone, --first-run "
+     "K --runs 1, is the run K of any ensemble with these options, bit for bit. Default: 0; 1 "
+     "where a run file in --params gives the start, whose own batches were those of run 0.",
+     gm_option_natural, AT(ensemble.first_run), NULL, UINT32_MAX},
+    {"keep-runs", 0, "K[,K]...",
+     "ensemble: keep the last parameters of these runs in the run file (array kept_theta).",
+     gm_option_text, AT(ensemble.keep_runs), NULL, 0},
+    {"nesterov", 0, NULL, "ensemble: Nesterov's form of the momentum.", gm_option_flag,
+     AT(ensemble.nesterov), NULL, 0},
+    {"weight-decay", 0, "W",
+     "ensemble: add W times the parameters to each gradient of a step; no recorded quantity "
+     "includes it. Default: that of the run in --params, else 0.",
+     gm_option_nonnegative, AT(ensemble.weight_decay), NULL, 0},
+    {"optimizer", 0, "NAME", "ensemble: sgd or adam. Default: that of the run, else sgd.",
+     gm_option_choice, AT(ensemble.optimizer), optimizer_words, 0},
+    {"precondition", 0, "NAME",
+     "ensemble: none, rmsprop, adagrad, diag-moment or diag-hessian, as in train. Default: that of "
+     "the run, else none.",
+     gm_option_choice, AT(ensemble.precondition), precondition_words, 0},
     {0}};
 
 /* Options that are not every subcommand's. */
 static const struct {
     const char *option, *subcommands;
-} owned[] = {{"momentum", "advise"},
+} owned[] = {{"momentum", "advise ensemble"},
              {"levels", "predict"},
              {"draws", "predict advise martingale"},
              {"exact-samples", "predict advise phases"},
@@ -85,7 +141,21 @@ static const struct {
              {"horizon", "stability"},
              {"at", "martingale phases"},
              {"balance", "phases"},
-             {"plain", "predict"}};
+             {"plain", "predict"},
+             {"runs", "ensemble"},
+             {"steps", "ensemble"},
+             {"init", "ensemble"},
+             {"record", "ensemble"},
+             {"record-every", "ensemble"},
+             {"gradient-every", "ensemble"},
+             {"exact-runs", "ensemble"},
+             {"first-run", "ensemble"},
+             {"keep-runs", "ensemble"},
+             {"nesterov", "ensemble"},
+             {"weight-decay", "ensemble"},
+             {"optimizer", "ensemble"},
+             {"precondition", "ensemble"},
+             {"test-data", "ensemble"}};
 
 /* ---- what the subcommands share ---- */
 
@@ -194,7 +264,8 @@ gm_status gm_dynamics_check_memory(const gm_session *session, const gm_dynamics_
 static const struct {
     const char *name;
     gm_status (*run)(gm_cli *cli, gm_error *err);
-} subcommands[] = {{"predict", gm_predict_run},
+} subcommands[] = {{"ensemble", gm_ensemble_run_command},
+                   {"predict", gm_predict_run},
                    {"advise", gm_advise_run},
                    {"stability", gm_stability_run},
                    {"martingale", gm_martingale_run},
@@ -218,17 +289,25 @@ static gm_status run(gm_cli *cli, gm_error *err)
         return status == GM_OK ? subcommands[i].run(cli, err) : status;
     }
     return gm_fail(err, GM_ERR_USAGE,
-                   "dynamics: found '%s', expected predict, martingale, phases, advise or "
-                   "stability",
+                   "dynamics: found '%s', expected ensemble, predict, martingale, phases, advise "
+                   "or stability",
                    cli->operand[0]);
 }
 
 const gm_command gm_command_dynamics = {
     .name = "dynamics",
-    .summary = "steps of SGD: loss differences predicted and observed, gauges, advice",
-    .usage = "predict|martingale|phases|advise|stability --model SPEC --data SPEC [--params FILE] "
-             "[OPTION]...",
+    .summary = "ensembles of SGD runs; steps predicted and observed, gauges, advice",
+    .usage = "ensemble|predict|martingale|phases|advise|stability --model SPEC --data SPEC "
+             "[--params FILE] [OPTION]...",
     .description =
+        "ensemble: R runs of SGD of T steps each, from one start or from fresh ones, and per step "
+        "the mean, standard deviation and 1, 5, 25, 50, 75, 95 and 99 % quantiles over the runs of "
+        "the loss, its one-step change Delta, the angle between successive stochastic gradients, "
+        "the distance from the start and other quantities (--record). Runs that diverge are "
+        "counted, and infinite in the quantiles. With -o the ensemble is recorded while it grows; "
+        "Ctrl-C saves the runs that are complete. The same command again continues it after that "
+        "or after a kill, and with a larger --runs adds runs, to the same numbers as if it had "
+        "never stopped.\n\n"
         "predict: at one point of the parameter space, what a step of SGD does to the loss f. For "
         "a step eta along the gradient of a mini-batch of m samples, Delta is the change of f on "
         "the whole set. Its mean, its variance and a two-sided band follow from the gradient, the "
@@ -257,6 +336,9 @@ const gm_command gm_command_dynamics = {
         "has curvature up to 60 parameters, on --directions of it beyond. The run's own batch and "
         "step size are placed on that map.",
     .examples =
+        "  gradiometer dynamics ensemble --model mlp:50-30-30-10 --data gauss: --runs 10000 "
+        "--batch 50 --precision f32 -o runs.gmr\n"
+        "  gradiometer dynamics ensemble --params run.gmr@100 --steps 200 --record all --json\n"
         "  gradiometer dynamics predict --params run.gmr@1000 --batch 10,50 --step 0.05,0.1\n"
         "  gradiometer dynamics predict --model mlp:50-30-10 --data gauss:n=500 --draws 5000 "
         "--json\n"
@@ -264,7 +346,7 @@ const gm_command gm_command_dynamics = {
         "  gradiometer dynamics phases --params run.gmr -o run.gmr\n"
         "  gradiometer dynamics advise --params run.gmr --batch 50 --step 0.1\n"
         "  gradiometer dynamics stability --params run.gmr --observe 200 -o run.gmr\n",
-    .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_BATCH | GM_TAKES_OUTPUT,
+    .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TEST | GM_TAKES_BATCH | GM_TAKES_OUTPUT,
     .options = options,
     .settings_size = sizeof(gm_dynamics_settings),
     .defaults = &defaults,

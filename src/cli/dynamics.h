@@ -9,6 +9,21 @@
 #include "gradiometer/dynamics.h"
 #include "gradiometer/stability.h"
 
+/* Of ensemble alone. */
+typedef struct gm_ensemble_settings {
+    size_t runs, first_run; /* first_run: SIZE_MAX for 0, or 1 where --params names a run file */
+    uint64_t steps;
+    int fresh;             /* 0: fixed, 1: fresh */
+    const char *record;    /* comma list; NULL: loss, delta, cosine, distance */
+    const char *keep_runs; /* comma list; NULL: none */
+    uint64_t record_every, gradient_every;
+    size_t exact_runs;
+    bool nesterov;
+    double weight_decay;
+    gm_optimizer optimizer;
+    gm_precondition precondition;
+} gm_ensemble_settings;
+
 typedef struct gm_dynamics_settings {
     const char *batch, *step; /* comma lists; NULL: those of the run in --params, else 1 and 0.1 */
     const char *levels;       /* comma list */
@@ -21,6 +36,7 @@ typedef struct gm_dynamics_settings {
     const char *at;          /* comma list of steps; NULL: all checkpoints */
     bool plain;              /* predict: the step theta - eta g, whatever the run's is */
     double balance;          /* phases: share of the gain that the noise takes back */
+    gm_ensemble_settings ensemble;
 } gm_dynamics_settings;
 
 /* The text of a setting with which the run in --params was trained; NULL where there is none. */
@@ -117,6 +133,9 @@ gm_status gm_phases_run(gm_cli *cli, gm_error *err);
 json_t *gm_phases_document(gm_cli *cli, const gm_session *session, const gm_phases *phases,
                            gm_error *err);
 void gm_phases_print(const gm_cli *cli, const gm_session *session, const gm_phases *phases);
+/* ---- ensemble ---- */
+
+gm_status gm_ensemble_run_command(gm_cli *cli, gm_error *err);
 
 /* ---- predict ---- */
 

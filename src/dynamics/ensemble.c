@@ -67,11 +67,12 @@ static gm_status make_statistics(gm_ensemble *e, gm_error *err)
     return e->value ? GM_OK : GM_ERR_MEMORY;
 }
 
-/* The fast way takes every update that asks nothing of a problem. */
+/* The fast way takes every update and every policy that asks nothing of a problem. */
 static gm_status make_tiles(gm_ensemble *e, gm_error *err)
 {
     if (e->options.general || !gm_tiles_fit(e->problem)) return GM_OK;
     if (e->options.train.precondition != GM_PRECONDITION_NONE) return GM_OK;
+    if (!gm_policy_timed(&e->options.train.policy)) return GM_OK;
     return gm_tiles_create(e->problem, e->test, &e->tiles, err);
 }
 
@@ -225,18 +226,7 @@ static double *last_of(const gm_ensemble *e, uint32_t run)
     return NULL;
 }
 
-/* Steps done by all workers, of complete runs and of those under way. */
-static uint64_t steps_done(const gm_ensemble_worker *worker, size_t workers)
-{
-    uint64_t done = 0;
-    for (size_t w = 0; w < workers; w++) {
-        done += __atomic_load_n(&worker[w].steps, __ATOMIC_RELAXED);
-    }
-    return done;
-}
-
-static void run_block(gm_ensemble *e, block *b, gm_ensemble_worker *worker, size_t workers,
-                      const gm_ensemble_hooks *hooks, uint64_t before)
+static void run_block(gm_ensemble *e, block *b, gm_ensemble_worker *worker, size_t workers)
 {
     const size_t cells = e->quantities * e->steps;
     size_t next = 0;
@@ -251,21 +241,30 @@ static void run_block(gm_ensemble *e, block *b, gm_ensemble_worker *worker, size
             b->status[i] = gm_ensemble_one(w, run, b->row + i * cells, &b->diverged[i],
                                            last_of(e, run), &b->err[i]);
             if (b->status[i] != GM_OK) __atomic_store_n(&stopped, true, __ATOMIC_RELAXED);
-            if (omp_get_thread_num() == 0 && hooks && hooks->progress)
-                hooks->progress(hooks->context, before + steps_done(worker, workers));
         }
     }
 }
 
-/* Merges the leading runs that are complete; the first that is not says why. */
+/* What ended the block before its last run: an error of some run, else an interruption; GM_OK where
+ * it is complete. (A run may be left undone because a later one failed.) */
+static gm_status block_status(const block *b, gm_error *err)
+{
+    gm_status status = GM_OK;
+    for (size_t i = 0; i < b->count; i++) {
+        if (b->status[i] != GM_OK && b->status[i] != GM_ERR_INTERRUPTED) {
+            if (err) *err = b->err[i];
+            return b->status[i];
+        }
+        if (b->status[i] != GM_OK) status = GM_ERR_INTERRUPTED;
+    }
+    return status;
+}
+
+/* Merges the leading runs that are complete. */
 static gm_status merge_block(gm_ensemble *e, const block *b, gm_error *err)
 {
     const size_t cells = e->quantities * e->steps;
-    for (size_t i = 0; i < b->count; i++) {
-        if (b->status[i] != GM_OK) {
-            if (b->status[i] != GM_ERR_INTERRUPTED && err) *err = b->err[i];
-            return b->status[i];
-        }
+    for (size_t i = 0; i < b->count && b->status[i] == GM_OK; i++) {
         gm_status status = gm_ensemble_add(e, b->row + i * cells, b->diverged[i], err);
         if (status != GM_OK) return status;
         uint32_t run = e->options.train.run + (uint32_t)(b->first + i);
@@ -273,7 +272,7 @@ static gm_status merge_block(gm_ensemble *e, const block *b, gm_error *err)
             e->kept[j] = e->kept[j] || e->keep[j] == run;
         }
     }
-    return GM_OK;
+    return block_status(b, err);
 }
 
 static gm_status make_block(const gm_ensemble *e, size_t workers, block *b, size_t *most,
@@ -302,7 +301,6 @@ static void free_block(block *b)
 static gm_status run_blocks(gm_ensemble *e, gm_ensemble_worker *worker, size_t workers, block *b,
                             size_t most, const gm_ensemble_hooks *hooks, gm_error *err)
 {
-    uint64_t before = e->done * e->options.train.steps;
     while (e->done < e->options.runs) {
         size_t left = e->options.runs - e->done;
         b->first = e->done;
@@ -310,7 +308,7 @@ static gm_status run_blocks(gm_ensemble *e, gm_ensemble_worker *worker, size_t w
         for (size_t i = 0; i < b->count; i++) {
             b->status[i] = GM_ERR_INTERRUPTED; /* those that no worker takes */
         }
-        run_block(e, b, worker, workers, hooks, before);
+        run_block(e, b, worker, workers);
         gm_status status = merge_block(e, b, err);
         if (status == GM_OK && hooks && hooks->progress)
             hooks->progress(hooks->context, e->done * e->options.train.steps);
@@ -331,6 +329,10 @@ gm_status gm_ensemble_run(gm_ensemble *e, const gm_ensemble_hooks *hooks, gm_err
     gm_status status = make_block(e, workers, &b, &most, err);
     for (size_t w = 0; status == GM_OK && w < workers; w++) {
         status = gm_ensemble_worker_init(&worker[w], e, workers, hooks, err);
+    }
+    if (hooks && hooks->progress) { /* the first worker tells of all */
+        worker[0].team = worker;
+        worker[0].before = e->done * e->options.train.steps;
     }
     if (status == GM_OK) status = run_blocks(e, worker, workers, &b, most, hooks, err);
     for (size_t w = 0; w < workers; w++) {

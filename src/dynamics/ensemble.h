@@ -55,7 +55,11 @@ typedef struct gm_ensemble_worker {
     void *theta, *start, *gradient[2], *mu, *moved; /* [p] */
     double *wide;                                   /* [p] */
     size_t *index;                                  /* [batch] */
-    uint64_t steps;                                 /* done, for progress */
+    /* For progress: steps done by this worker; those before this call; all workers, where this one
+     * tells of it, else NULL. */
+    uint64_t steps, before;
+    const struct gm_ensemble_worker *team;
+    size_t workers;
 } gm_ensemble_worker;
 
 gm_status gm_ensemble_worker_init(gm_ensemble_worker *w, const gm_ensemble *e, size_t workers,

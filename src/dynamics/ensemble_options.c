@@ -70,11 +70,6 @@ gm_status gm_ensemble_options_check(const gm_ensemble_options *o, size_t n, bool
 {
     gm_status status = gm_train_options_check(&o->train, n, err);
     if (status == GM_OK) status = check_runs(o, err);
-    if (status == GM_OK && !gm_policy_timed(&o->train.policy))
-        status = gm_fail(err, GM_ERR_USAGE,
-                         "--step: found %s, expected a number, decay or cosine: in an ensemble the "
-                         "step is a function of time",
-                         gm_policy_name(o->train.policy.kind));
     if (status != GM_OK) return status;
     if (!(o->record & ((1u << GM_QUANTITIES) - 1)))
         return gm_fail(err, GM_ERR_USAGE, "--record: found nothing, expected some quantity");

@@ -15,7 +15,7 @@
 gm_status gm_ensemble_worker_init(gm_ensemble_worker *w, const gm_ensemble *e, size_t workers,
                                   const gm_ensemble_hooks *hooks, gm_error *err)
 {
-    *w = (gm_ensemble_worker){.e = e, .hooks = hooks};
+    *w = (gm_ensemble_worker){.e = e, .hooks = hooks, .workers = workers};
     gm_status status =
         e->tiles ? gm_tiles_evaluator(e->tiles, e->options.train.batch, &w->evaluator, err)
                  : gm_problem_evaluator(e->problem, e->test, workers, &w->evaluator, err);
@@ -49,6 +49,10 @@ typedef struct run_state {
     size_t diverged;
     gm_sampler *sampler;
     gm_update update;
+    gm_problem *problem;     /* the worker's own, NULL on tiles */
+    gm_stepper *stepper;     /* of policies that look at theta_t, else NULL */
+    double *divisor;         /* [p] for these, with a preconditioner; else NULL */
+    double eta;              /* of step t */
     void *gradient, *before; /* g_t, g_{t-1} */
     double loss, loss_before;
     double square, square_before; /* of g_t, g_{t-1} */
@@ -168,7 +172,10 @@ static gm_status draw(run_state *r, uint64_t t, gm_error *err)
     r->gradient = swap;
     r->square_before = r->square;
     size_t m = gm_sampler_draw(r->sampler, t, w->index);
-    gm_status status = gm_evaluator_batch(w->evaluator, w->theta, m, w->index, r->gradient, err);
+    gm_status status =
+        r->stepper ? gm_stepper_gradient(r->stepper, t, w->theta, m, w->index, r->divisor, NULL,
+                                         r->gradient, err)
+                   : gm_evaluator_batch(w->evaluator, w->theta, m, w->index, r->gradient, err);
     if (status != GM_OK) return status;
     r->square = e->k->dot(e->p, r->gradient, r->gradient);
     if (t > 0 && recorded(e, GM_QUANTITY_COSINE) && gm_ensemble_slot(e, t - 1, &before)) {
@@ -178,19 +185,51 @@ static gm_status draw(run_state *r, uint64_t t, gm_error *err)
     return GM_OK;
 }
 
+/* What a measurement that must be finite could not give ends the run as a loss does. */
+static gm_status unless_numeric(run_state *r, uint64_t t, gm_status status, bool *ended)
+{
+    if (status != GM_ERR_NUMERIC) return status;
+    *ended = true;
+    diverge(r, t);
+    return GM_OK;
+}
+
+/* eta_t, before the batch of step t is drawn. */
+static gm_status choose_step(run_state *r, uint64_t t, bool *ended, gm_error *err)
+{
+    const gm_ensemble_worker *w = r->w;
+    const gm_train_options *o = &w->e->options.train;
+    gm_step_choice choice = {0};
+    if (!r->stepper) {
+        r->eta = gm_policy_step(&o->policy, o->step, t, o->steps);
+        return GM_OK;
+    }
+    w->e->k->to_double(w->e->p, w->theta, w->wide);
+    if (r->divisor) gm_update_divisor(&r->update, r->divisor);
+    gm_status status = gm_stepper_choose(r->stepper, t, w->wide, r->divisor, &choice, err);
+    r->eta = choice.step;
+    return unless_numeric(r, t, status, ended);
+}
+
 static gm_status update(run_state *r, uint64_t t, bool *ended, gm_error *err)
 {
     const gm_ensemble_worker *w = r->w;
-    gm_problem *problem = w->evaluator->kind->problem(w->evaluator);
-    const gm_train_options *o = &r->update.options;
-    double eta = gm_policy_step(&o->policy, o->step, t, o->steps);
-    gm_update_apply(&r->update, t, eta, r->gradient, w->theta);
+    gm_update_apply(&r->update, t, r->eta, r->gradient, w->theta);
     if (!r->update.options.precondition_every) return GM_OK;
-    gm_status status = gm_update_prepare(&r->update, problem, t + 1, w->theta, err);
-    if (status != GM_ERR_NUMERIC) return status;
-    *ended = true; /* the exact diagonal is not finite */
-    diverge(r, t + 1);
-    return GM_OK;
+    gm_status status = gm_update_prepare(&r->update, r->problem, t + 1, w->theta, err);
+    return unless_numeric(r, t + 1, status, ended);
+}
+
+/* `more` steps are done. */
+static void tell(gm_ensemble_worker *w, uint64_t more)
+{
+    __atomic_add_fetch(&w->steps, more, __ATOMIC_RELAXED);
+    if (!w->team) return;
+    uint64_t done = w->before;
+    for (size_t i = 0; i < w->workers; i++) {
+        done += __atomic_load_n(&w->team[i].steps, __ATOMIC_RELAXED);
+    }
+    w->hooks->progress(w->hooks->context, done);
 }
 
 static gm_status run_steps(run_state *r, gm_error *err)
@@ -200,12 +239,13 @@ static gm_status run_steps(run_state *r, gm_error *err)
     bool ended = false;
     for (uint64_t t = 0;; t++) {
         gm_status status = measure_value(r, t, &ended, err);
+        if (status == GM_OK && !ended && t < steps) status = choose_step(r, t, &ended, err);
         if (status == GM_OK && !ended && t < steps) status = draw(r, t, err);
         if (status == GM_OK && !ended) status = measure_gradient(r, t, err);
         if (status != GM_OK || t == steps) return status;
         if (!ended) status = update(r, t, &ended, err);
         if (status != GM_OK) return status;
-        __atomic_add_fetch(&r->w->steps, ended ? steps - t : 1, __ATOMIC_RELAXED);
+        tell(r->w, ended ? steps - t : 1);
         if (ended) return GM_OK;
         if (hooks && hooks->stop && hooks->stop(hooks->context))
             return gm_fail(err, GM_ERR_INTERRUPTED, "interrupted");
@@ -225,6 +265,25 @@ static void take_start(const run_state *r, uint32_t run)
     memcpy(w->theta, w->start, e->p * e->k->size);
 }
 
+/* The optimizer's vectors and the policy's, at theta_0. */
+static gm_status start_update(run_state *r, const gm_train_options *o, gm_error *err)
+{
+    const gm_ensemble *e = r->w->e;
+    gm_status status = gm_update_init(&r->update, o, e->k, e->p, err);
+    if (status == GM_OK) status = gm_update_start(&r->update, r->problem, r->w->theta, err);
+    if (status != GM_OK || gm_policy_timed(&o->policy)) return status;
+    status = gm_stepper_create(r->problem, &o->policy, o->batch, o->replacement, o->seed, o->run,
+                               &r->stepper, err);
+    if (status != GM_OK) return status;
+    if (o->precondition != GM_PRECONDITION_NONE) {
+        r->divisor = gm_alloc(e->p, sizeof *r->divisor, "preconditioner", err);
+        if (!r->divisor) return GM_ERR_MEMORY;
+        gm_update_divisor(&r->update, r->divisor);
+    }
+    e->k->to_double(e->p, r->w->theta, r->w->wide);
+    return gm_stepper_start(r->stepper, r->w->wide, r->divisor, err);
+}
+
 gm_status gm_ensemble_one(gm_ensemble_worker *w, uint32_t run, double *row, size_t *diverged,
                           double *last, gm_error *err)
 {
@@ -234,6 +293,7 @@ gm_status gm_ensemble_one(gm_ensemble_worker *w, uint32_t run, double *row, size
     run_state r = {.w = w,
                    .row = row,
                    .diverged = e->steps,
+                   .problem = w->evaluator->kind->problem(w->evaluator),
                    .gradient = w->gradient[0],
                    .before = w->gradient[1]};
     for (size_t i = 0; i < e->quantities * e->steps; i++) {
@@ -242,14 +302,12 @@ gm_status gm_ensemble_one(gm_ensemble_worker *w, uint32_t run, double *row, size
     take_start(&r, run);
     gm_status status = gm_sampler_create(gm_problem_data(e->problem)->n, options.batch,
                                          options.replacement, options.seed, run, &r.sampler, err);
-    if (status == GM_OK) status = gm_update_init(&r.update, &options, e->k, e->p, err);
-    if (status == GM_OK) {
-        gm_problem *problem = w->evaluator->kind->problem(w->evaluator);
-        status = gm_update_start(&r.update, problem, w->theta, err);
-    }
+    if (status == GM_OK) status = start_update(&r, &options, err);
     if (status == GM_OK) status = run_steps(&r, err);
     *diverged = r.diverged;
     if (status == GM_OK && last) e->k->to_double(e->p, w->theta, last);
+    gm_stepper_free(r.stepper);
+    gm_free(r.divisor);
     gm_update_free(&r.update);
     gm_sampler_free(r.sampler);
     return status;

@@ -7,7 +7,7 @@
 
 #include "kernels/kernels.h"
 
-enum { VALUE_LENGTH = 32 };
+enum { VALUE_LENGTH = GM_IDENTITY_LENGTH };
 
 typedef enum trait {
     PARAMETERS,
@@ -35,11 +35,10 @@ static const char *const keys[TRAITS] = {
     [CHUNK] = "train.chunk",
 };
 
-/* Checksum of everything that the loss reads of a data set. */
-static void print_checksum(gm_problem *problem, char value[VALUE_LENGTH])
+void gm_identity_checksum(gm_problem *problem, char value[GM_IDENTITY_LENGTH])
 {
     if (!problem) {
-        snprintf(value, VALUE_LENGTH, "none");
+        snprintf(value, GM_IDENTITY_LENGTH, "none");
         return;
     }
     const gm_dataset *data = gm_problem_data(problem);
@@ -49,7 +48,7 @@ static void print_checksum(gm_problem *problem, char value[VALUE_LENGTH])
     if (data->target)
         crc = crc32_z(crc, (const void *)data->target,
                       data->n * data->outputs * sizeof *data->target);
-    snprintf(value, VALUE_LENGTH, "%08lx", crc);
+    snprintf(value, GM_IDENTITY_LENGTH, "%08lx", crc);
 }
 
 static void describe(gm_problem *problem, gm_problem *test, char value[TRAITS][VALUE_LENGTH])
@@ -59,8 +58,8 @@ static void describe(gm_problem *problem, gm_problem *test, char value[TRAITS][V
     snprintf(value[PRECISION], VALUE_LENGTH, "%s", gm_dtype_name(data->dtype));
     snprintf(value[LOSS], VALUE_LENGTH, "%s", gm_loss_name(gm_problem_loss(problem)));
     snprintf(value[SAMPLES], VALUE_LENGTH, "%zu", data->n);
-    print_checksum(problem, value[DATA]);
-    print_checksum(test, value[TEST_DATA]);
+    gm_identity_checksum(problem, value[DATA]);
+    gm_identity_checksum(test, value[TEST_DATA]);
     snprintf(value[THREADS], VALUE_LENGTH, "%d", omp_get_max_threads());
     snprintf(value[ISA], VALUE_LENGTH, "%s", gm_kernels_get(data->dtype)->isa);
     snprintf(value[CHUNK], VALUE_LENGTH, "%zu", gm_problem_chunk(problem));

@@ -6,6 +6,11 @@
 
 #include "gradiometer/sgd.h"
 
+enum { GM_IDENTITY_LENGTH = 32 };
+
+/* Checksum of everything that the loss reads of a data set, "none" without a problem. */
+void gm_identity_checksum(gm_problem *problem, char value[GM_IDENTITY_LENGTH]);
+
 /* Stores size, precision, loss, checksums of the data, threads and instruction set as settings. */
 gm_status gm_identity_store(gm_run *run, gm_problem *problem, gm_problem *test, gm_error *err);
 
