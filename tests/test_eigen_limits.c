@@ -125,6 +125,37 @@ static void as_few_products_as_arpack_needs(void **state)
     }
 }
 
+/* At a tolerance of 1e-2 residuals are that small while a pair far from all others has not shown up
+ * yet: 17 of 200 seeds lost one before tolerances looser than 1e-4 were taken for that. */
+static void loose_tolerances_miss_nothing(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        known k;
+        gm_operator op;
+        gm_eigen cold, warm;
+        gm_error err;
+        known_make(900, &k, &op);
+        for (size_t i = 0; i < k.p; i++) {
+            double x = (double)i / (double)k.p;
+            k.value[i] = i < 9    ? 5 - 0.3 * (double)i
+                         : i < 18 ? -5.01 + 0.3 * (double)(i - 9)
+                                  : 0.1 * (x - 0.5);
+        }
+        gm_eigen_options options = asked(GM_WHICH_LA, 8, 1e-2);
+        options.seed = seed;
+        succeed(gm_eigenpairs(&op, &options, &cold, &err), &err);
+        check_pairs(&k, GM_WHICH_LA, &cold, 8, 1e-2 * cold.scale);
+        k.tilt = 0.05;
+        options.seed = seed + 1000;
+        succeed(gm_eigen_track(&op, &options, 8, cold.vector, &warm, &err), &err);
+        check_pairs(&k, GM_WHICH_LA, &warm, 8, 1e-2 * cold.scale);
+        gm_eigen_free(&cold);
+        gm_eigen_free(&warm);
+        known_free(&k);
+    }
+}
+
 static void limited_products(void **state)
 {
     (void)state;
@@ -328,6 +359,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(noise_beyond_the_tolerance_is_admitted),
         cmocka_unit_test(blocks_stop_at_the_noise),
         cmocka_unit_test(as_few_products_as_arpack_needs),
+        cmocka_unit_test(loose_tolerances_miss_nothing),
         cmocka_unit_test(limited_products),
         cmocka_unit_test(refusals),
         cmocka_unit_test(sizes_beyond_32_bits),

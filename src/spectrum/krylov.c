@@ -62,9 +62,10 @@ static gm_status enough_steps(const gm_lanczos *l, void *context, bool *enough, 
     first_run *run = context;
     *enough = false;
     if (l->taken < run->least || l->taken <= run->options->k) return GM_OK;
+    double tol = run->options->tol, part = share * fmin(1, gm_ritz_loosest / tol);
     double typical = hypot(l->alpha[0], l->beta[0]); /* ||A v_0||, v_0 random */
     gm_status status =
-        gm_ritz_converged(run->options, l->taken, l->alpha, l->beta, share, typical, enough, err);
+        gm_ritz_converged(run->options, l->taken, l->alpha, l->beta, part, typical, enough, err);
     run->converged = *enough;
     return status;
 }

@@ -5,6 +5,10 @@
 
 #include "gradiometer/eigen.h"
 
+/* Of |lambda|_max: a looser tolerance than this does not end a run of Lanczos' method, since pairs
+ * of which the start vector holds little would then be missed now and then, however far apart. */
+static const double gm_ritz_loosest = 1e-4;
+
 /* Ritz values [rows], descending, and their residuals by T alone, beta_rows |last component|. Cost
  * O(rows^3). */
 gm_status gm_ritz_values(size_t rows, const double *alpha, const double *beta, double *value,

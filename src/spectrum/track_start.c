@@ -121,8 +121,9 @@ static gm_status seems_done(const gm_lanczos *l, void *context, bool *enough, gm
     s->scale = fmax(s->scale, fmax(fabs(s->theta[0]), fabs(s->theta[m - 1])));
     gm_eigen_order(s->options->which, m, s->theta, s->order);
     gm_track_choose(s);
+    double caution = CAUTION * fmax(1, s->options->tol / gm_ritz_loosest);
     for (size_t j = 0; j < s->candidates; j++) {
-        s->residual[j] = CAUTION * residual[s->order[j]];
+        s->residual[j] = caution * residual[s->order[j]];
     }
     *enough = gm_track_open(s, false) == 0;
     return GM_OK;
