@@ -306,6 +306,7 @@ json_t *gm_train_track_value(gm_cli *cli, const gm_train_tracks *tracks)
 static void print_threshold(const gm_train_options *o)
 {
     double beta = o->momentum;
+    if (o->policy.kind != GM_POLICY_FIXED) return; /* no one step */
     if (beta == 0) {
         printf(", 2/eta = %.6g", 2 / o->step);
     } else if (o->nesterov) {
@@ -326,9 +327,8 @@ static void print_spectrum(const gm_tracker *tracker, const gm_train_options *op
         products += found.products[i];
     }
     bool top = o->which == GM_WHICH_LA || o->which == GM_WHICH_BE;
-    bool plain = options->optimizer == GM_OPTIMIZER_SGD &&
-                 options->precondition == GM_PRECONDITION_NONE &&
-                 options->policy.kind == GM_POLICY_FIXED;
+    bool plain =
+        options->optimizer == GM_OPTIMIZER_SGD && options->precondition == GM_PRECONDITION_NONE;
     printf("tracked    %s, k = %zu: %s %.6g", gm_curvature_name(o->kind), o->k, end.name,
            end.value);
     if (top && o->kind == GM_HESSIAN && plain) print_threshold(options);
