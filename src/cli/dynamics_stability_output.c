@@ -31,7 +31,10 @@ static void sentence_of(const gm_stability_point *p, const gm_span *span, char *
     snprintf(text, size,
              "batch %zu, step %g: %s; E|theta - theta*|^2 %s by %.4g per step in the long run; "
              "largest stable step %.4g at this batch size, %.4g for the full batch",
-             p->batch, p->step, p->growth < 1.0 ? "stable in mean square" : "unstable",
+             p->batch, p->step,
+             p->growth >= 1.0 ? "unstable"
+             : span->complete ? "stable in mean square"
+                              : "stable in mean square on the span",
              p->growth < 1.0 ? "shrinks" : "grows", p->growth, p->boundary, 2.0 / span->lambda_max);
 }
 
