@@ -71,14 +71,14 @@ part() {
             each_threads --model $dense --data gauss:k=10,d=50,n=1000 --precision f64 --parts dense --rounds $rounds
             ;;
         *)
-            echo "bench.sh: found '$1', expected some of kernels products eigenpairs series density large bound dense" >&2
+            echo "bench.sh: found '$1', expected some of kernels products eigenpairs series density large bound dense ensemble" >&2
             return 2
             ;;
     esac
 }
 
 [[ -x $build/gradiometer ]] || { echo "bench.sh: $build/gradiometer: not found; run make" >&2; exit 2; }
-[[ $# -gt 0 ]] || set -- kernels products eigenpairs series density large bound dense
+[[ $# -gt 0 ]] || set -- kernels products eigenpairs series density large bound dense ensemble
 out=$build/bench
 mkdir -p "$out"
 for name in "$@"; do
