@@ -118,9 +118,9 @@ static void print_measures(const gm_bound_run *run)
     for (int i = 0; i < GM_MEASURES; i++) {
         const gm_measure_kind *kind = &gm_measure_kinds[i];
         if (isnan(run->measures.value[i])) continue;
-        char error[32];
-        snprintf(error, sizeof error, run->measures.error[i] > 0.0 ? "%.2g" : "",
-                 run->measures.error[i]);
+        char error[32] = "";
+        if (run->measures.error[i] > 0.0)
+            snprintf(error, sizeof error, "%.2g", run->measures.error[i]);
         printf("  %-14s %14.6g %10s  %-9s %s\n", kind->name, run->measures.value[i], error,
                kind->invariant ? "stays" : "changes", kind->definition);
     }

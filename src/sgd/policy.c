@@ -72,13 +72,15 @@ static const struct {
     [EVERY] = {"every", "a whole number of steps from 1", offsetof(gm_policy, every), 1.0, 0x1p53,
                DECAY | LOOKING, true},
     [FACTOR] = {"factor", share_of_1, offsetof(gm_policy, factor), 0.0, 1.0, DECAY, false},
-    [FINAL] = {"final", "a finite number, 0 or more", offsetof(gm_policy, final), 0.0, INFINITY,
-               COSINE, true},
+    [FINAL] = {"final", "a finite number, 0 or more", offsetof(gm_policy, final), 0.0,
+               (double)INFINITY, COSINE, true},
     [SHARE] = {"share", share_of_1, offsetof(gm_policy, share), 0.0, 1.0, LOOKING, false},
-    [MAX] = {"max", number_above_0, offsetof(gm_policy, max), 0.0, INFINITY, LOOKING, false},
-    [FLOOR] = {"floor", number_above_0, offsetof(gm_policy, floor), 0.0, INFINITY, LOOKING, false},
+    [MAX] = {"max", number_above_0, offsetof(gm_policy, max), 0.0, (double)INFINITY, LOOKING,
+             false},
+    [FLOOR] = {"floor", number_above_0, offsetof(gm_policy, floor), 0.0, (double)INFINITY, LOOKING,
+               false},
     [MEMORY] = {"memory", "a finite number of steps from 1", offsetof(gm_policy, memory), 1.0,
-                INFINITY, ESTIMATED, true},
+                (double)INFINITY, ESTIMATED, true},
 };
 
 static bool belongs(int key, gm_policy_kind kind)
