@@ -168,6 +168,53 @@ static void other_optimizers(void **state)
     }
 }
 
+/* lambda_max of D^-1/2 H D^-1/2 for the D of the run, as `spectrum` has it; none for plain SGD, nor
+ * where the file does not hold the point's D. */
+static void preconditioned_sharpness(void **state)
+{
+    (void)state;
+    const char *const option[] = {
+        "--momentum 0.5",         "--optimizer adam",           "--precondition rmsprop",
+        "--precondition adagrad", "--precondition diag-moment", "--precondition diag-hessian"};
+    for (int i = 0; i < 6; i++) {
+        const char *path = folder_path("own.gmr");
+        program_result r = program("train " SMALL " --steps 9 --batch 3 --keep-every 3 --step 0.02 "
+                                   "%s -o %s",
+                                   option[i], path);
+        assert_int_equal(r.exit, 0);
+        program_free(&r);
+        for (int early = 0; early < 2; early++) {
+            json_t *d = program_document(program(
+                "dynamics advise --params %s%s -q --draws 2 --json", path, early ? "@3" : ""));
+            assert_non_null(d);
+            const json_t *found = at(at(d, "gauges"), "preconditioned_sharpness");
+            const json_t *limit = at(at(d, "thresholds"), "preconditioned");
+            assert_int_equal(json_is_null(found), i == 0 || (early && i < 4));
+            assert_int_equal(json_is_null(limit), json_is_null(found));
+            if (!early && i > 0) {
+                const char *word = strchr(option[i], ' ') + 1;
+                json_t *s = program_document(
+                    program("spectrum --params %s --precondition %s --method dense -q "
+                            "--json",
+                            path, word));
+                assert_non_null(s);
+                const json_t *values = at(s, "eigenvalues");
+                double expected = json_number_value(json_array_get(values, 0));
+                assert_true(fabs(program_number(found, "value") - expected) <=
+                            program_number(found, "stderr") + 1e-10 * expected);
+                /* beta1 of Adam is 0.9 */
+                assert_true(fabs(json_number_value(limit) / (i == 1 ? 1900 : 100) - 1) < 1e-12);
+                json_decref(s);
+            }
+            json_decref(d);
+        }
+        r = program("dynamics advise --params %s -q --draws 2", path);
+        assert_int_equal(strstr(r.out, "preconditioned") != NULL, i > 0);
+        program_free(&r);
+        folder_empty();
+    }
+}
+
 /* With momentum, weight decay and a preconditioner the step is the run's own, and the model is that
  * of the step drawn; at an earlier step the momentum is not in the file. */
 static void own_steps(void **state)
@@ -288,11 +335,15 @@ static void refusals(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_pair),        cmocka_unit_test(several_pairs),
-        cmocka_unit_test(infinite_losses), cmocka_unit_test(other_optimizers),
-        cmocka_unit_test(own_steps),       cmocka_unit_test(advice),
-        cmocka_unit_test(recorded),        cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(one_pair),
+                                       cmocka_unit_test(several_pairs),
+                                       cmocka_unit_test(infinite_losses),
+                                       cmocka_unit_test(other_optimizers),
+                                       cmocka_unit_test(own_steps),
+                                       cmocka_unit_test(advice),
+                                       cmocka_unit_test(preconditioned_sharpness),
+                                       cmocka_unit_test(recorded),
+                                       cmocka_unit_test(refusals)};
     if (folder_make(NULL)) return 1;
     int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "dynamics");
     return folder_remove(NULL) ? 1 : failed;

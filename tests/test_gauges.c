@@ -135,6 +135,71 @@ static void against_single_samples(void **state)
     test_problem_close(&t);
 }
 
+/* |x| after many steps of x -= eta m / d, m = a m + (1 - a) h x, from x = 1, m = 0. */
+static double shrunk(double eta, double a, double h_over_d)
+{
+    double x = 1, mean = 0;
+    for (int t = 0; t < 4000; t++) {
+        mean = a * mean + (1 - a) * h_over_d * x;
+        x -= eta * mean;
+    }
+    return fabs(x);
+}
+
+/* The eigenvalues of D^-1/2 H D^-1/2 are those of the dense matrix, formed here from the second
+ * implementation's H; its threshold is where the recursion of one direction stops shrinking. */
+static void preconditioned(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    test_case c = {"mlp:4-5-3,act=tanh", {2, {4, 5, 3}, REF_TANH, true, false}, 8, 0.8};
+    test_problem t;
+    gm_gauge_options o;
+    gm_step_model model;
+    gm_gauges g;
+    test_problem_open(&t, &c, GM_F64, 0, 0);
+    size_t p = t.p;
+    double *divisor = numbers(p), *h = numbers(p * p), *value = numbers(p);
+    ref_matrix(&c.ref, t.theta, &t.ref, REF_H, h);
+    for (size_t i = 0; i < p; i++) {
+        divisor[i] = pow(10, (double)(7 * i % 5) - 3); /* 1e-3 ... 10 */
+    }
+    for (size_t i = 0; i < p * p; i++) {
+        h[i] /= sqrt(divisor[i / p] * divisor[i % p]);
+    }
+    expect_ok(gm_symmetric_eigen(p, h, 0, 0, value, NULL, &err), &err);
+    gm_gauge_options_default(&o);
+    o.draws = 2;
+    measure(&t, &o, &model, &g);
+    assert_true(isnan(g.preconditioned_sharpness) && isnan(g.preconditioned_sharpness_error));
+    double plain = g.sharpness;
+    gm_step_model_free(&model);
+    o.divisor = divisor;
+    for (int i = 0; i < 2; i++) {
+        o.averaging = 0.9 * i;
+        o.tol = i ? 1e-9 : 1e-3;
+        measure(&t, &o, &model, &g);
+        /* An eigenvalue lies within the residual. */
+        near(g.preconditioned_sharpness, value[0],
+             g.preconditioned_sharpness_error + 1e-12 * value[0], "preconditioned sharpness");
+        assert_true(g.preconditioned_sharpness_error <= o.tol * value[0]);
+        near(g.sharpness, plain, 2e-3 * plain, "sharpness beside it");
+        assert_true(shrunk(o.step, o.averaging, 0.99 * g.preconditioned_limit) < 1e-3);
+        assert_true(shrunk(o.step, o.averaging, 1.01 * g.preconditioned_limit) > 1e3);
+        gm_step_model_free(&model);
+    }
+    gm_step_options so;
+    gm_step_options_default(&so);
+    expect_ok(gm_step_model_make(t.lin, &so, &model, &err), &err);
+    divisor[3] = 0;
+    assert_int_equal(gm_gauges_measure(t.lin, &model, &o, &g, &err), GM_ERR_INPUT);
+    gm_step_model_free(&model);
+    gm_free(divisor);
+    gm_free(h);
+    gm_free(value);
+    test_problem_close(&t);
+}
+
 /* Linear regression is a quadratic: along mu the loss is back at its value at 2 |mu|^2 / mu.H mu,
  * and the full batch's sharpness quotient is the gradient's own. 2 % : the search stops at 1 %. */
 static void quadratic(void **state)
@@ -259,7 +324,7 @@ static void refusals(void **state)
     gm_step_options so;
     gm_step_options_default(&so);
     expect_ok(gm_step_model_make(t.lin, &so, &model, &err), &err);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         gm_gauge_options o;
         gm_gauge_options_default(&o);
         if (i == 0) o.batch = 0;
@@ -271,6 +336,7 @@ static void refusals(void **state)
             o.batch = 5;
             o.replacement = GM_REPLACEMENT_NO;
         }
+        if (i == 6) o.averaging = 1;
         assert_int_equal(gm_gauges_measure(t.lin, &model, &o, &g, &err), GM_ERR_USAGE);
     }
     gm_step_model_free(&model);
@@ -279,9 +345,12 @@ static void refusals(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(against_single_samples), cmocka_unit_test(quadratic),
-        cmocka_unit_test(at_a_minimum),           cmocka_unit_test(small_gradients),
-        cmocka_unit_test(vanishing_gradient),     cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(against_single_samples),
+                                       cmocka_unit_test(preconditioned),
+                                       cmocka_unit_test(quadratic),
+                                       cmocka_unit_test(at_a_minimum),
+                                       cmocka_unit_test(small_gradients),
+                                       cmocka_unit_test(vanishing_gradient),
+                                       cmocka_unit_test(refusals)};
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "gauges");
 }

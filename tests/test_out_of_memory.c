@@ -574,7 +574,7 @@ static gm_status one_step(gm_error *err)
     draw.draws = 3;
     gauge.draws = 2;
     gm_status status = open_world(&w, GM_F32, err);
-    o.divisor = draw.divisor = divisor;
+    o.divisor = draw.divisor = gauge.divisor = divisor;
     for (int exact = 0; exact < 2 && status == GM_OK; exact++) {
         o.exact_samples = exact ? 2000 : 0;
         gm_step_model_free(&model);

@@ -146,6 +146,10 @@ typedef struct gm_gauge_options {
     size_t draws;               /* 64 >= 2: mini-batches for the Batch Sharpness */
     double tol;                 /* 1e-4: of lambda_max, relative; at least gm_eigen_floor */
     uint64_t seed;              /* 0 */
+    const double *divisor;      /* NULL: D [p], all positive, of a run with steps eta D^-1 g (theory
+                                   section 3.4), for the preconditioned sharpness alone */
+    double averaging; /* 0: beta1 of a step eta D^-1 m, m = beta1 m + (1 - beta1) g (Adam's), 0
+                         <= beta1 < 1; for the preconditioned sharpness' threshold alone */
 } gm_gauge_options;
 void gm_gauge_options_default(gm_gauge_options *options);
 
@@ -153,6 +157,9 @@ void gm_gauge_options_default(gm_gauge_options *options);
  * does, from 1e-162 downwards) are NaN; the Batch Sharpness alone minds no lengths. */
 typedef struct gm_gauges {
     double sharpness, sharpness_error; /* lambda_max(H) and its residual */
+    /* lambda_max(D^-1/2 H D^-1/2) and its residual; NaN without a divisor, and where it did not
+     * converge. */
+    double preconditioned_sharpness, preconditioned_sharpness_error;
     gm_estimate batch_sharpness; /* E_B [g_B . H_B g_B / ||g_B||^2], over the batches drawn with
                                     a gradient other than 0 */
     double interaction;          /* tr(H M_m) / ||mu||^2 */
@@ -166,6 +173,9 @@ typedef struct gm_gauges {
     /* Thresholds to compare them with, for the step eta and momentum beta. */
     double limit;          /* 2/eta; heavy ball (2 + 2 beta)/eta */
     double nesterov_limit; /* (2 + 2 beta) / ((1 + 2 beta) eta) */
+    /* Of the preconditioned sharpness, D held fixed: limit, or with an averaged gradient (2 + 2
+     * beta1) / ((1 - beta1) eta). */
+    double preconditioned_limit;
     double batch_limit[2]; /* of the Batch Sharpness: 2 (1 - beta)/eta for small batches, 2 (1 +
                               beta)/eta for large ones */
     /* Largest and best step of plain SGD: by the second-order model, 2 ||mu||^2 / tr(H M_m), and
@@ -176,12 +186,13 @@ typedef struct gm_gauges {
      * NaN where it rises for every batch size or falls for every one. */
     double balance_batch;
     double gradient_square, trace_moment; /* ||mu||^2, tr M_m */
-    size_t products;                      /* with H, for lambda_max */
+    size_t products;                      /* with H, for the two lambda_max */
 } gm_gauges;
 
-/* Gauges at the point of model and lin (of the same theta). Cost: an eigenproblem of H, the traces
- * in the model, a backward pass for tr M, draws gradients and products with H on m samples each, 25
- * forward passes. GM_ERR_USAGE for options out of range; errors of the parts. */
+/* Gauges at the point of model and lin (of the same theta). Cost: an eigenproblem of H (two with
+ * a divisor), the traces in the model, a backward pass for tr M, draws gradients and products with
+ * H on m samples each, 25 forward passes. GM_ERR_USAGE for options out of range; GM_ERR_INPUT for a
+ * divisor that is not positive; errors of the parts. */
 gm_status gm_gauges_measure(gm_linearization *lin, const gm_step_model *model,
                             const gm_gauge_options *options, gm_gauges *gauges, gm_error *err);
 

@@ -172,6 +172,12 @@ typedef struct gm_predict {
     double *divisor, *drift; /* [p] of the step eta D^-1 (drift + g); NULL for I and 0 */
 } gm_predict;
 
+/* *divisor [p], the caller's: D of the run in --params, trained by these options with one: the
+ * exact ones at lin's point, the others from the run's latest state, which must be that of the
+ * point. */
+gm_status gm_dynamics_divisor(const gm_session *session, gm_linearization *lin,
+                              const gm_train_options *o, double **divisor, gm_error *err);
+
 /* divisor and drift of the run in --params at its point, as far as its file holds them; notes what
  * the step is, and what is left out. */
 gm_status gm_predict_take_step(gm_cli *cli, const gm_session *session, gm_linearization *lin,
@@ -188,6 +194,7 @@ void gm_predict_print(const gm_cli *cli, const gm_session *session, const gm_pre
 
 typedef struct gm_advise {
     gm_gauge_options options;
+    double *divisor; /* [p] of the run's steps, or NULL; that of options */
     gm_step_model model;
     gm_gauges gauges;
 } gm_advise;

@@ -30,6 +30,11 @@ json_t *gm_advise_document(gm_cli *cli, const gm_session *session, const gm_advi
     json_t *o = json_object();
     json_object_set_new(o, "sharpness",
                         value_of(cli, "sharpness", g->sharpness, g->sharpness_error));
+    json_object_set_new(o, "preconditioned_sharpness",
+                        a->divisor
+                            ? value_of(cli, "preconditioned_sharpness", g->preconditioned_sharpness,
+                                       g->preconditioned_sharpness_error)
+                            : json_null());
     json_object_set_new(
         o, "batch_sharpness",
         value_of(cli, "batch_sharpness", g->batch_sharpness.value, g->batch_sharpness.std_error));
@@ -46,6 +51,8 @@ json_t *gm_advise_document(gm_cli *cli, const gm_session *session, const gm_advi
     json_object_set_new(o, "plain", json_real(2.0 / a->options.step));
     json_object_set_new(o, "heavy_ball", json_real(g->limit));
     json_object_set_new(o, "nesterov", json_real(g->nesterov_limit));
+    json_object_set_new(o, "preconditioned",
+                        a->divisor ? json_real(g->preconditioned_limit) : json_null());
     json_object_set_new(o, "batch_sharpness_small", json_real(g->batch_limit[0]));
     json_object_set_new(o, "batch_sharpness_large", json_real(g->batch_limit[1]));
     json_object_set_new(d, "thresholds", o);
@@ -81,6 +88,10 @@ void gm_advise_print(const gm_cli *cli, const gm_session *session, const gm_advi
            gm_replacement_name(a->options.replacement), a->options.step, a->options.momentum);
     printf("\n  %-42s %-20s %-10s\n", "gauge", "value", "threshold");
     print_gauge("sharpness, lambda_max of H", g->sharpness, g->sharpness_error, g->limit);
+    if (a->divisor) {
+        print_gauge("preconditioned, of D^-1/2 H D^-1/2", g->preconditioned_sharpness,
+                    g->preconditioned_sharpness_error, g->preconditioned_limit);
+    }
     print_gauge("Batch Sharpness", g->batch_sharpness.value, g->batch_sharpness.std_error,
                 g->batch_limit[0]);
     print_gauge("interaction, tr(H M_m) / |mu|^2", g->interaction, g->interaction_error, plain);
@@ -173,7 +184,43 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_g
     return status;
 }
 
-static gm_status measure(const gm_cli *cli, gm_session *session, gm_advise *a, gm_error *err)
+/* D of the run's own steps, where its file holds that of this point; Adam has none before its first
+ * step. The net of a run is that of its state. */
+static gm_status take_divisor(gm_cli *cli, const gm_session *session, gm_linearization *lin,
+                              gm_advise *a, gm_error *err)
+{
+    gm_train_options o;
+    gm_run_state *state = NULL;
+    if (!gm_dynamics_recorded(session, "train.steps")) return GM_OK;
+    gm_status status = gm_train_options_load(session->run, &o, err);
+    if (status != GM_OK) return status;
+    bool adam = o.optimizer == GM_OPTIMIZER_ADAM;
+    if (!adam && o.precondition == GM_PRECONDITION_NONE) return GM_OK;
+    const char *name = adam ? "adam" : gm_precondition_name(o.precondition);
+    bool exact = o.precondition >= GM_PRECONDITION_DIAG_MOMENT;
+    status = gm_run_load_state(session->run, &state, err);
+    if (status != GM_OK) return status;
+    bool known = exact || (state && state->step == session->step && (!adam || session->step > 0));
+    gm_run_free(state);
+    if (!known) {
+        gm_cli_note(cli,
+                    "no preconditioned sharpness: the file holds D of %s at the run's latest step "
+                    "alone",
+                    name);
+        return GM_OK;
+    }
+    status = gm_dynamics_divisor(session, lin, &o, &a->divisor, err);
+    if (status != GM_OK) return status;
+    a->options.divisor = a->divisor;
+    a->options.averaging = adam ? o.beta1 : 0.0;
+    gm_cli_note(cli,
+                "the preconditioned sharpness, and it alone, is of the run's own step: D of %s%s, "
+                "held fixed",
+                name, exact ? ", taken anew" : "");
+    return GM_OK;
+}
+
+static gm_status measure(gm_cli *cli, gm_session *session, gm_advise *a, gm_error *err)
 {
     const gm_dynamics_settings *set = cli->settings;
     gm_linearization *lin = NULL;
@@ -187,6 +234,7 @@ static gm_status measure(const gm_cli *cli, gm_session *session, gm_advise *a, g
         gm_session_measure(session, lin);
         status = gm_step_model_make(lin, &o, &a->model, err);
     }
+    if (status == GM_OK) status = take_divisor(cli, session, lin, a, err);
     if (status == GM_OK) status = gm_gauges_measure(lin, &a->model, &a->options, &a->gauges, err);
     gm_linearization_free(lin);
     return status;
@@ -217,6 +265,7 @@ gm_status gm_advise_run(gm_cli *cli, gm_error *err)
 done:
     json_decref(document);
     gm_step_model_free(&advise.model);
+    gm_free(advise.divisor);
     gm_session_close(&session);
     return status;
 }

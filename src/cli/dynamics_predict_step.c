@@ -31,20 +31,19 @@ static gm_status take_drift(const gm_session *session, const gm_train_options *o
     return GM_OK;
 }
 
-static gm_status take_divisor(const gm_session *session, gm_linearization *lin,
-                              const gm_train_options *o, gm_predict *predict, gm_error *err)
+gm_status gm_dynamics_divisor(const gm_session *session, gm_linearization *lin,
+                              const gm_train_options *o, double **divisor, gm_error *err)
 {
     size_t p = gm_problem_parameters(session->problem);
     double *stored = NULL;
     char *what = NULL;
-    if (o->precondition == GM_PRECONDITION_NONE) return GM_OK;
-    predict->divisor = gm_alloc(p, sizeof *predict->divisor, "preconditioner", err);
-    if (!predict->divisor) return GM_ERR_MEMORY;
+    *divisor = gm_alloc(p, sizeof **divisor, "preconditioner", err);
+    if (!*divisor) return GM_ERR_MEMORY;
     if (o->precondition >= GM_PRECONDITION_DIAG_MOMENT) {
-        return gm_precondition_exact(lin, o->precondition, o->epsilon, predict->divisor, err);
+        return gm_precondition_exact(lin, o->precondition, o->epsilon, *divisor, err);
     }
     gm_status status = gm_precondition_from_run(session->run, &stored, &p, &what, err);
-    if (status == GM_OK) memcpy(predict->divisor, stored, p * sizeof *stored);
+    if (status == GM_OK) memcpy(*divisor, stored, p * sizeof *stored);
     gm_run_free(stored);
     gm_run_free(what);
     return status;
@@ -82,7 +81,9 @@ gm_status gm_predict_take_step(gm_cli *cli, const gm_session *session, gm_linear
     if (o.optimizer == GM_OPTIMIZER_ADAM || plain || (running && !latest)) {
         gm_dynamics_note_optimizer(cli, session, false);
     } else {
-        status = take_divisor(session, lin, &o, predict, err);
+        if (o.precondition != GM_PRECONDITION_NONE) {
+            status = gm_dynamics_divisor(session, lin, &o, &predict->divisor, err);
+        }
         if (status == GM_OK) status = take_drift(session, &o, state, predict, err);
         if (status == GM_OK) note_step(cli, &o);
     }

@@ -32,6 +32,10 @@ static gm_status check(const gm_gauge_options *options, size_t n, gm_error *err)
         return gm_fail(err, GM_ERR_USAGE, "--momentum: found %g, expected 0 <= beta < 1",
                        options->momentum);
     }
+    if (!(options->averaging >= 0.0 && options->averaging < 1.0)) {
+        return gm_fail(err, GM_ERR_USAGE, "--beta1: found %g, expected 0 <= beta1 < 1",
+                       options->averaging);
+    }
     if (options->draws < 2) {
         return gm_fail(err, GM_ERR_USAGE, "--draws: found %zu, expected at least 2",
                        options->draws);
@@ -50,28 +54,59 @@ static double dot(size_t n, const double *x, const double *y)
 
 /* ---- sharpness ---- */
 
-static gm_status take_sharpness(gm_linearization *lin, const gm_gauge_options *options,
-                                gm_gauges *g, gm_error *err)
+/* The largest eigenvalue of op and its residual, NaN where it did not converge. */
+static gm_status lambda_max(gm_operator *op, const gm_gauge_options *options, double *value,
+                            double *residual, size_t *products, gm_error *err)
 {
-    gm_operator hessian = {0};
     gm_eigen_options o;
     gm_eigen r = {0};
     gm_eigen_options_default(&o);
     o.k = 1;
     o.tol = options->tol;
     o.seed = options->seed;
-    gm_status status = gm_curvature_operator(lin, GM_HESSIAN, GM_ALL_LAYERS, &hessian, err);
-    if (status == GM_OK) status = gm_eigenpairs(&hessian, &o, &r, err);
-    if (status == GM_OK && r.count < 1) {
-        status = gm_fail(err, GM_ERR_NUMERIC, "lambda_max of H did not converge in %zu products",
-                         r.products);
-    }
+    gm_status status = gm_eigenpairs(op, &o, &r, err);
     if (status == GM_OK) {
-        g->sharpness = r.value[0];
-        g->sharpness_error = r.residual[0];
-        g->products = r.products;
+        *value = r.count > 0 ? r.value[0] : (double)NAN;
+        *residual = r.count > 0 ? r.residual[0] : (double)NAN;
+        *products += r.products;
     }
     gm_eigen_free(&r);
+    return status;
+}
+
+static gm_status take_preconditioned(gm_operator *hessian, const gm_gauge_options *options,
+                                     gm_gauges *g, gm_error *err)
+{
+    gm_operator scaled = {0};
+    g->preconditioned_sharpness = g->preconditioned_sharpness_error = (double)NAN;
+    if (!options->divisor) return GM_OK;
+    double *scale = gm_alloc(hessian->size, sizeof *scale, "preconditioner", err);
+    if (!scale) return GM_ERR_MEMORY;
+    gm_status status = gm_precondition_scale(hessian->size, options->divisor, scale, err);
+    if (status == GM_OK) status = gm_operator_scaled(hessian, scale, &scaled, err);
+    if (status == GM_OK) {
+        status = lambda_max(&scaled, options, &g->preconditioned_sharpness,
+                            &g->preconditioned_sharpness_error, &g->products, err);
+    }
+    gm_operator_destroy(&scaled);
+    gm_free(scale);
+    return status;
+}
+
+static gm_status take_sharpness(gm_linearization *lin, const gm_gauge_options *options,
+                                gm_gauges *g, gm_error *err)
+{
+    gm_operator hessian = {0};
+    gm_status status = gm_curvature_operator(lin, GM_HESSIAN, GM_ALL_LAYERS, &hessian, err);
+    if (status == GM_OK) {
+        status =
+            lambda_max(&hessian, options, &g->sharpness, &g->sharpness_error, &g->products, err);
+    }
+    if (status == GM_OK && isnan(g->sharpness)) {
+        status = gm_fail(err, GM_ERR_NUMERIC, "lambda_max of H did not converge in %zu products",
+                         g->products);
+    }
+    if (status == GM_OK) status = take_preconditioned(&hessian, options, g, err);
     gm_operator_destroy(&hessian);
     return status;
 }
@@ -252,6 +287,8 @@ static void take_ratios(const gm_step_model *model, const gm_gauge_options *opti
     double beta = options->momentum;
     g->limit = (2.0 + 2.0 * beta) / eta;
     g->nesterov_limit = (2.0 + 2.0 * beta) / ((1.0 + 2.0 * beta) * eta);
+    double beta1 = options->averaging;
+    g->preconditioned_limit = beta1 > 0.0 ? (2.0 + 2.0 * beta1) / ((1.0 - beta1) * eta) : g->limit;
     g->batch_limit[0] = 2.0 * (1.0 - beta) / eta;
     g->batch_limit[1] = 2.0 * (1.0 + beta) / eta;
 }
