@@ -125,8 +125,11 @@ static void advice(void **state)
     double interaction = program_number(at(g, "interaction"), "value");
     assert_true(program_number(at(g, "sharpness"), "value") > 0);
     assert_true(program_number(at(g, "batch_sharpness"), "stderr") > 0);
-    assert_true(program_number(g, "critical_sharpness") > 0);
-    assert_true(program_number(g, "noise_scale") > 0);
+    const json_t *critical = at(g, "critical_sharpness"), *noise = at(g, "noise_scale");
+    double value = program_number(critical, "value"), lower = program_number(critical, "lower");
+    assert_true(lower > 0 && lower < value && value < program_number(critical, "upper"));
+    assert_true(program_number(noise, "value") > 0 && program_number(noise, "stderr") == 0);
+    assert_true(program_number(at(a, "balance_batch"), "stderr") == 0);
     assert_true(fabs(program_number(t, "plain") - 10) < 1e-12);
     assert_true(fabs(program_number(t, "heavy_ball") - 15) < 1e-12);
     /* The largest step is the one whose 2/eta is the interaction. */
@@ -136,7 +139,21 @@ static void advice(void **state)
     program_result r = program("dynamics advise " SMALL);
     assert_int_equal(r.exit, 0);
     assert_non_null(strstr(r.out, "best step"));
+    assert_non_null(strstr(r.out, " exact"));
     program_free(&r);
+    d = program_document(
+        program("dynamics advise " SMALL " --exact-samples 0 --probes 20 --draws 2 --json"));
+    assert_non_null(d);
+    g = at(d, "gauges");
+    assert_true(program_number(at(g, "noise_scale"), "stderr") == 0);
+    double error = program_number(at(g, "curvature_noise_scale"), "stderr");
+    const json_t *batch = at(at(d, "advice"), "balance_batch");
+    assert_true(error > 0 && program_number(batch, "stderr") > 0);
+    /* Both batch sizes have tr(H Sigma) above the line, and nothing else of chance. */
+    assert_true(fabs(program_number(batch, "stderr") / program_number(batch, "value") /
+                         (error / program_number(at(g, "curvature_noise_scale"), "value")) -
+                     1) < 1e-12);
+    json_decref(d);
 }
 
 /* What the optimizer of the run did beyond plain SGD is left out, and the document says so. */

@@ -200,6 +200,59 @@ static void preconditioned(void **state)
     test_problem_close(&t);
 }
 
+/* Where tr(H Sigma) is estimated, its standard error moves each gauge by the error that is told:
+ * half the difference of the gauges at one error above and below it. Nothing else is left to
+ * chance. */
+static void estimated(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    test_case c = {"mlp:4-5-3,act=tanh", {2, {4, 5, 3}, REF_TANH, true, false}, 30, 0.8};
+    test_problem t;
+    gm_gauge_options o;
+    gm_step_options so;
+    gm_step_model model;
+    gm_gauges exact, g, side[2];
+    test_problem_open(&t, &c, GM_F64, 0, 0);
+    gm_gauge_options_default(&o);
+    gm_step_options_default(&so);
+    o.batch = 3;
+    o.draws = 2;
+    measure(&t, &o, &model, &exact);
+    gm_step_model_free(&model);
+    assert_true(exact.balance_batch_error == 0 && exact.curvature_noise_scale_error == 0);
+    assert_true(exact.noise_scale_error == 0 && exact.interaction_error == 0);
+    so.exact_samples = 0;
+    so.probes = 10;
+    expect_ok(gm_step_model_make(t.lin, &so, &model, &err), &err);
+    expect_ok(gm_gauges_measure(t.lin, &model, &o, &g, &err), &err);
+    double value = model.trace.value, error = model.trace.std_error;
+    assert_true(error > 0.01 * value && error < 0.5 * value);
+    for (int i = 0; i < 2; i++) {
+        model.trace.value = value + (i ? error : -error);
+        expect_ok(gm_gauges_measure(t.lin, &model, &o, &side[i], &err), &err);
+    }
+    near(g.balance_batch_error, 0.5 * (side[1].balance_batch - side[0].balance_batch),
+         1e-10 * g.balance_batch, "error of the balance");
+    near(g.curvature_noise_scale_error,
+         0.5 * (side[1].curvature_noise_scale - side[0].curvature_noise_scale),
+         1e-10 * g.curvature_noise_scale, "error of the critical batch");
+    near(g.interaction_error, 0.5 * (side[1].interaction - side[0].interaction),
+         1e-10 * g.interaction, "error of the interaction");
+    assert_true(g.noise_scale_error == 0 && g.noise_scale == exact.noise_scale);
+    gm_step_model_free(&model);
+    test_problem_close(&t);
+}
+
+/* The step at which the loss is back lies in the bracket, which is little wider than 1 %. */
+static void bracketed(const gm_gauges *g, double expected)
+{
+    assert_true(g->critical[0] <= g->critical_sharpness && g->critical_sharpness <= g->critical[1]);
+    near(0.5 * (g->critical[0] + g->critical[1]), expected, 0.5 * (g->critical[1] - g->critical[0]),
+         "bracket");
+    assert_true(g->critical[1] < 1.011 * g->critical[0]);
+}
+
 /* Linear regression is a quadratic: along mu the loss is back at its value at 2 |mu|^2 / mu.H mu,
  * and the full batch's sharpness quotient is the gradient's own. 2 % : the search stops at 1 %. */
 static void quadratic(void **state)
@@ -218,6 +271,7 @@ static void quadratic(void **state)
     measure(&t, &o, &model, &g);
     double along = model.bend / model.slope;
     near(g.critical_sharpness, along, 0.02 * along, "critical sharpness");
+    bracketed(&g, along);
     near(g.batch_sharpness.value, along, 1e-10 * along, "Batch Sharpness of the whole set");
     near(g.batch_sharpness.std_error, 0, 1e-10 * along, "its error");
     near(g.interaction, along, 1e-10 * along, "no noise");
@@ -253,7 +307,7 @@ static void at_a_minimum(void **state)
         measure(&t, &o, &model, &g);
         assert_true(loss > 0.01); /* not fitted */
         assert_true(g.gradient_square > 0 && g.gradient_square < 1e-9);
-        assert_true(isnan(g.critical_sharpness));
+        assert_true(isnan(g.critical_sharpness) && isnan(g.critical[0]) && isnan(g.critical[1]));
         assert_true(g.sharpness > 0 && g.batch_sharpness.value > 0);
         gm_step_model_free(&model);
         gm_free(gradient);
@@ -308,6 +362,7 @@ static void vanishing_gradient(void **state)
     assert_true(g.sharpness == 0 && isnan(g.interaction) && isnan(g.noise_scale));
     assert_true(isnan(g.batch_sharpness.value) && isnan(g.model_step) && isnan(g.local_step));
     assert_true(isnan(g.critical_sharpness) && isnan(g.balance_batch));
+    assert_true(isnan(g.noise_scale_error) && isnan(g.balance_batch_error));
     gm_step_model_free(&model);
     test_problem_close(&t);
 }
@@ -347,6 +402,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(against_single_samples),
                                        cmocka_unit_test(preconditioned),
+                                       cmocka_unit_test(estimated),
                                        cmocka_unit_test(quadratic),
                                        cmocka_unit_test(at_a_minimum),
                                        cmocka_unit_test(small_gradients),

@@ -164,12 +164,13 @@ typedef struct gm_gauges {
                                     a gradient other than 0 */
     double interaction;          /* tr(H M_m) / ||mu||^2 */
     double interaction_error;    /* standard error, 0 where tr(H Sigma) is exact */
-    double noise_scale;          /* tr Sigma / ||mu||^2 */
+    double noise_scale, noise_scale_error; /* tr Sigma / ||mu||^2, always exact at these data: 0 */
     double curvature_noise_scale, curvature_noise_scale_error; /* tr(H Sigma) / (mu . H mu) */
     /* 2 / eta_c, eta_c the smallest step along -mu at which the loss is back at its value, within
      * 1 %; 0 where no step up to 1e6 / ||mu|| does so, NaN where the change of the loss on the way
-     * is lost in its rounding. */
-    double critical_sharpness;
+     * is lost in its rounding. lower and upper from the steps between which the loss, known to 4
+     * roundings, comes back: critical[0] <= critical_sharpness <= critical[1]. */
+    double critical_sharpness, critical[2];
     /* Thresholds to compare them with, for the step eta and momentum beta. */
     double limit;          /* 2/eta; heavy ball (2 + 2 beta)/eta */
     double nesterov_limit; /* (2 + 2 beta) / ((1 + 2 beta) eta) */
@@ -183,8 +184,9 @@ typedef struct gm_gauges {
      * best. */
     double model_step, local_step;
     /* Batch size, with replacement, at which the model's loss neither rises nor falls at step eta;
-     * NaN where it rises for every batch size or falls for every one. */
-    double balance_batch;
+     * NaN where it rises for every batch size or falls for every one. Its standard error, 0 where
+     * tr(H Sigma) is exact. */
+    double balance_batch, balance_batch_error;
     double gradient_square, trace_moment; /* ||mu||^2, tr M_m */
     size_t products;                      /* with H, for the two lambda_max */
 } gm_gauges;

@@ -40,9 +40,14 @@ json_t *gm_advise_document(gm_cli *cli, const gm_session *session, const gm_advi
         value_of(cli, "batch_sharpness", g->batch_sharpness.value, g->batch_sharpness.std_error));
     json_object_set_new(o, "interaction",
                         value_of(cli, "interaction", g->interaction, g->interaction_error));
-    json_object_set_new(o, "critical_sharpness",
+    json_t *c = json_object();
+    json_object_set_new(c, "value",
                         gm_json_number(cli, "critical_sharpness", g->critical_sharpness));
-    json_object_set_new(o, "noise_scale", gm_json_number(cli, "noise_scale", g->noise_scale));
+    json_object_set_new(c, "lower", gm_json_number(cli, "critical_sharpness", g->critical[0]));
+    json_object_set_new(c, "upper", gm_json_number(cli, "critical_sharpness", g->critical[1]));
+    json_object_set_new(o, "critical_sharpness", c);
+    json_object_set_new(o, "noise_scale",
+                        value_of(cli, "noise_scale", g->noise_scale, g->noise_scale_error));
     json_object_set_new(o, "curvature_noise_scale",
                         value_of(cli, "curvature_noise_scale", g->curvature_noise_scale,
                                  g->curvature_noise_scale_error));
@@ -63,7 +68,8 @@ json_t *gm_advise_document(gm_cli *cli, const gm_session *session, const gm_advi
                         gm_json_number(cli, "largest_step_lambda_max", g->local_step));
     json_object_set_new(o, "best_step_lambda_max",
                         gm_json_number(cli, "best_step_lambda_max", 0.5 * g->local_step));
-    json_object_set_new(o, "balance_batch", gm_json_number(cli, "balance_batch", g->balance_batch));
+    json_object_set_new(o, "balance_batch",
+                        value_of(cli, "balance_batch", g->balance_batch, g->balance_batch_error));
     json_object_set_new(d, "advice", o);
     json_object_set_new(d, "gradient_square", gm_json_number(cli, "|mu|^2", g->gradient_square));
     json_object_set_new(d, "trace_moment", gm_json_number(cli, "tr M_m", g->trace_moment));
@@ -71,10 +77,22 @@ json_t *gm_advise_document(gm_cli *cli, const gm_session *session, const gm_advi
     return d;
 }
 
+enum { WITH_ERROR = 64 };
+
+static const char *with_error(char text[WITH_ERROR], int digits, double value, double error)
+{
+    if (error > 0.0) {
+        snprintf(text, WITH_ERROR, "%.*g +- %.1g", digits, value, error);
+    } else {
+        snprintf(text, WITH_ERROR, error == 0.0 ? "%.*g exact" : "%.*g", digits, value);
+    }
+    return text;
+}
+
 static void print_gauge(const char *name, double value, double error, double limit)
 {
-    char text[64];
-    snprintf(text, sizeof text, error > 0.0 ? "%.5g +- %.1g" : "%.5g", value, error);
+    char text[WITH_ERROR];
+    with_error(text, 5, value, error);
     const char *side = isnan(value) ? "undefined" : value > limit ? "above" : "below";
     printf("  %-42s %-20s %-10.5g %s\n", name, text, limit, side);
 }
@@ -83,6 +101,7 @@ void gm_advise_print(const gm_cli *cli, const gm_session *session, const gm_advi
 {
     const gm_gauges *g = &a->gauges;
     double m = (double)a->options.batch, plain = 2.0 / a->options.step;
+    char text[WITH_ERROR];
     gm_document_describe(session);
     printf("\nSGD with batches of %zu (replacement %s), step %g, momentum %g\n", a->options.batch,
            gm_replacement_name(a->options.replacement), a->options.step, a->options.momentum);
@@ -95,34 +114,37 @@ void gm_advise_print(const gm_cli *cli, const gm_session *session, const gm_advi
     print_gauge("Batch Sharpness", g->batch_sharpness.value, g->batch_sharpness.std_error,
                 g->batch_limit[0]);
     print_gauge("interaction, tr(H M_m) / |mu|^2", g->interaction, g->interaction_error, plain);
-    print_gauge("critical sharpness, along the gradient", g->critical_sharpness, 0.0, plain);
-    print_gauge("gradient noise scale, tr Sigma / |mu|^2", g->noise_scale, 0.0, m);
+    print_gauge(
+        "critical sharpness, along the gradient", g->critical_sharpness,
+        fmax(g->critical[1] - g->critical_sharpness, g->critical_sharpness - g->critical[0]),
+        plain);
+    print_gauge("gradient noise scale, tr Sigma / |mu|^2", g->noise_scale, g->noise_scale_error, m);
     print_gauge("tr(H Sigma) / mu.H mu", g->curvature_noise_scale, g->curvature_noise_scale_error,
                 m);
     printf(
         "\n  thresholds: 2/eta is %.5g; with this momentum heavy ball %.5g, Nesterov %.5g; Batch\n"
-        "  Sharpness %.5g for small and %.5g for large batches; noise scales against the batch\n",
+        "  Sharpness %.5g for small and %.5g for large batches; noise scales against the batch\n"
+        "  +-: of lambda_max the residual, of the critical sharpness its bracket, else the "
+        "standard\n"
+        "  error; exact: nothing is estimated at these data\n",
         plain, g->limit, g->nesterov_limit, g->batch_limit[0], g->batch_limit[1]);
     printf("\nplain SGD at this point and batch size\n");
     if (isnan(g->model_step)) {
         printf("  by the second-order model no step raises the loss, or none is defined\n");
     } else {
         double error = g->model_step * g->interaction_error / g->interaction;
-        char best[64], largest[64];
-        snprintf(largest, sizeof largest, error > 0.0 ? "%.4g +- %.1g" : "%.4g", g->model_step,
-                 error);
-        snprintf(best, sizeof best, error > 0.0 ? "%.4g +- %.1g" : "%.4g", 0.5 * g->model_step,
-                 0.5 * error);
-        printf("  largest step that keeps the loss from rising in expectation   %s\n", largest);
-        printf("  best step                                                     %s\n", best);
+        printf("  largest step that keeps the loss from rising in expectation   %s\n",
+               with_error(text, 4, g->model_step, error));
+        printf("  best step                                                     %s\n",
+               with_error(text, 4, 0.5 * g->model_step, 0.5 * error));
     }
     printf("  the same with lambda_max in the place of tr(H M_m) / tr M_m   %.4g, %.4g\n",
            g->local_step, 0.5 * g->local_step);
     if (isnan(g->balance_batch)) {
         printf("  at step %g noise and signal balance at no batch size\n", a->options.step);
     } else {
-        printf("  at step %g noise and signal balance at batch size             %.4g\n",
-               a->options.step, g->balance_batch);
+        printf("  at step %g noise and signal balance at batch size             %s\n",
+               a->options.step, with_error(text, 4, g->balance_batch, g->balance_batch_error));
     }
     printf("lambda_max is the curvature at this point alone: no guarantee\n%.3g s\n",
            gm_cli_seconds(cli));

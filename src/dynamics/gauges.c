@@ -190,13 +190,23 @@ static gm_status rise(gm_linearization *lin, double eta, double *moved, double *
     return status;
 }
 
-/* A quadratic falls by step |mu|^2 / 4 on the way to the step at which it is back: below a few
- * roundings of the loss, what rises and falls is rounding. */
-static bool resolved(gm_linearization *lin, double step, double gradient_square)
+/* What a change of the loss may be of rounding alone. */
+static double rounding(gm_linearization *lin)
 {
     bool narrow = gm_problem_data(gm_linearization_problem(lin))->dtype == GM_F32;
-    double rounding = narrow ? (double)FLT_EPSILON : DBL_EPSILON;
-    return step * gradient_square > 16.0 * rounding * fabs(gm_linearization_loss(lin));
+    return 4.0 * (narrow ? (double)FLT_EPSILON : DBL_EPSILON) * fabs(gm_linearization_loss(lin));
+}
+
+/* A quadratic falls by step |mu|^2 / 4 on the way to the step at which it is back, where it rises
+ * with slope |mu|^2. */
+static void bracket(gm_linearization *lin, double low, double high, bool found,
+                    double gradient_square, gm_gauges *g)
+{
+    double noise = rounding(lin), shift = noise / gradient_square;
+    if (!(0.25 * high * gradient_square > noise)) return; /* what rises and falls is rounding */
+    g->critical_sharpness = found ? 2.0 / sqrt(low * high) : 0.0;
+    g->critical[0] = found ? 2.0 / (high + shift) : 0.0;
+    g->critical[1] = 2.0 / ((found ? low : high) - shift);
 }
 
 /* Doubles the step until the loss is above its value, then halves the interval. */
@@ -204,7 +214,7 @@ static gm_status take_critical_sharpness(gm_linearization *lin, double gradient_
                                          gm_gauges *g, gm_error *err)
 {
     size_t p = gm_problem_parameters(gm_linearization_problem(lin));
-    g->critical_sharpness = (double)NAN;
+    g->critical_sharpness = g->critical[0] = g->critical[1] = (double)NAN;
     if (!(gradient_square > 0.0)) return GM_OK;
     double *moved = gm_alloc(p, sizeof *moved, "parameters", err);
     if (!moved) return GM_ERR_MEMORY;
@@ -234,9 +244,7 @@ static gm_status take_critical_sharpness(gm_linearization *lin, double gradient_
             high = middle;
         }
     }
-    if (resolved(lin, high, gradient_square)) {
-        g->critical_sharpness = found ? 2.0 / sqrt(low * high) : 0.0;
-    }
+    if (status == GM_OK) bracket(lin, low, high, found, gradient_square, g);
     gm_free(moved);
     return status;
 }
@@ -262,6 +270,8 @@ static double quotient(double a, double b)
     return b > 0.0 ? a / b : (double)NAN;
 }
 
+/* Of all that enters, tr(H Sigma) alone may be an estimate: its standard error carries over by what
+ * it is multiplied with. */
 static void take_ratios(const gm_step_model *model, const gm_gauge_options *options,
                         double trace_moment, gm_gauges *g)
 {
@@ -276,6 +286,7 @@ static void take_ratios(const gm_step_model *model, const gm_gauge_options *opti
     g->interaction = quotient(trace, square);
     g->interaction_error = quotient(kappa * model->trace.std_error, square);
     g->noise_scale = quotient(sigma, square);
+    g->noise_scale_error = quotient(0.0, square);
     g->curvature_noise_scale = quotient(model->trace.value, bend);
     g->curvature_noise_scale_error = quotient(model->trace.std_error, bend);
     g->model_step = quotient(2.0 * square, trace);
@@ -283,7 +294,9 @@ static void take_ratios(const gm_step_model *model, const gm_gauge_options *opti
     g->local_step = bound > 0.0 ? quotient(2.0 * square, bound * g->trace_moment) : (double)NAN;
     /* -eta |mu|^2 + eta^2/2 (mu.H mu + tr(H Sigma)/b) = 0 for the batch size b */
     double signal = square - 0.5 * eta * bend, noise = 0.5 * eta * model->trace.value;
-    g->balance_batch = signal > 0.0 && noise > 0.0 ? noise / signal : (double)NAN;
+    bool balanced = signal > 0.0 && noise > 0.0;
+    g->balance_batch = balanced ? noise / signal : (double)NAN;
+    g->balance_batch_error = balanced ? 0.5 * eta * model->trace.std_error / signal : (double)NAN;
     double beta = options->momentum;
     g->limit = (2.0 + 2.0 * beta) / eta;
     g->nesterov_limit = (2.0 + 2.0 * beta) / ((1.0 + 2.0 * beta) * eta);
