@@ -460,11 +460,13 @@ static void estimates_cover_the_exact_model(void **state)
     /* 95 % intervals over 200 seeds: at least 178 hits, four standard deviations (3.1) below 190.
      */
     size_t hits[3] = {0}, within[3] = {0};
-    double sum = 0, squares = 0;
+    double sum = 0, squares = 0, off = 0, away = 0;
     o.probes = 40;
     for (uint64_t seed = 0; seed < 200; seed++) {
         o.seed = seed;
         expect_ok(gm_step_model_make(t.lin, &o, &model, &err), &err);
+        off += model.trace.value - exact.trace.value;
+        away += pow(model.trace.value - exact.trace.value, 2);
         hits[0] += fabs(model.trace.value - exact.trace.value) <= model.trace.half_width;
         hits[1] += fabs(model.frobenius_square.value - exact.frobenius_square.value) <=
                    model.frobenius_square.half_width;
@@ -482,6 +484,8 @@ static void estimates_cover_the_exact_model(void **state)
     }
     assert_true(hits[0] >= 178 && hits[1] >= 178);
     assert_true(within[0] >= 178 && within[1] >= 178 && within[2] >= 178);
+    /* No side is favoured: the mean error is within 4 standard errors of zero. */
+    near(off / 200, 0, 4 * sqrt(away) / 200, "mean error of the trace");
     /* d_i^2 is heavy-tailed: 40 of its 200 values miss the few large ones too often for a Student
      * interval, three of four cover. Its mean over the seeds is right. */
     double mean = sum / 200, spread = sqrt(squares / 200 - mean * mean);

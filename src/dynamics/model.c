@@ -222,6 +222,14 @@ static gm_status take_subset(gm_operator *c, const gm_step_options *options, con
     return status;
 }
 
+/* Both are unbiased and independent. Equal weights are fixed in advance: estimate and error of such
+ * skewed numbers go together, so that to take the one of smaller error would lean to one side. */
+static gm_estimate mean_of_two(const gm_estimate *a, const gm_estimate *b)
+{
+    return (gm_estimate){0.5 * (a->value + b->value), 0.5 * hypot(a->std_error, b->std_error),
+                         0.5 * hypot(a->half_width, b->half_width)};
+}
+
 static gm_status take_signs(gm_operator *c, const gm_step_options *options, gm_step_model *model,
                             gm_error *err)
 {
@@ -232,7 +240,7 @@ static gm_status take_signs(gm_operator *c, const gm_step_options *options, gm_s
     e.seed = options->seed;
     gm_status status = gm_trace_estimate(c, GM_TRACE_HUTCHINSON, &e, &r, err);
     if (status != GM_OK) return status;
-    if (r.trace.std_error < model->trace.std_error) model->trace = r.trace;
+    if (options->probes < model->n) model->trace = mean_of_two(&model->trace, &r.trace);
     double norm = r.frobenius.value;
     model->frobenius_square = (gm_estimate){norm * norm, 2.0 * norm * r.frobenius.std_error,
                                             2.0 * norm * r.frobenius.half_width};
