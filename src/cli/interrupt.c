@@ -1,15 +1,17 @@
 #include "cli/interrupt.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
-/* A signal handler can reach nothing but a static of this type. */
-static volatile sig_atomic_t requested;
+/* A signal handler can reach nothing but a static; every thread of an ensemble reads this one. */
+static atomic_int requested;
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "a signal handler must not wait for a lock");
 
 static void on_signal(int number)
 {
     (void)number;
-    requested = 1;
+    atomic_store_explicit(&requested, 1, memory_order_relaxed);
 }
 
 void gm_interrupt_install(void)
@@ -25,5 +27,5 @@ void gm_interrupt_install(void)
 bool gm_interrupt_requested(void *unused)
 {
     (void)unused;
-    return requested != 0;
+    return atomic_load_explicit(&requested, memory_order_relaxed) != 0;
 }
