@@ -38,12 +38,6 @@ typedef struct watcher {
     bool started, quiet;
 } watcher;
 
-static bool asked_to_stop(void *context)
-{
-    (void)context;
-    return gm_interrupt_requested(NULL);
-}
-
 static void show_progress(void *context, uint64_t t, uint64_t steps, double objective)
 {
     watcher *w = context;
@@ -68,7 +62,7 @@ static gm_certificate_options certificate_options(const gm_cli *cli, const gm_bo
     o.fixed_scale = run->options.prior_scale > 0.0;
     o.seed = run->options.gibbs.seed;
     o.run = number;
-    o.stop = asked_to_stop;
+    o.stop = gm_interrupt_requested;
     return o;
 }
 
@@ -118,7 +112,7 @@ static gm_status optimize(gm_cli *cli, gm_session *session, const gm_bound_run *
     o.delta = run->bound.delta_sample;
     o.seed = run->options.gibbs.seed;
     o.context = &watch;
-    o.stop = asked_to_stop;
+    o.stop = gm_interrupt_requested;
     o.progress = show_progress;
     gm_status status =
         gm_posterior_optimize(session->problem, run->origin.theta0, run->bound.unit, out->scale, &o,

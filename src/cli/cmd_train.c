@@ -127,12 +127,6 @@ typedef struct watcher {
     gm_train_tracks tracks;
 } watcher;
 
-static bool asked_to_stop(void *context)
-{
-    (void)context;
-    return gm_interrupt_requested(NULL);
-}
-
 static void show_progress(void *context, uint64_t t, uint64_t steps, double batch_loss)
 {
     watcher *w = context;
@@ -476,7 +470,8 @@ static gm_status run_train(gm_cli *cli, gm_error *err)
     gm_train_result result;
     gm_learned_prior prior = {0};
     watcher watch = {.quiet = cli->shared.quiet};
-    gm_train_hooks hooks = {.context = &watch, .stop = asked_to_stop, .progress = show_progress};
+    gm_train_hooks hooks = {
+        .context = &watch, .stop = gm_interrupt_requested, .progress = show_progress};
     gm_status status = set->resume
                            ? resume(cli, set->resume, &session, &options, &hooks, &result, err)
                            : start(cli, &session, &options, &hooks, &prior, &result, err);

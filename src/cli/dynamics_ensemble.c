@@ -141,12 +141,6 @@ typedef struct watcher {
     double saved_at, cost; /* seconds since the start of the program; cost of the last save */
 } watcher;
 
-static bool asked_to_stop(void *context)
-{
-    (void)context;
-    return gm_interrupt_requested(NULL);
-}
-
 static void show_progress(void *context, uint64_t steps)
 {
     watcher *w = context;
@@ -183,8 +177,10 @@ static gm_status run_ensemble(gm_cli *cli, const gm_session *session, const gm_e
                               gm_error *err)
 {
     watcher w = {.cli = cli, .session = session, .view = view, .saved_at = gm_cli_seconds(cli)};
-    gm_ensemble_hooks hooks = {
-        .context = &w, .stop = asked_to_stop, .progress = show_progress, .block = after_block};
+    gm_ensemble_hooks hooks = {.context = &w,
+                               .stop = gm_interrupt_requested,
+                               .progress = show_progress,
+                               .block = after_block};
     uint64_t steps = view->options.train.steps;
     gm_progress_start(&w.progress, "dynamics ensemble", "steps",
                       (size_t)(gm_ensemble_done(view->ensemble) * steps),

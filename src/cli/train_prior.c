@@ -57,12 +57,6 @@ typedef struct watcher {
     bool started, quiet;
 } watcher;
 
-static bool asked_to_stop(void *context)
-{
-    (void)context;
-    return gm_interrupt_requested(NULL);
-}
-
 static void show_progress(void *context, uint64_t t, uint64_t steps, double batch_loss)
 {
     watcher *w = context;
@@ -80,7 +74,8 @@ gm_status gm_learned_prior_train(const gm_cli *cli, gm_session *session,
     if (!prior->split.n) return GM_OK;
     gm_train_options own = options_of(prior, options);
     watcher watch = {.quiet = cli->shared.quiet};
-    gm_train_hooks hooks = {.context = &watch, .stop = asked_to_stop, .progress = show_progress};
+    gm_train_hooks hooks = {
+        .context = &watch, .stop = gm_interrupt_requested, .progress = show_progress};
     gm_status status = gm_prior_train(session->problem, &prior->split, &own, &hooks, session->theta,
                                       &prior->result, err);
     if (watch.started) gm_progress_finish(&watch.progress);
