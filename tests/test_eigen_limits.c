@@ -156,6 +156,31 @@ static void loose_tolerances_miss_nothing(void **state)
     }
 }
 
+/* The same of ARPACK, which a basis as small as this one leaves the problem to, with a tight cluster
+ * beside the bulk: given the loose tolerance it lost copies. */
+static void loose_tolerances_miss_nothing_in_a_small_basis(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        known k;
+        gm_operator op;
+        gm_eigen r;
+        gm_error err;
+        known_make(900, &k, &op);
+        for (size_t i = 0; i < k.p; i++) {
+            k.value[i] = i < 8 ? 1.1 + 0.001 * (double)(8 - i) : 0.9 * (double)i / (double)k.p;
+        }
+        gm_eigen_options options = asked(GM_WHICH_LA, 8, 1e-2);
+        options.basis = 20;
+        options.seed = seed;
+        succeed(gm_eigenpairs(&op, &options, &r, &err), &err);
+        assert_false(r.dense);
+        check_pairs(&k, GM_WHICH_LA, &r, 8, 1e-3 * r.scale);
+        gm_eigen_free(&r);
+        known_free(&k);
+    }
+}
+
 static void limited_products(void **state)
 {
     (void)state;
@@ -360,6 +385,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(blocks_stop_at_the_noise),
         cmocka_unit_test(as_few_products_as_arpack_needs),
         cmocka_unit_test(loose_tolerances_miss_nothing),
+        cmocka_unit_test(loose_tolerances_miss_nothing_in_a_small_basis),
         cmocka_unit_test(limited_products),
         cmocka_unit_test(refusals),
         cmocka_unit_test(sizes_beyond_32_bits),

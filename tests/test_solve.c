@@ -63,8 +63,7 @@ static void draw(size_t n, uint32_t number, double *b)
 }
 
 /* (G + 0.02 mean(diag G) I)^-1 applied to every unit vector against LAPACK's inverse by eigenpairs.
- * Neumann series and LSMR, which one finds beside this case elsewhere, are for operators that are
- * not symmetric or not square; gm_operator describes none. */
+ */
 static void matches_the_inverse_of_a_damped_ggn(void **state)
 {
     (void)state;
@@ -105,6 +104,114 @@ static void matches_the_inverse_of_a_damped_ggn(void **state)
     gm_free(e);
     gm_free(x);
     test_problem_close(&t);
+}
+
+/* B^T B of a matrix B [n, n] that need not be symmetric, by products with B and then with B^T. */
+enum { MOST_ROWS = 40 };
+typedef struct normal_matrix {
+    size_t n;
+    double b[MOST_ROWS * MOST_ROWS];
+} normal_matrix;
+
+static void matrix_product(const normal_matrix *m, bool transposed, const double *x, double *y)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        y[i] = 0;
+        for (size_t j = 0; j < m->n; j++) {
+            y[i] += (transposed ? m->b[j * m->n + i] : m->b[i * m->n + j]) * x[j];
+        }
+    }
+}
+
+static gm_status normal_apply(void *self, size_t count, const double *x, double *y, gm_error *err)
+{
+    (void)err;
+    const normal_matrix *m = self;
+    double image[MOST_ROWS];
+    for (size_t v = 0; v < count; v++) {
+        matrix_product(m, false, x + v * m->n, image);
+        matrix_product(m, true, image, y + v * m->n);
+    }
+    return GM_OK;
+}
+
+/* x of the normal equations (B^T B + c I) x = B^T b, which is what a least-squares solver damped by
+ * sqrt(c) finds, and the solution of B x = b for c = 0. */
+static gm_solve_result least_squares(normal_matrix *m, double c, const double *b, double *x)
+{
+    gm_operator op = {m->n, GM_F64, "normal matrix", m, normal_apply, NULL, 0};
+    gm_error err = {0};
+    double right[MOST_ROWS];
+    gm_solve_options options = with(c, 1e-12, 1000);
+    gm_solve_result result;
+    matrix_product(m, true, b, right);
+    expect_ok(gm_solve(&op, right, &options, x, &result, &err), &err);
+    gm_operator_destroy(&op);
+    return result;
+}
+
+/* A damped least-squares solution with a symmetric matrix, indefinite and singular, against its
+ * eigenpairs: x = sum_j q_j lambda_j (q_j . b) / (lambda_j^2 + c). Condition 9 / c = 22,500: 1e-12
+ * of the right-hand side leaves 2e-8 of x at the most. */
+static void damped_least_squares(void **state)
+{
+    (void)state;
+    normal_matrix m = {.n = MOST_ROWS};
+    const double c = 0.02 * 0.02;
+    double lambda[MOST_ROWS], b[MOST_ROWS], x[MOST_ROWS], expected[MOST_ROWS] = {0};
+    double *q = new_numbers(m.n * m.n);
+    for (size_t i = 0; i < m.n; i++) {
+        lambda[i] = i % 4 == 0 ? 0 : 3 - 0.15 * (double)i;
+    }
+    double *a = rotated(m.n, lambda, 57, q);
+    memcpy(m.b, a, m.n * m.n * sizeof *a);
+    draw(m.n, 3, b);
+    gm_solve_result result = least_squares(&m, c, b, x);
+    assert_true(result.converged);
+    for (size_t j = 0; j < m.n; j++) {
+        double along = gm_kernels_get(GM_F64)->dot(m.n, q + j * m.n, b);
+        for (size_t i = 0; i < m.n; i++) {
+            expected[i] += q[j * m.n + i] * along * lambda[j] / (lambda[j] * lambda[j] + c);
+        }
+    }
+    for (size_t i = 0; i < m.n; i++) {
+        near(x[i], expected[i], 1e-7);
+    }
+    gm_free(a);
+    gm_free(q);
+}
+
+/* I + T of the usual example of a Neumann series, T [3, 3] substochastic, against the inverse by
+ * cofactors; and twice that, where the series sum (I - A)^k would diverge. Its users ask for 1e-3.
+ */
+static void inverse_where_neumann_series_diverge(void **state)
+{
+    (void)state;
+    const double t[9] = {0, 0.5, 0.25, 5.0 / 7, 0, 1.0 / 7, 0.3, 0.6, 0};
+    for (int factor = 1; factor <= 2; factor++) {
+        normal_matrix m = {.n = 3};
+        for (size_t i = 0; i < 9; i++) {
+            m.b[i] = factor * (t[i] + (i % 4 == 0));
+        }
+        const double *a = m.b;
+        double det = 0, inverse[9], x[3];
+        for (size_t i = 0; i < 3; i++) {
+            for (size_t j = 0; j < 3; j++) {
+                size_t r = (j + 1) % 3, s = (j + 2) % 3, u = (i + 1) % 3, v = (i + 2) % 3;
+                inverse[i * 3 + j] = a[r * 3 + u] * a[s * 3 + v] - a[r * 3 + v] * a[s * 3 + u];
+            }
+        }
+        for (size_t j = 0; j < 3; j++) {
+            det += a[j] * inverse[j * 3];
+        }
+        for (size_t j = 0; j < 3; j++) {
+            double unit[3] = {j == 0, j == 1, j == 2};
+            assert_true(least_squares(&m, 0, unit, x).converged);
+            for (size_t i = 0; i < 3; i++) {
+                near(x[i], inverse[i * 3 + j] / det, 1e-10);
+            }
+        }
+    }
 }
 
 /* Steps: one for each distinct eigenvalue, whatever their multiplicity. */
@@ -442,6 +549,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_the_inverse_of_a_damped_ggn),
+        cmocka_unit_test(damped_least_squares),
+        cmocka_unit_test(inverse_where_neumann_series_diverge),
         cmocka_unit_test(takes_a_step_for_each_distinct_eigenvalue),
         cmocka_unit_test(says_what_condition_allows),
         cmocka_unit_test(negative_curvature_is_a_result),

@@ -89,8 +89,10 @@ void gm_eigen_free(gm_eigen *result);
  * operator is formed instead (result->dense) where size <= 2 max(2 k + 1, 20), or k >= size - 1, or
  * size <= a basis that was given; and, up to size 5,000, as soon as Lanczos has spent as many
  * products as that takes (eigenvalues that crowd at the end asked for). Of a repeated eigenvalue
- * some copies may be missed, at loose tolerances above all; gm_eigen_track finds them. With
- * max_products the pairs converged by then are returned, maybe none.
+ * some copies may be missed, at loose tolerances above all; gm_eigen_track finds them. Looser than
+ * 1e-4, residuals are as small as asked before every pair has shown up: without max_products both
+ * solvers then go on to 1e-4. With max_products the pairs converged by then are returned, maybe
+ * none.
  *
  * ARPACK is not re-entrant: callers in several threads take turns, and an operator that calls this
  * function from within a product, in the same thread, is refused. (From a thread that it starts

@@ -66,7 +66,8 @@ typedef struct lanczos {
     size_t row, next;                      /* of the basis: last product's; rows at the next look */
     double alpha;                          /* v . c A v of the last product */
     bool readable;                         /* T and V are where they are expected */
-    double share;                          /* of tol, at an early end */
+    double tol;                            /* ARPACK's: the one asked for, or a tighter one */
+    double share;                          /* of the tolerance asked for, at an early end */
     size_t attempts;                       /* early ends turned down */
     size_t products, blocks, checks;       /* checks: products of residuals turned down */
     bool symmetric;                        /* as far as it has been tested */
@@ -124,7 +125,11 @@ static gm_status lanczos_make(gm_operator *op, const gm_eigen_options *options, 
     l->drawn = n;
     l->row = SIZE_MAX;
     l->readable = true;
-    l->share = EARLY_SHARE;
+    /* Residuals are within a loose tolerance while a pair near the others has not shown up yet;
+     * where products are counted, what the user asked for decides. */
+    bool loose = options->tol > gm_ritz_loosest && options->max_products == 0;
+    l->tol = loose ? gm_ritz_loosest : options->tol;
+    l->share = EARLY_SHARE * l->tol / options->tol;
     return GM_OK;
 }
 
@@ -318,8 +323,8 @@ static gm_status converse(lanczos *l, gm_eigen *result, gm_error *err)
     l->iparam[6] = 1; /* A x = lambda x */
     l->info = 1;      /* starts from l->start */
     for (;;) {
-        dsaupd_c(&ido, "I", l->n, l->which, l->nev, l->options->tol, l->start, l->ncv, l->basis,
-                 l->n, l->iparam, l->ipntr, l->workd, l->workl, l->lworkl, &l->info);
+        dsaupd_c(&ido, "I", l->n, l->which, l->nev, l->tol, l->start, l->ncv, l->basis, l->n,
+                 l->iparam, l->ipntr, l->workd, l->workl, l->lworkl, &l->info);
         if (ido != 1 && ido != -1) return GM_OK;
         const double *x = l->workd + l->ipntr[0] - 1;
         double *y = l->workd + l->ipntr[1] - 1;
@@ -354,9 +359,9 @@ static gm_status extract(lanczos *l, size_t *count, gm_error *err)
     *count = (size_t)l->iparam[4];
     if (*count == 0) return GM_OK;
     a_int info = 0;
-    dseupd_c(1, "A", l->select, l->value, l->basis, l->n, 0.0, "I", l->n, l->which, l->nev,
-             l->options->tol, l->start, l->ncv, l->basis, l->n, l->iparam, l->ipntr, l->workd,
-             l->workl, l->lworkl, &info);
+    dseupd_c(1, "A", l->select, l->value, l->basis, l->n, 0.0, "I", l->n, l->which, l->nev, l->tol,
+             l->start, l->ncv, l->basis, l->n, l->iparam, l->ipntr, l->workd, l->workl, l->lworkl,
+             &info);
     if (info != 0) {
         return gm_fail(err, GM_ERR_NUMERIC, "eigenpairs of the %s: ARPACK's dseupd reports %d",
                        l->op->name, (int)info);
