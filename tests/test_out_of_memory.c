@@ -293,7 +293,7 @@ static gm_status survey_by(gm_decompose_method method, gm_error *err)
     gm_decompose_options_default(&options);
     options.method = method;
     options.k = 3;
-    options.each_layer = true;
+    options.each_layer = method == GM_DECOMPOSE_DENSE; /* products: the same again and again */
     options.gn_residual = true;
     gm_status status = open_world(&w, GM_F64, err);
     if (status == GM_OK) status = gm_decompose(w.lin, &options, &result, err);
@@ -331,8 +331,8 @@ static gm_status training(gm_error *err)
     return status;
 }
 
-/* An ensemble on tiles, with sketches, through a run file, and one by problems of the workers' own,
- * in one thread: which of several meets the end of memory would be chance. */
+/* An ensemble on tiles, with sketches, through a run file, and one by problems of the workers' own.
+ */
 static gm_status ensemble_of(gm_problem *problem, const double *theta, bool general, gm_error *err)
 {
     char path[64];
@@ -379,13 +379,10 @@ static gm_status ensemble_of(gm_problem *problem, const double *theta, bool gene
 static gm_status ensemble(gm_error *err)
 {
     world w = {0};
-    int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
     gm_status status = open_world(&w, GM_F32, err);
     if (status == GM_OK) status = ensemble_of(w.problem, w.theta, false, err);
     if (status == GM_OK) status = ensemble_of(w.problem, w.theta, true, err);
     close_world(&w);
-    omp_set_num_threads(threads);
     return status;
 }
 
@@ -883,6 +880,7 @@ static void test_comparison(void **unused)
 
 int main(int argc, char **argv)
 {
+    omp_set_num_threads(1); /* which of several meets the end of memory would be chance */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products),  cmocka_unit_test(test_dense),
         cmocka_unit_test(test_survey),    cmocka_unit_test(test_training),
