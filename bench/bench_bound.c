@@ -3,8 +3,9 @@
  *     bench_bound MODEL DATA N DRAWS ROUNDS
  *
  * In turn, and as medians of the rounds: the bare products of one value pass over N samples, DRAWS
- * times, by chunks on as many threads as there are; DRAWS draws on all samples; DRAWS draws on
- * blocks of the default size, by turns; and the normal numbers of DRAWS draws alone. */
+ * times, by chunks on as many threads as there are; DRAWS whole draws on all samples; DRAWS whole
+ * draws on blocks of the default size, by turns; as many samples' draws by layer; and the normal
+ * numbers of DRAWS whole draws alone. */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,13 +69,14 @@ static double bare(const gm_net *net, const gm_dataset *data, const gm_kernels *
 }
 
 static double draw(gm_problem *problem, const gm_gaussians *g, size_t draws, size_t block,
-                   gm_gibbs *result)
+                   bool whole, gm_gibbs *result)
 {
     gm_gibbs_options o;
     gm_error err = {0};
     gm_gibbs_options_default(&o);
     o.draws = draws;
     o.block = block;
+    o.whole = whole;
     double start = omp_get_wtime();
     need(gm_gibbs_estimate(problem, g, &o, result, &err), &err);
     return omp_get_wtime() - start;
@@ -138,13 +140,14 @@ int main(int argc, char **argv)
         ratio[j] = 1.0;
     }
     const gm_gaussians g = {p, theta, unit, 0.1, theta, ratio};
-    double seconds[4][MOST_ROUNDS], flops = 2.0 * (double)(data->n * p * draws);
-    gm_gibbs all, blocks;
+    double seconds[5][MOST_ROUNDS], flops = 2.0 * (double)(data->n * p * draws);
+    gm_gibbs all, blocks, layers;
     for (size_t r = 0; r < rounds; r++) {
         seconds[0][r] = bare(net, data, gm_kernels_get(GM_F32), draws);
-        seconds[1][r] = draw(problem, &g, draws, data->n, &all);
-        seconds[2][r] = draw(problem, &g, draws, 0, &blocks);
+        seconds[1][r] = draw(problem, &g, draws, data->n, true, &all);
+        seconds[2][r] = draw(problem, &g, draws, 0, true, &blocks);
         seconds[3][r] = normals(p, draws);
+        seconds[4][r] = draw(problem, &g, draws, 0, false, &layers);
     }
     double products = median(rounds, seconds[0]), on_all = median(rounds, seconds[1]);
     printf("%s, %zu samples of %s, f32, %d threads, %zu draws, medians of %zu rounds\n", argv[1],
@@ -154,6 +157,8 @@ int main(int argc, char **argv)
            100.0 * products / on_all);
     printf("  draws on blocks  %8.3f s  %zu draws, %zu blocks\n", median(rounds, seconds[2]),
            blocks.draws, blocks.blocks);
+    printf("  draws by layer   %8.3f s  %zu draws, one sample each\n", median(rounds, seconds[4]),
+           layers.draws);
     printf("  normal numbers   %8.3f s\n", median(rounds, seconds[3]));
     gm_problem_free(problem);
     gm_net_free(net);

@@ -109,6 +109,7 @@ static void test_gibbs(void **state)
         gm_gibbs_options_default(&o);
         o.draws = 20000;
         o.block = blocks[i];
+        o.whole = true;
         omp_set_num_threads(2);
         expect_ok(gm_gibbs_estimate(t.problem, &g, &o, &found, &err), &err);
         assert_true(found.draws >= o.draws && found.draws % found.blocks == 0);
@@ -127,13 +128,88 @@ static void test_gibbs(void **state)
     linear_close(&t);
 }
 
+static const test_case net_case = {
+    "mlp:5-6-4-3", {3, {5, 6, 4, 3}, REF_RELU, true, false}, 40, 0.7};
+static const test_case tanh_case = {
+    "mlp:5-6-3,act=tanh", {2, {5, 6, 3}, REF_TANH, true, false}, 40, 0.7};
+
+/* By layer, the default: each sample meets as many draws as the others, and the mean is the closed
+ * form's; equal seeds give equal bits, whatever the threads. */
+static void test_by_layer(void **state)
+{
+    static const size_t blocks[] = {0, 7, 1000};
+    double x[MANY * DIM];
+    int32_t label[MANY];
+    gm_gaussians g = {WEIGHTS, zero, unit, 0.4, theta, ratio};
+    linear t;
+    (void)state;
+    make_samples(x, label);
+    linear_open(&t, MANY, x, label);
+    double exact = gibbs_exact(&g, MANY, x, label);
+    for (size_t i = 0; i < 3; i++) {
+        gm_gibbs_options o;
+        gm_gibbs found, again;
+        gm_error err = {0};
+        gm_gibbs_options_default(&o);
+        o.draws = 2000;
+        o.block = blocks[i];
+        omp_set_num_threads(2);
+        expect_ok(gm_gibbs_estimate(t.problem, &g, &o, &found, &err), &err);
+        assert_true(found.by_layer && found.blocks == MANY && found.span == 1.0);
+        /* 106 rounds through 19 blocks, on 7 samples each: 109 rounds through 130 samples */
+        assert_int_equal(found.draws, i == 1 ? 109 * MANY : 2000 * MANY);
+        near(found.error.mean, exact, 4.0 * found.error.std_error, "Gibbs error");
+        assert_true(found.error.std_error < 0.005);
+        omp_set_num_threads(1);
+        expect_ok(gm_gibbs_estimate(t.problem, &g, &o, &again, &err), &err);
+        near(again.error.mean, found.error.mean, 0.0, "one thread");
+        near(again.clipped.mean, found.clipped.mean, 0.0, "one thread");
+        o.seed = 1;
+        expect_ok(gm_gibbs_estimate(t.problem, &g, &o, &again, &err), &err);
+        assert_true(again.clipped.mean != found.clipped.mean);
+    }
+    linear_close(&t);
+}
+
+/* A net with hidden layers has no closed form: draws by layer against whole ones, whose Gibbs
+ * losses must agree within 4.5 joint standard errors. */
+static void test_whole_and_by_layer(void **state)
+{
+    (void)state;
+    test_problem t;
+    gm_error err = {0};
+    gm_gibbs found[2];
+    test_problem_open(&t, &net_case, GM_F64, 0, 0);
+    double *sd = calloc(2 * t.p, sizeof *sd), *precise = sd + t.p;
+    assert_non_null(sd);
+    for (size_t j = 0; j < t.p; j++) {
+        sd[j] = 0.3 + 0.1 * (double)(j % 5);
+        precise[j] = 1.0 + (double)(j % 3);
+    }
+    const gm_gaussians g = {t.p, t.theta, sd, 1.0, t.theta, precise};
+    for (int whole = 0; whole < 2; whole++) {
+        gm_gibbs_options o = {.draws = whole ? 40000 : 2000, .whole = whole, .seed = 3};
+        expect_ok(gm_gibbs_estimate(t.problem, &g, &o, &found[whole], &err), &err);
+        assert_int_equal(found[whole].by_layer, !whole);
+    }
+    const gm_gibbs_mean pair[2][2] = {{found[0].error, found[1].error},
+                                      {found[0].clipped, found[1].clipped}};
+    for (int i = 0; i < 2; i++) {
+        double joint = hypot(pair[i][0].std_error, pair[i][1].std_error);
+        assert_true(joint < 0.01 && pair[i][0].mean > 0.05);
+        near(pair[i][0].mean, pair[i][1].mean, 4.5 * joint, i ? "clipped loss" : "error");
+    }
+    free(sd);
+    test_problem_close(&t);
+}
+
 /* Clipped loss of every sample under one draw that is nearly no draw at all. */
 static void test_clipped(void **state)
 {
     double x[MANY * DIM], expected = 0.0;
     int32_t label[MANY];
     gm_gaussians g = {WEIGHTS, zero, unit, 1e-12, theta, ratio};
-    gm_gibbs_options o = {.draws = 1, .clip = 0.5};
+    gm_gibbs_options o = {.draws = 1, .clip = 0.5, .whole = true};
     gm_gibbs found;
     gm_error err = {0};
     linear t;
@@ -158,13 +234,13 @@ static void test_clipped(void **state)
 /* How often the limits of L_S(Q) fail, for failure probabilities of 0.05 on either side: never more
  * often than that. fewest: with terms that are single samples, 0 or 1 each, Chernoff's inequality
  * is off by a factor of 7 or so, and much rarer failures would be a defect too. */
-static void check_limits(linear *t, const gm_gaussians *g, double exact, size_t block,
+static void check_limits(linear *t, const gm_gaussians *g, double exact, size_t block, bool whole,
                          size_t fewest)
 {
     enum { TRIALS = 2000 };
     size_t above = 0, below = 0;
     for (uint64_t i = 0; i < TRIALS; i++) {
-        gm_gibbs_options o = {.draws = 12, .block = block, .seed = i};
+        gm_gibbs_options o = {.draws = 12, .block = block, .whole = whole, .seed = i};
         if (block == 1) o.draws = MANY;
         gm_gibbs found;
         gm_error err = {0};
@@ -189,8 +265,9 @@ static void test_limits(void **state)
     linear_open(&t, MANY, x, label);
     omp_set_num_threads(1);
     double exact = gibbs_exact(&g, MANY, x, label);
-    check_limits(&t, &g, exact, 7, 0);
-    check_limits(&t, &g, exact, 1, 3);
+    check_limits(&t, &g, exact, 7, true, 0);
+    check_limits(&t, &g, exact, 1, true, 3);
+    check_limits(&t, &g, exact, 1, false, 3);
     linear_close(&t);
 }
 
@@ -317,11 +394,6 @@ static void test_holds_for_overfitting(void **state)
 }
 
 /* ---- parts ---- */
-
-static const test_case net_case = {
-    "mlp:5-6-4-3", {3, {5, 6, 4, 3}, REF_RELU, true, false}, 40, 0.7};
-static const test_case tanh_case = {
-    "mlp:5-6-3,act=tanh", {2, {5, 6, 3}, REF_TANH, true, false}, 40, 0.7};
 
 /* KL, both terms and the count of negative entries from the reference's dense Hessian. */
 static void check_dense(const test_case *c)
@@ -451,12 +523,16 @@ static void test_overflow(void **state)
     o.prior_scale = 1e30;
     o.posterior_scale = 1e-90;
     o.gibbs.draws = 10;
-    expect_ok(gm_bound_measure(t.lin, t.theta, &o, &b, &err), &err);
-    assert_int_equal(b.best.gibbs.overflowed, 10);
-    near(b.best.error.train.mean, 1.0, 0.0, "error");
-    near(b.best.clipped.train.mean, 1.0, 0.0, "clipped loss");
-    near(b.best.error.bound, 1.0, 0.0, "bound");
-    gm_bound_free(&b);
+    for (int whole = 0; whole < 2; whole++) {
+        o.gibbs.whole = whole;
+        expect_ok(gm_bound_measure(t.lin, t.theta, &o, &b, &err), &err);
+        assert_int_equal(b.best.gibbs.draws, whole ? 10 : 10 * 40);
+        assert_int_equal(b.best.gibbs.overflowed, b.best.gibbs.draws);
+        near(b.best.error.train.mean, 1.0, 0.0, "error");
+        near(b.best.clipped.train.mean, 1.0, 0.0, "clipped loss");
+        near(b.best.error.bound, 1.0, 0.0, "bound");
+        gm_bound_free(&b);
+    }
     test_problem_close(&t);
 }
 
@@ -595,6 +671,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gibbs),
+        cmocka_unit_test(test_by_layer),
+        cmocka_unit_test(test_whole_and_by_layer),
         cmocka_unit_test(test_clipped),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_holds),

@@ -106,19 +106,26 @@ void gm_gaussian_divergence_part(const gm_gaussians *g, size_t first, size_t cou
 
 /* --- the Gibbs loss --- */
 
-/* L_S(Q) from N independent draws of the net, each tried on one block of the data, every block
- * equally often: the terms are independent, lie in [0, 1], and their mean is an unbiased estimate
- * of L_S(Q). Small blocks make for many draws at the price of few passes over the data, and the
- * number of draws is what the Monte Carlo slack depends on (Hoeffding 1963, theorem 1, which does
- * not ask for equal means). Draw t takes the standard normal numbers t p ... (t + 1) p - 1 of the
- * stream (seed, GM_PURPOSE_POSTERIOR, run), whatever Q is. */
+/* L_S(Q) from independent draws of the net: the terms are independent, lie in [0, 1], and their
+ * mean is an unbiased estimate of L_S(Q). The number of draws is what the Monte Carlo slack depends
+ * on (Hoeffding 1963, theorem 1, which does not ask for equal means), not how many samples each is
+ * tried on.
+ *   by layer  where each weight acts once on a sample (dense layers): each draw is tried on one
+ *             sample, by its layers' outputs (local reparameterization, Kingma et al. 2015, arXiv
+ *             1506.02557), N M draws for the work of N on M samples, all samples equally often
+ *   whole     elsewhere, or on request: N weight vectors, each tried on one block of M samples,
+ *             every block equally often; draw t takes the standard normal numbers t p ... (t + 1) p
+ *             - 1 of the stream (seed, GM_PURPOSE_POSTERIOR, run), whatever Q is. */
 typedef struct gm_gibbs_options {
-    size_t draws;  /* 1000: N >= 1, raised to a multiple of the number of blocks */
-    size_t block;  /* samples that a draw is tried on: 0 = about 1000, or n / N where that is more;
-                      n and above = all */
+    size_t draws;  /* 1000: N >= 1, raised so that all samples are met equally often */
+    size_t block;  /* M: 0 = about 250 by layer, 1000 whole, n / N where that is more; n and above =
+                      all */
+    bool whole;    /* false: by layer where possible */
     double clip;   /* l_max of the clipped loss min(l, l_max) / l_max; 0 = ln(100 K) */
     uint64_t seed; /* 0 */
     uint32_t run;  /* 0 */
+    void *context;
+    bool (*stop)(void *context); /* NULL; asked between draws: GM_ERR_INTERRUPTED */
 } gm_gibbs_options;
 void gm_gibbs_options_default(gm_gibbs_options *options);
 
@@ -129,7 +136,8 @@ typedef struct gm_gibbs_mean {
 } gm_gibbs_mean;
 
 typedef struct gm_gibbs {
-    size_t draws, blocks;
+    bool by_layer;
+    size_t draws, blocks; /* by layer: blocks = n, of one sample each */
     double span; /* blocks times the largest block / n: 1 where the blocks are of one size, else a
                     little more; a block's share in L_S(Q) lies in [0, span / blocks] */
     double clip;
@@ -139,9 +147,10 @@ typedef struct gm_gibbs {
     gm_gibbs_mean clipped; /* clipped loss */
 } gm_gibbs;
 
-/* Draws of Q on the data of the problem, in its precision. Threads: chunks of one block after
- * another, draws side by side. Cost: N blocks of value passes, and N p normal numbers. Memory: that
- * of a problem, and p numbers per thread. GM_ERR_USAGE for no draws. */
+/* Draws of Q on the data of the problem, in its precision. Cost by layer: two value passes over N M
+ * samples, and a normal number for each of their units; whole: one value pass over N M samples, and
+ * N p normal numbers. Memory: that of a problem, and p numbers per thread, or 2 p by layer.
+ * GM_ERR_USAGE for no draws, GM_ERR_INTERRUPTED. */
 gm_status gm_gibbs_estimate(gm_problem *problem, const gm_gaussians *g,
                             const gm_gibbs_options *options, gm_gibbs *result, gm_error *err);
 

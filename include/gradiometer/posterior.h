@@ -91,7 +91,7 @@ gm_status gm_posterior_optimize(gm_problem *problem, const double *theta0, const
 typedef struct gm_certificate_options {
     double delta;       /* 0.05, in (0, 1) */
     double draws_share; /* 0.1, in (0, 1): the part of delta spent on the draws */
-    size_t rounds;      /* 10: draws for each sample, >= 1 */
+    size_t rounds;      /* 0: draws for each sample; 0 = 10, or what makes 250,000 of all */
     double clip;        /* as above */
     bool fixed_scale;   /* false: c may be any of gm_prior_scale, with the union bound; true: the c
                            given was fixed before the data */

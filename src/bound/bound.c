@@ -201,9 +201,8 @@ static gm_status choose(work *w, double lambda, const gm_bound_case **chosen, gm
         if (form_value(w, 0.0, pair->divergence.kl, false, &catoni) >= least) break;
         if (pair->gibbs.draws == 0) {
             set_pair(w, pair);
-            gm_status status =
-                gm_gibbs_sample(&w->sampler, &w->g, w->o->trial_draws, w->o->gibbs.seed,
-                                w->o->gibbs.run + TRIAL_RUN, &pair->gibbs, err);
+            gm_status status = gm_gibbs_sample(&w->sampler, &w->g, w->o->trial_draws,
+                                               w->o->gibbs.run + TRIAL_RUN, &pair->gibbs, err);
             if (status != GM_OK) return status;
             w->b->tried++;
         }
@@ -221,12 +220,9 @@ static gm_status choose(work *w, double lambda, const gm_bound_case **chosen, gm
 
 static gm_status certify(work *w, const gm_bound_case *pair, gm_bound_case *result, gm_error *err)
 {
-    const gm_gibbs_options *o = &w->o->gibbs;
-    size_t blocks = w->sampler.blocks, rounds = (o->draws + blocks - 1) / blocks;
     *result = *pair;
     set_pair(w, pair);
-    gm_status status =
-        gm_gibbs_sample(&w->sampler, &w->g, rounds * blocks, o->seed, o->run, &result->gibbs, err);
+    gm_status status = gm_gibbs_sample_all(&w->sampler, &w->g, &result->gibbs, err);
     if (status != GM_OK) return status;
     value_of(w, result, result->gibbs.error, &result->error);
     value_of(w, result, result->gibbs.clipped, &result->clipped);

@@ -6,11 +6,11 @@
 #include "bound/local.h"
 #include "bound/posterior.h"
 
-enum { ROWS = 512 };
+enum { ROUNDS = 10, DRAWS = 250000 }; /* at least, where nothing is said */
 
 void gm_certificate_options_default(gm_certificate_options *options)
 {
-    *options = (gm_certificate_options){.delta = 0.05, .draws_share = 0.1, .rounds = 10};
+    *options = (gm_certificate_options){.delta = 0.05, .draws_share = 0.1};
 }
 
 double gm_posterior_clip(const gm_problem *problem, double clip)
@@ -37,7 +37,6 @@ static gm_status check(const gm_problem *problem, const gm_certificate_options *
         return gm_fail(err, GM_ERR_USAGE,
                        "--draws-share: found %g, expected a number between 0 and 1",
                        o->draws_share);
-    if (o->rounds < 1) return gm_fail(err, GM_ERR_USAGE, "0 draws for each sample, expected >= 1");
     return gm_posterior_check(problem, err);
 }
 
@@ -80,23 +79,12 @@ static gm_status choose_scale(const gm_gaussians *g, bool fixed, gm_certificate 
 
 /* ---- draws ---- */
 
-/* Running sums of one loss. */
-typedef struct sums {
-    double sum, squares;
-} sums;
-
-static void add(sums *s, double x)
+static gm_certified certify(const gm_certificate *c, double sum, double squares)
 {
-    s->sum += x;
-    s->squares += x * x;
-}
-
-static gm_certified certify(const gm_certificate *c, const sums *s)
-{
-    double draws = (double)c->draws, mean = s->sum / draws;
-    double variance = fmax(0.0, s->squares / draws - mean * mean);
-    gm_certified out = {.mean = mean, .std_error = sqrt(variance / draws)};
-    out.upper = gm_kl_inverse_upper(fmin(1.0, mean), -log(c->delta_draws) / draws);
+    double draws = (double)c->draws;
+    gm_gibbs_mean m = gm_local_mean(c->draws, sum, squares);
+    gm_certified out = {.mean = m.mean, .std_error = m.std_error};
+    out.upper = gm_kl_inverse_upper(fmin(1.0, m.mean), -log(c->delta_draws) / draws);
     out.bound = gm_kl_inverse_upper(out.upper, (c->divergence.kl + c->logarithm) / (double)c->n);
     return out;
 }
@@ -122,29 +110,34 @@ gm_status gm_posterior_native(const gm_problem *problem, const gm_gaussians *g, 
     return complete ? GM_OK : GM_ERR_MEMORY;
 }
 
-static gm_status take_draws(gm_local *l, const void *mean, const void *variance, double clip,
-                            const gm_certificate_options *o, gm_certificate *out, sums *error,
-                            sums *loss, gm_error *err)
+static gm_status take_draws(gm_problem *problem, const gm_gaussians *g,
+                            const gm_certificate_options *o, gm_certificate *out, gm_error *err)
 {
-    size_t n = out->n, index[ROWS];
-    gm_stream stream = gm_stream_of(o->seed, GM_PURPOSE_POSTERIOR, o->run);
-    for (size_t at = 0; at < out->draws;) {
-        if (o->stop && o->stop(o->context))
-            return gm_fail(err, GM_ERR_INTERRUPTED, "interrupted while drawing from the posterior");
-        size_t count = out->draws - at < l->rows ? out->draws - at : l->rows;
-        for (size_t i = 0; i < count; i++) {
-            index[i] = (at + i) % n;
-        }
-        gm_local_value(l, count, index, mean, variance, stream, (uint64_t)at * l->units);
-        for (size_t i = 0; i < count; i++) {
-            bool lost = !isfinite(l->loss[i]);
-            out->overflowed += lost;
-            add(error, lost ? 1.0 : l->wrong[i]);
-            add(loss, lost || l->loss[i] > clip ? 1.0 : l->loss[i] / clip);
-        }
-        at += count;
+    gm_local local = {0};
+    void *mean = NULL, *variance = NULL;
+    gm_local_sums sums;
+    size_t rows = out->draws < GM_LOCAL_ROWS ? out->draws : GM_LOCAL_ROWS;
+    gm_status status = gm_posterior_native(problem, g, &mean, &variance, err);
+    if (status == GM_OK) status = gm_local_open(problem, rows, &local, err);
+    if (status == GM_OK) {
+        gm_local_sample(&local, mean, variance, gm_posterior_clip(problem, o->clip), out->draws,
+                        gm_stream_of(o->seed, GM_PURPOSE_POSTERIOR, o->run), o->stop, o->context,
+                        &sums);
+        if (sums.draws < out->draws)
+            status = gm_fail(err, GM_ERR_INTERRUPTED,
+                             "interrupted after %zu of %zu draws of the "
+                             "posterior",
+                             sums.draws, out->draws);
     }
-    return GM_OK;
+    if (status == GM_OK) {
+        out->overflowed = sums.overflowed;
+        out->error = certify(out, sums.error, sums.error2);
+        out->clipped = certify(out, sums.clipped, sums.clipped2);
+    }
+    gm_local_close(&local);
+    gm_free(mean);
+    gm_free(variance);
+    return status;
 }
 
 gm_status gm_certificate_measure(gm_problem *problem, const gm_gaussians *g,
@@ -154,31 +147,14 @@ gm_status gm_certificate_measure(gm_problem *problem, const gm_gaussians *g,
     *out = (gm_certificate){.n = gm_problem_data(problem)->n};
     gm_status status = check(problem, o, err);
     if (status != GM_OK) return status;
-    if (!gm_mul_size(out->n, o->rounds, &out->draws))
-        return gm_fail(err, GM_ERR_USAGE, "%zu draws for each of %zu samples overflow", o->rounds,
+    size_t rounds = o->rounds ? o->rounds : 1 + (DRAWS - 1) / out->n;
+    if (!o->rounds && rounds < ROUNDS) rounds = ROUNDS;
+    if (!gm_mul_size(out->n, rounds, &out->draws))
+        return gm_fail(err, GM_ERR_USAGE, "%zu draws for each of %zu samples overflow", rounds,
                        out->n);
     status = choose_scale(g, o->fixed_scale, out, err);
     out->delta_draws = o->delta * o->draws_share;
     out->delta_sample = o->delta * (1.0 - o->draws_share);
     out->logarithm = log(2.0 * sqrt((double)out->n) * (double)out->priors / out->delta_sample);
-
-    gm_local local = {0};
-    void *mean = NULL, *variance = NULL;
-    sums error = {0}, loss = {0};
-    if (status == GM_OK) status = gm_posterior_native(problem, g, &mean, &variance, err);
-    if (status == GM_OK) {
-        status = gm_local_open(problem, out->draws < ROWS ? out->draws : ROWS, &local, err);
-    }
-    if (status == GM_OK) {
-        status = take_draws(&local, mean, variance, gm_posterior_clip(problem, o->clip), o, out,
-                            &error, &loss, err);
-    }
-    if (status == GM_OK) {
-        out->error = certify(out, &error);
-        out->clipped = certify(out, &loss);
-    }
-    gm_local_close(&local);
-    gm_free(mean);
-    gm_free(variance);
-    return status;
+    return status == GM_OK ? take_draws(problem, g, o, out, err) : status;
 }

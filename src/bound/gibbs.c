@@ -1,10 +1,12 @@
-/* The Gibbs loss by draws of the posterior, each on one block of the data (theory section 4).
+/* The Gibbs loss by draws of the posterior (theory section 4): by layer, each on one sample, where
+ * the net allows it (bound/local.h), else of whole weight vectors, each on one block of the data.
  *
- * Draw t has weights theta_j + z_j sigma_j / sqrt(r_j) and the mean loss X_t over block b = t mod
- * B, which is a share w_b = n_b / n of the data. L_S(Q) = sum_b w_b E X = the mean over t of
- * E[B w_b X_t], t running over all blocks equally often: independent terms in [0, s], s = B max
+ * Of these draw t has weights theta_j + z_j sigma_j / sqrt(r_j) and the mean loss X_t over block b
+ * = t mod B, which is a share w_b = n_b / n of the data. L_S(Q) = sum_b w_b E X = the mean over t
+ * of E[B w_b X_t], t running over all blocks equally often: independent terms in [0, s], s = B max
  * w_b. Hoeffding's theorem 1, with terms of different means, gives P(kl(mean/s || L/s) >= c) <=
- * exp(-N c) on either side, so that the kl inversion serves as for draws on all data.
+ * exp(-N c) on either side, so that the kl inversion serves as for draws on all data. Draws by
+ * layer are the case of blocks of one sample, s = 1.
  *
  * Workers take draws side by side, each with its own weights and all of a block. A block is a few
  * chunks so that activations stay in cache. */
@@ -14,10 +16,12 @@
 
 #include "base/memory.h"
 #include "bound/gibbs.h"
+#include "bound/posterior.h"
 #include "gradiometer/random.h"
 
 enum {
     BLOCK = 1000,     /* samples: products then cost about as much as normal numbers */
+    BY_LAYER = 250,   /* samples' draws in the place of one draw: slack enough for the work */
     CHUNK_LEAST = 64, /* samples, below which products are slow */
     CHUNK_BYTES = 8 << 20,
     SLICE = 4096 /* normal numbers made at once */
@@ -35,50 +39,60 @@ static size_t quotient_up(size_t a, size_t b)
     return a / b + (a % b != 0);
 }
 
-/* Samples of a chunk and chunks of a block, from sizes alone: equal numbers whatever the threads.
- */
-static void plan_blocks(size_t n, size_t sample_bytes, const gm_gibbs_options *options,
-                        size_t *chunk, size_t *group)
+/* Blocks of `each` samples, from sizes alone: equal numbers whatever the threads. */
+static void plan_blocks(const gm_gibbs_options *options, gm_gibbs_sampler *s)
 {
-    size_t block = options->block ? options->block : BLOCK;
-    size_t blocks = quotient_up(n, block);
-    if (blocks > options->draws) blocks = options->draws;
-    block = quotient_up(n, blocks);
-    size_t most = CHUNK_BYTES / sample_bytes;
+    size_t n = s->source->data->n, wanted = s->by_layer ? BY_LAYER : BLOCK;
+    s->blocks = quotient_up(n, options->block ? options->block : wanted);
+    if (s->blocks > options->draws) s->blocks = options->draws;
+    s->each = quotient_up(n, s->blocks);
+}
+
+/* Samples of a chunk and chunks of a block of `each` samples. */
+static void plan_chunks(size_t each, size_t sample_bytes, size_t *chunk, size_t *group)
+{
+    size_t most = CHUNK_BYTES / sample_bytes, parts = quotient_up(each, CHUNK_LEAST);
     most = most < CHUNK_LEAST ? CHUNK_LEAST : most;
-    *group = quotient_up(block, most);
-    size_t parts = quotient_up(block, CHUNK_LEAST);
     parts = parts < 4 ? parts : 4;
+    *group = quotient_up(each, most);
     if (*group < parts) *group = parts;
-    *chunk = quotient_up(block, *group);
-    *group = quotient_up(block, *chunk);
+    *chunk = quotient_up(each, *group);
+    *group = quotient_up(each, *chunk);
+}
+
+static gm_status open_whole(gm_gibbs_sampler *s, gm_error *err)
+{
+    const gm_problem *source = s->source;
+    size_t n = source->data->n, p = gm_problem_parameters(source);
+    gm_problem_options o = {.loss = gm_problem_loss(source), .memory = source->memory};
+    plan_chunks(s->each, gm_problem_sample_bytes(source), &o.chunk, &s->group);
+    gm_status status =
+        gm_problem_create(gm_problem_net(source), source->data, &o, &s->problem, err);
+    if (status != GM_OK) return status;
+    size_t workers = (size_t)s->problem->workers, largest = s->group * s->problem->chunk;
+    s->blocks = quotient_up(s->problem->chunks, s->group);
+    s->span = (double)s->blocks * (double)(largest < n ? largest : n) / (double)n;
+    s->native = gm_alloc(workers, sizeof *s->native, "posterior draws", err);
+    if (!s->native) return GM_ERR_MEMORY;
+    for (size_t w = 0; w < workers; w++) {
+        s->native[w] = gm_alloc(p, source->engine.k->size, "posterior draws", err);
+        if (!s->native[w]) return GM_ERR_MEMORY;
+    }
+    return GM_OK;
 }
 
 gm_status gm_gibbs_sampler_open(const gm_problem *problem, const gm_gibbs_options *options,
                                 gm_gibbs_sampler *sampler, gm_error *err)
 {
-    *sampler = (gm_gibbs_sampler){0};
+    *sampler = (gm_gibbs_sampler){.options = options,
+                                  .source = problem,
+                                  .span = 1.0,
+                                  .clip = gm_posterior_clip(problem, options->clip)};
     if (options->draws == 0) return gm_fail(err, GM_ERR_USAGE, "--draws: found 0, expected >= 1");
-    size_t n = problem->data->n, p = gm_problem_parameters(problem);
-    gm_problem_options o = {.loss = gm_problem_loss(problem), .memory = problem->memory};
-    plan_blocks(n, gm_problem_sample_bytes(problem), options, &o.chunk, &sampler->group);
-    gm_status status =
-        gm_problem_create(gm_problem_net(problem), problem->data, &o, &sampler->problem, err);
-    if (status != GM_OK) return status;
-    size_t workers = (size_t)sampler->problem->workers, size = problem->engine.k->size;
-    sampler->blocks = quotient_up(sampler->problem->chunks, sampler->group);
-    size_t largest = sampler->group * sampler->problem->chunk;
-    sampler->span = (double)sampler->blocks * (double)(largest < n ? largest : n) / (double)n;
-    sampler->clip = options->clip > 0.0
-                        ? options->clip
-                        : log(100.0 * (double)gm_net_outputs(gm_problem_net(problem)));
-    sampler->native = gm_alloc(workers, sizeof *sampler->native, "posterior draws", err);
-    if (!sampler->native) return GM_ERR_MEMORY;
-    for (size_t w = 0; w < workers; w++) {
-        sampler->native[w] = gm_alloc(p, size, "posterior draws", err);
-        if (!sampler->native[w]) return GM_ERR_MEMORY;
-    }
-    return GM_OK;
+    sampler->by_layer = !options->whole && gm_local_possible(gm_problem_net(problem), NULL);
+    plan_blocks(options, sampler);
+    if (!sampler->by_layer) return open_whole(sampler, err);
+    return gm_local_open(problem, GM_LOCAL_ROWS, &sampler->local, err);
 }
 
 void gm_gibbs_sampler_close(gm_gibbs_sampler *sampler)
@@ -88,10 +102,11 @@ void gm_gibbs_sampler_close(gm_gibbs_sampler *sampler)
     }
     gm_free(sampler->native);
     gm_problem_free(sampler->problem);
+    gm_local_close(&sampler->local);
     *sampler = (gm_gibbs_sampler){0};
 }
 
-/* ---- one draw ---- */
+/* ---- one whole draw ---- */
 
 typedef struct job {
     const gm_gibbs_sampler *sampler;
@@ -100,6 +115,7 @@ typedef struct job {
     size_t draws;
     double *error, *clipped; /* [draws]: terms B w_b X_t */
     bool *overflowed;        /* [draws] */
+    bool *done;              /* [draws]; those that are not were interrupted */
 } job;
 
 /* Weights of draw t, in the precision of the problem. */
@@ -138,6 +154,9 @@ static void add_chunk(const job *j, gm_worker *w, double *wrong, double *clipped
 static void take_draw(const job *j, size_t t, gm_worker *w, void *native)
 {
     const gm_gibbs_sampler *s = j->sampler;
+    const gm_gibbs_options *o = s->options;
+    j->done[t] = !(o->stop && o->stop(o->context));
+    if (!j->done[t]) return;
     gm_problem *problem = s->problem;
     bool few = j->draws < s->blocks;
     size_t block = few ? t * s->blocks / j->draws : t % s->blocks;
@@ -190,33 +209,93 @@ static gm_gibbs_mean mean_of(size_t n, const double *x)
     return (gm_gibbs_mean){mean, n > 1 ? error : (double)NAN};
 }
 
-gm_status gm_gibbs_sample(gm_gibbs_sampler *sampler, const gm_gaussians *g, size_t draws,
-                          uint64_t seed, uint32_t run, gm_gibbs *result, gm_error *err)
+static gm_status interrupted(gm_error *err)
+{
+    return gm_fail(err, GM_ERR_INTERRUPTED, "interrupted while drawing from the posterior");
+}
+
+static gm_status sample_whole(gm_gibbs_sampler *sampler, const gm_gaussians *g, size_t draws,
+                              uint32_t run, gm_gibbs *result, gm_error *err)
 {
     job j = {.sampler = sampler,
              .g = g,
-             .stream = gm_stream_of(seed, GM_PURPOSE_POSTERIOR, run),
+             .stream = gm_stream_of(sampler->options->seed, GM_PURPOSE_POSTERIOR, run),
              .draws = draws};
     j.error = gm_alloc(draws, sizeof *j.error, "losses of draws", err);
     j.clipped = gm_alloc(draws, sizeof *j.clipped, "losses of draws", err);
     j.overflowed = gm_alloc(draws, sizeof *j.overflowed, "losses of draws", err);
-    gm_status status = j.error && j.clipped && j.overflowed ? GM_OK : GM_ERR_MEMORY;
+    j.done = gm_alloc(draws, sizeof *j.done, "losses of draws", err);
+    gm_status status = j.error && j.clipped && j.overflowed && j.done ? GM_OK : GM_ERR_MEMORY;
     if (status == GM_OK) {
         take_draws(&j);
-        *result = (gm_gibbs){.draws = draws,
-                             .blocks = sampler->blocks,
-                             .span = sampler->span,
-                             .clip = sampler->clip,
-                             .error = mean_of(draws, j.error),
-                             .clipped = mean_of(draws, j.clipped)};
-        for (size_t t = 0; t < draws; t++) {
+        result->draws = draws;
+        result->blocks = sampler->blocks;
+        result->error = mean_of(draws, j.error);
+        result->clipped = mean_of(draws, j.clipped);
+        for (size_t t = 0; t < draws && status == GM_OK; t++) {
             result->overflowed += j.overflowed[t];
+            if (!j.done[t]) status = interrupted(err);
         }
     }
     gm_free(j.error);
     gm_free(j.clipped);
     gm_free(j.overflowed);
+    gm_free(j.done);
     return status;
+}
+
+/* Samples that `draws` draws on blocks meet: whole rounds through the data, or a part of one. */
+static gm_status count_samples(const gm_gibbs_sampler *s, size_t draws, size_t *count,
+                               gm_error *err)
+{
+    size_t n = s->source->data->n;
+    if (gm_mul_size(draws, s->each, count) &&
+        (*count <= n || gm_mul_size(quotient_up(*count, n), n, count)))
+        return GM_OK;
+    return gm_fail(err, GM_ERR_USAGE, "--draws: %zu draws on %zu samples each overflow", draws,
+                   s->each);
+}
+
+static gm_status sample_by_layer(gm_gibbs_sampler *s, const gm_gaussians *g, size_t draws,
+                                 uint32_t run, gm_gibbs *result, gm_error *err)
+{
+    const gm_gibbs_options *o = s->options;
+    gm_local_sums sums;
+    void *mean = NULL, *variance = NULL;
+    gm_status status = count_samples(s, draws, &result->draws, err);
+    if (status == GM_OK) status = gm_posterior_native(s->source, g, &mean, &variance, err);
+    if (status == GM_OK) {
+        gm_local_sample(&s->local, mean, variance, s->clip, result->draws,
+                        gm_stream_of(o->seed, GM_PURPOSE_POSTERIOR, run), o->stop, o->context,
+                        &sums);
+        if (sums.draws < result->draws) status = interrupted(err);
+    }
+    if (status == GM_OK) {
+        result->by_layer = true;
+        result->blocks = s->source->data->n;
+        result->overflowed = sums.overflowed;
+        result->error = gm_local_mean(sums.draws, sums.error, sums.error2);
+        result->clipped = gm_local_mean(sums.draws, sums.clipped, sums.clipped2);
+    }
+    gm_free(mean);
+    gm_free(variance);
+    return status;
+}
+
+gm_status gm_gibbs_sample(gm_gibbs_sampler *sampler, const gm_gaussians *g, size_t draws,
+                          uint32_t run, gm_gibbs *result, gm_error *err)
+{
+    *result = (gm_gibbs){.span = sampler->span, .clip = sampler->clip};
+    return (sampler->by_layer ? sample_by_layer : sample_whole)(sampler, g, draws, run, result,
+                                                                err);
+}
+
+gm_status gm_gibbs_sample_all(gm_gibbs_sampler *sampler, const gm_gaussians *g, gm_gibbs *result,
+                              gm_error *err)
+{
+    size_t rounds = quotient_up(sampler->options->draws, sampler->blocks);
+    return gm_gibbs_sample(sampler, g, rounds * sampler->blocks, sampler->options->run, result,
+                           err);
 }
 
 gm_status gm_gibbs_estimate(gm_problem *problem, const gm_gaussians *g,
@@ -224,11 +303,7 @@ gm_status gm_gibbs_estimate(gm_problem *problem, const gm_gaussians *g,
 {
     gm_gibbs_sampler sampler;
     gm_status status = gm_gibbs_sampler_open(problem, options, &sampler, err);
-    if (status == GM_OK) {
-        size_t rounds = quotient_up(options->draws, sampler.blocks);
-        status = gm_gibbs_sample(&sampler, g, rounds * sampler.blocks, options->seed, options->run,
-                                 result, err);
-    }
+    if (status == GM_OK) status = gm_gibbs_sample_all(&sampler, g, result, err);
     gm_gibbs_sampler_close(&sampler);
     return status;
 }

@@ -1,5 +1,6 @@
 #include "bound/local.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -169,6 +170,47 @@ void gm_local_value(gm_local *l, size_t n, const size_t *index, const void *mean
         l->engine.k->perturb(n * node->size, l->noise[i], l->spread[i], l->value.node[i]);
     }
     gm_pass_loss(&l->engine, &l->chunk, l->loss, l->wrong);
+}
+
+/* ---- many draws ---- */
+
+static void add_losses(const gm_local *l, double clip, gm_local_sums *s)
+{
+    for (size_t i = 0; i < l->chunk.n; i++) {
+        bool lost = !isfinite(l->loss[i]);
+        double error = lost ? 1.0 : l->wrong[i];
+        double loss = lost || l->loss[i] > clip ? 1.0 : l->loss[i] / clip;
+        s->overflowed += lost;
+        s->error += error;
+        s->error2 += error * error;
+        s->clipped += loss;
+        s->clipped2 += loss * loss;
+    }
+    s->draws += l->chunk.n;
+}
+
+void gm_local_sample(gm_local *l, const void *mean, const void *variance, double clip, size_t draws,
+                     gm_stream stream, bool (*stop)(void *), void *context, gm_local_sums *s)
+{
+    size_t n = l->problem->data->n, index[GM_LOCAL_ROWS];
+    size_t most = l->rows < GM_LOCAL_ROWS ? l->rows : GM_LOCAL_ROWS;
+    *s = (gm_local_sums){0};
+    while (s->draws < draws) {
+        if (stop && stop(context)) return;
+        size_t at = s->draws, count = draws - at < most ? draws - at : most;
+        for (size_t i = 0; i < count; i++) {
+            index[i] = draws < n ? (at + i) * n / draws : (at + i) % n;
+        }
+        gm_local_value(l, count, index, mean, variance, stream, (uint64_t)at * l->units);
+        add_losses(l, clip, s);
+    }
+}
+
+gm_gibbs_mean gm_local_mean(size_t draws, double sum, double squares)
+{
+    double n = (double)draws, mean = sum / n;
+    double error = sqrt(fmax(0.0, squares / n - mean * mean) / (n - 1.0));
+    return (gm_gibbs_mean){mean, draws > 1 ? error : (double)NAN};
 }
 
 /* ---- gradient ---- */

@@ -11,7 +11,10 @@
 #define GM_BOUND_LOCAL_H
 
 #include "diff/problem.h"
+#include "gradiometer/bound.h"
 #include "gradiometer/random.h"
+
+enum { GM_LOCAL_ROWS = 512 }; /* samples at once that make for fast products */
 
 typedef struct gm_local {
     const gm_problem *problem;
@@ -43,6 +46,22 @@ void gm_local_close(gm_local *local);
  * ->wrong. Sample i takes the normal numbers first + i units ... of the stream. */
 void gm_local_value(gm_local *local, size_t n, const size_t *index, const void *mean,
                     const void *variance, gm_stream stream, uint64_t first);
+
+/* Sums over draws of single samples. */
+typedef struct gm_local_sums {
+    size_t draws;            /* done */
+    double error, clipped;   /* 0-1 errors; losses min(l, clip) / clip */
+    double error2, clipped2; /* their squares */
+    size_t overflowed;       /* draws whose loss is no number or infinite: wrong, with loss 1 */
+} gm_local_sums;
+
+/* `draws` draws on one sample each: all samples by turns, or evenly spaced ones where there are
+ * fewer draws than samples. Draw t takes the normal numbers from t units on. stop (may be NULL) is
+ * asked between chunks: sums->draws < draws where it ended the work. */
+void gm_local_sample(gm_local *local, const void *mean, const void *variance, double clip,
+                     size_t draws, gm_stream stream, bool (*stop)(void *), void *context,
+                     gm_local_sums *sums);
+gm_gibbs_mean gm_local_mean(size_t draws, double sum, double squares);
 
 /* The gradient of sum_i weight[i] loss[i] of the last gm_local_value, added to dmean and dvariance
  * [p]. Spoils the values. */

@@ -24,7 +24,8 @@ typedef struct gm_bound_settings {
     const char *magnitudes;      /* comma list, rescale */
     double delta, radius, clip;
     gm_bound_form form;
-    size_t draws, block;      /* block 0: chosen */
+    size_t draws, block; /* block 0: chosen */
+    bool whole_draws;
     size_t rescalings;        /* for each magnitude */
     size_t diagonal_products; /* 0: exact where possible */
     gm_bound_measured measured;

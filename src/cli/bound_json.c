@@ -32,6 +32,7 @@ static json_t *mean_of(gm_cli *cli, const gm_gibbs *g, gm_gibbs_mean m, const ch
     json_object_set_new(o, name, json_real(m.mean));
     json_object_set_new(o, error, gm_json_number(cli, error, m.std_error));
     json_object_set_new(o, "draws", json_integer((json_int_t)g->draws));
+    json_object_set_new(o, "by_layer", json_boolean(g->by_layer));
     json_object_set_new(o, "blocks", json_integer((json_int_t)g->blocks));
     json_object_set_new(o, "overflowed", json_integer((json_int_t)g->overflowed));
     return o;

@@ -134,7 +134,13 @@ gm_status gm_bound_take(gm_cli *cli, gm_session *session, gm_bound_run *run, gm_
         run->error = gm_linearization_error_rate(lin);
         status = gm_bound_measure(lin, run->origin.theta0, &run->options, &run->bound, err);
     }
-    if (status == GM_OK) status = measure_test(session, run, err);
+    if (status == GM_OK) {
+        gm_cli_note(cli, run->bound.best.gibbs.by_layer
+                             ? "the Gibbs loss is from draws by layer, one for each sample"
+                             : "the Gibbs loss is from draws of whole weight vectors, each tried "
+                               "on a block of samples");
+        status = measure_test(session, run, err);
+    }
     run->measured = set->measured != GM_MEASURED_NONE;
     run->measured_all = set->measured == GM_MEASURED_ALL;
     run->radius = set->radius;

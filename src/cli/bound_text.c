@@ -80,11 +80,14 @@ static void print_bound(const gm_bound_run *run)
         snprintf(name, sizeof name, "0-1 error, lambda = 1 (c = %g)", b->plain.prior_scale);
         print_budget(name, &b->plain.error);
     }
-    printf("  %zu draws on %zu block%s of the data; Gibbs training error %.5f +- %.1g, with "
-           "probability "
-           "1 - delta' at most %.5f\n",
-           g->draws, g->blocks, g->blocks > 1 ? "s" : "", b->best.error.train.mean,
-           b->best.error.train.std_error, b->best.error.upper);
+    if (g->by_layer) {
+        printf("  %zu draws by layer, each on one sample", g->draws);
+    } else {
+        printf("  %zu draws on %zu block%s of the data", g->draws, g->blocks,
+               g->blocks > 1 ? "s" : "");
+    }
+    printf("; Gibbs training error %.5f +- %.1g, with probability 1 - delta' at most %.5f\n",
+           b->best.error.train.mean, b->best.error.train.std_error, b->best.error.upper);
     if (g->overflowed) {
         printf("  %zu draws had logits beyond the range of numbers: counted as wrong\n",
                g->overflowed);

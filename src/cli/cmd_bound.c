@@ -20,7 +20,6 @@ static const gm_bound_settings defaults = {.prior_scale = "auto",
                                            .rescalings = 1,
                                            .optimize_batch = 250,
                                            .optimize_step = 0.005,
-                                           .rounds = 10,
                                            .resamples = 2000,
                                            .certainty = 0.5};
 
@@ -74,21 +73,26 @@ static const gm_option options[] = {
      "optimize: Adam's step, in standard deviations of the prior (default 0.005, falling to 0).",
      gm_option_positive, AT(optimize_step), NULL, 0},
     {"optimize-draws", 0, "N",
-     "optimize: draws for each sample in the two certificates (default 10).", gm_option_count,
-     AT(rounds), NULL, 1000000},
+     "optimize: draws for each sample in the two certificates (default 10, or what makes 250,000 "
+     "of "
+     "all).",
+     gm_option_count, AT(rounds), NULL, 1000000},
     {"diagonal-products", 0, "N",
      "Estimate diag H with N products on random signs scaled by the prior. Default: exact for "
      "dense layers and for piecewise linear nets, else 100 products.",
      gm_option_count, AT(diagonal_products), NULL, 0},
     {"draws", 0, "N",
-     "Draws of the net that the Gibbs loss is estimated from (default 1000, raised to a multiple "
-     "of "
-     "the number of blocks).",
+     "Draws of the net that the Gibbs loss is estimated from (default 1000), each tried on M "
+     "samples, all samples by turns. With dense layers alone every sample has a draw to itself: N "
+     "M independent draws for the same work, whose Monte Carlo part is that much smaller.",
      gm_option_count, AT(draws), NULL, 0},
     {"draw-samples", 0, "M",
-     "Samples that each draw is tried on, all samples by turns (default: about 1000, or n/N where "
-     "that is more). The bound depends on the number of draws alone.",
+     "Samples that each draw is tried on (default: about 250 by layer, 1000 otherwise, n/N where "
+     "that is more).",
      gm_option_count, AT(block), NULL, 0},
+    {"whole-draws", 0, NULL,
+     "Draw whole weight vectors where draws by layer, one for each sample, are possible too.",
+     gm_option_flag, AT(whole_draws), NULL, 0},
     {"clip", 0, "L",
      "The loss is bounded as min(loss, L)/L beside the 0-1 error (default: ln(100 K)).",
      gm_option_positive, AT(clip), NULL, 0},
@@ -259,6 +263,7 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_b
     o->diagonal_products = set->diagonal_products;
     o->gibbs.draws = set->draws;
     o->gibbs.block = set->block;
+    o->gibbs.whole = set->whole_draws;
     o->gibbs.clip = set->clip;
     o->gibbs.seed = session->seed;
     if (!(set->delta < 1.0)) {
