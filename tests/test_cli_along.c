@@ -1,7 +1,7 @@
 /* gradiometer dynamics martingale and phases as a user runs them on a recorded training: keys,
  * numbers against each other and against the run file, text, refusals. The mathematics is tested in
  * test_rise.c, test_policy.c and test_step.c. */
-#include "support.h"
+#include "dynamics_case.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,18 +12,6 @@
 
 #define SMALL "--model mlp:4-5-3,act=tanh --data gauss:k=3,d=4,n=40 --threads 1 -q "
 #define TRAIN "train " SMALL "--steps 40 --batch 4 "
-
-static const json_t *at(const json_t *document, const char *key)
-{
-    const json_t *value = json_object_get(document, key);
-    if (!value) fail_msg("no key %s", key);
-    return value;
-}
-
-static double number_at(const json_t *array, size_t i)
-{
-    return json_number_value(json_array_get(array, i));
-}
 
 static void train(const char *name, const char *options)
 {
@@ -221,15 +209,6 @@ static void phases(void **state)
                                folder_path("fixed.gmr"), options);
     assert_int_equal(r.exit, 0);
     assert_non_null(strstr(r.out, "slow from checkpoint 0 on, the first there is"));
-    program_free(&r);
-}
-
-static void refused(const char *arguments, const char *expected)
-{
-    program_result r = program("dynamics %s", arguments);
-    if (r.exit != 2 || !program_one_line(r.err) || !strstr(r.err, expected))
-        fail_msg("%s: exit status %d, '%s', expected '%s'", arguments, r.exit, r.err, expected);
-    assert_true(*r.out == 0);
     program_free(&r);
 }
 

@@ -1,21 +1,13 @@
 /* gradiometer dynamics as a user runs it: keys and shapes of the document, numbers against each
  * other, refusals. The mathematics is tested in test_step.c. */
-#include "support.h"
+#include "dynamics_case.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "folder.h"
-#include "program.h"
 
 #define SMALL "--model mlp:4-5-3,act=tanh --data gauss:k=3,d=4,n=40 --threads 1 -q"
-
-static const json_t *at(const json_t *document, const char *key)
-{
-    const json_t *value = json_object_get(document, key);
-    if (!value) fail_msg("no key %s", key);
-    return value;
-}
 
 static json_t *document(const char *arguments)
 {
@@ -59,6 +51,19 @@ static void one_pair(void **state)
         assert_true(json_number_value(json_array_get(bound, 0)) < predicted &&
                     json_number_value(json_array_get(bound, 1)) > predicted);
     }
+    /* The histogram holds every draw once, and as many below its middle bin as the quantiles say.
+     */
+    const json_t *h = json_array_get(at(d, "histograms"), 0), *counts = at(h, "counts");
+    double low = program_number(h, "low"), high = program_number(h, "high"), all = 0, share = 0;
+    double median = number_at(q, 3), width = (high - low) / (double)json_array_size(counts);
+    for (size_t i = 0; i < json_array_size(counts); i++) {
+        all += number_at(counts, i);
+        if (low + ((double)i + 1) * width <= median) share += number_at(counts, i);
+    }
+    all += program_number(h, "below") + program_number(h, "above");
+    share += program_number(h, "below");
+    double bin = number_at(counts, (size_t)((median - low) / width));
+    assert_true(all == 3000 && share <= 1500 && share + bin >= 1500);
     json_t *again = document("--batch 4 --step 0.2 --draws 3000 --levels 0.5,3");
     assert_true(json_equal(at(again, "observed"), o)); /* equal seeds, equal bits */
     json_decref(again);
@@ -77,7 +82,9 @@ static void several_pairs(void **state)
         assert_true(program_number(json_array_get(p, i), "batch") == batch[i]);
         assert_true(program_number(json_array_get(o, i), "step") == step[i]);
     }
-    /* All 40 of 40 samples: no noise. */
+    /* All 40 of 40 samples: no noise, and one bin that holds all draws. */
+    const json_t *h = json_array_get(at(d, "histograms"), 3);
+    assert_true(number_at(at(h, "counts"), 4) == 50 && program_number(h, "step") == 0.3);
     assert_true(program_number(json_array_get(p, 3), "v") == 0);
     assert_true(program_number(json_array_get(o, 3), "variance") < 1e-24);
     assert_true(program_number(json_array_get(p, 0), "variance") > 0);
@@ -112,6 +119,8 @@ static void infinite_losses(void **state)
     }
     const json_t *upper = at(json_array_get(at(d, "coverage"), 0), "upper");
     assert_true(program_number(upper, "frequency") >= 0);
+    const json_t *h = json_array_get(at(d, "histograms"), 0);
+    assert_true(program_number(h, "above") >= infinite);
     json_decref(d);
 }
 
@@ -303,17 +312,6 @@ static void recorded(void **state)
         program_free(&r);
         folder_empty();
     }
-}
-
-static void refused(const char *arguments, const char *expected)
-{
-    program_result r = program("dynamics %s", arguments);
-    if (r.exit != 2 || !program_one_line(r.err) || !strstr(r.err, expected)) {
-        fail_msg("dynamics %s: exit status %d, '%s', expected '%s'", arguments, r.exit, r.err,
-                 expected);
-    }
-    assert_true(*r.out == 0);
-    program_free(&r);
 }
 
 static void refusals(void **state)

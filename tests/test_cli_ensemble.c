@@ -279,9 +279,14 @@ static void test_figures(void **state)
     static const struct {
         const char *file, *word;
         bool has;
-    } expected[] = {{"ensemble.svg", "loss", true},       {"ensemble2.svg", "cos", true},
-                    {"ensemble4.svg", "tr", true},        {"changes.svg", "predicted", true},
-                    {"changes2.svg", "predicted", false}, {"changes2.svg", "step 3", true}};
+    } expected[] = {{"ensemble.svg", "loss", true},
+                    {"ensemble2.svg", "cos", true},
+                    {"ensemble4.svg", "tr", true},
+                    {"changes.svg", "predicted", true},
+                    {"changes2.svg", "predicted", false},
+                    {"changes2.svg", "step 3", true},
+                    {"predicted.svg", "predicted band", true},
+                    {"predicted.svg", "batch", true}};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         snprintf(name, sizeof name, "%s/%s", pictures, expected[i].file);
         char *svg = program_slurp(name);

@@ -1,22 +1,14 @@
 /* gradiometer dynamics stability as a user runs it: keys of the document, numbers against each
  * other, the figure, refusals. The mathematics is tested in test_stability.c. */
-#include "support.h"
+#include "dynamics_case.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "folder.h"
-#include "program.h"
 
 /* 56 parameters: the whole space fits into the span. */
 #define SMALL "--model mlp:6-6-2,act=tanh --data gauss:k=2,d=6,n=40 --threads 1 -q"
-
-static const json_t *at(const json_t *document, const char *key)
-{
-    const json_t *value = json_object_get(document, key);
-    if (!value) fail_msg("no key %s", key);
-    return value;
-}
 
 static json_t *document(const char *arguments)
 {
@@ -108,17 +100,6 @@ static void of_a_run(void **state)
     snprintf(path, sizeof path, "rm -r %s", figures);
     assert_int_equal(system(path), 0);
     folder_empty();
-}
-
-static void refused(const char *arguments, const char *expected)
-{
-    program_result r = program("dynamics %s", arguments);
-    if (r.exit != 2 || !program_one_line(r.err) || !strstr(r.err, expected)) {
-        fail_msg("dynamics %s: exit status %d, '%s', expected '%s'", arguments, r.exit, r.err,
-                 expected);
-    }
-    assert_true(*r.out == 0);
-    program_free(&r);
 }
 
 static void refusals(void **state)

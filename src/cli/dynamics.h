@@ -57,6 +57,24 @@ void gm_dynamics_note_optimizer(gm_cli *cli, const gm_session *session, bool mom
 gm_status gm_dynamics_check_memory(const gm_session *session, const gm_dynamics_settings *set,
                                    gm_error *err);
 
+/* ---- histograms of Delta ---- */
+
+enum { GM_DELTA_BINS = 60 }; /* at most */
+
+typedef struct gm_delta_histogram {
+    double low, high, below, above; /* below, above: how many lie outside */
+    size_t bins;
+    double count[GM_DELTA_BINS]; /* [bins] from low to high */
+} gm_delta_histogram;
+
+/* Sets low, high and bins for `count` values with these 1 and 99 % quantiles, least and largest
+ * value: from the 0.1 % to the 99.9 % point, about. false where the quantiles are equal but for
+ * rounding, or one is not finite. */
+bool gm_delta_histogram_frame(gm_delta_histogram *h, size_t count, const double quantile[2],
+                              const double extreme[2]);
+/* Keys counts, low, high, below, above. */
+json_t *gm_delta_histogram_value(const gm_delta_histogram *h);
+
 /* ---- points along a run ---- */
 
 /* The checkpoints of the run in --params, those that --at names, or one point. */

@@ -16,7 +16,7 @@ typedef struct gm_ensemble_view {
 
 /* ---- output (dynamics_ensemble_output.c) ---- */
 
-enum { GM_ENSEMBLE_BINS = 60, GM_ENSEMBLE_HISTOGRAMS = 4 }; /* at most */
+enum { GM_ENSEMBLE_HISTOGRAMS = 4 }; /* at most */
 
 /* The document; NULL with err recorded where memory is short. */
 json_t *gm_ensemble_document(gm_cli *cli, const gm_session *session, const gm_ensemble_view *view,

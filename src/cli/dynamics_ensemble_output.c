@@ -82,32 +82,20 @@ static size_t choose_steps(const gm_ensemble *e, size_t last, size_t most, size_
     return count;
 }
 
-/* From the 0.1 % to the 99.9 % point, about: the outer quantiles with a margin. */
 static gm_status histogram_value(const gm_ensemble *e, size_t index, json_t *list, gm_error *err)
 {
     gm_ensemble_summary s;
-    double count[GM_ENSEMBLE_BINS], below = 0.0, above = 0.0;
+    gm_delta_histogram h;
     gm_status status = gm_ensemble_summarize(e, GM_QUANTITY_DELTA, index, &s, err);
     if (status != GM_OK) return status;
-    double low = s.quantile[0], high = s.quantile[GM_ENSEMBLE_LEVELS - 1];
-    if (!isfinite(low) || !isfinite(high) || !(high > low)) return GM_OK;
-    double margin = 0.25 * (high - low);
-    low = fmax(low - margin, s.min);
-    high = fmin(high + margin, s.max);
-    size_t bins = (size_t)fmin(GM_ENSEMBLE_BINS, fmax(8.0, sqrt((double)s.count)));
-    status = gm_ensemble_histogram(e, GM_QUANTITY_DELTA, index, low, high, bins, count, &below,
-                                   &above, err);
+    const double quantile[] = {s.quantile[0], s.quantile[GM_ENSEMBLE_LEVELS - 1]};
+    if (!gm_delta_histogram_frame(&h, s.count, quantile, (double[]){s.min, s.max})) return GM_OK;
+    status = gm_ensemble_histogram(e, GM_QUANTITY_DELTA, index, h.low, h.high, h.bins, h.count,
+                                   &h.below, &h.above, err);
     if (status != GM_OK) return status;
-    json_t *o = json_object(), *counts = new_column(o, "counts");
-    for (size_t i = 0; i < bins; i++) {
-        json_array_append_new(counts, json_real(count[i]));
-    }
+    json_t *o = gm_delta_histogram_value(&h);
     json_object_set_new(o, "quantity", json_string(gm_quantity_name(GM_QUANTITY_DELTA)));
     json_object_set_new(o, "step", json_integer((json_int_t)gm_ensemble_step(e, index)));
-    json_object_set_new(o, "low", json_real(low));
-    json_object_set_new(o, "high", json_real(high));
-    json_object_set_new(o, "below", json_real(below));
-    json_object_set_new(o, "above", json_real(above));
     json_array_append_new(list, o);
     return GM_OK;
 }

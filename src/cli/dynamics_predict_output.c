@@ -80,6 +80,37 @@ static json_t *coverage(gm_cli *cli, const gm_predict *predict, const gm_predict
     return list;
 }
 
+/* Of the finite draws; those without a finite loss count as above. Where all are alike (every
+ * sample in each batch) a narrow frame stands about their place. */
+static json_t *histogram(const gm_predict_case *c)
+{
+    gm_delta_histogram h;
+    size_t finite = c->draws - c->infinite, last = finite ? finite - 1 : 0;
+    double low = finite ? c->delta[last / 100] : c->predicted.mean;
+    double high = finite ? c->delta[last - last / 100] : c->predicted.mean;
+    double least = finite ? c->delta[0] : low, most = finite ? c->delta[last] : high;
+    if (!gm_delta_histogram_frame(&h, finite, (double[]){low, high}, (double[]){least, most})) {
+        double width = fmax(1e-3 * fabs(low), 1e-12);
+        h = (gm_delta_histogram){.low = low - width, .high = low + width, .bins = 9};
+    }
+    h.above = (double)c->infinite;
+    for (size_t i = 0; i < finite; i++) {
+        double place = (c->delta[i] - h.low) / (h.high - h.low) * (double)h.bins;
+        size_t bin = place > 0.0 ? (size_t)fmin(place, (double)(h.bins - 1)) : 0;
+        if (c->delta[i] < h.low) {
+            h.below++;
+        } else if (c->delta[i] > h.high) {
+            h.above++;
+        } else {
+            h.count[bin]++;
+        }
+    }
+    json_t *o = gm_delta_histogram_value(&h);
+    json_object_set_new(o, "batch", json_integer((json_int_t)c->batch));
+    json_object_set_new(o, "step", json_real(c->step));
+    return o;
+}
+
 static json_t *estimate(gm_cli *cli, const char *what, const gm_estimate *e)
 {
     json_t *o = json_object();
@@ -118,6 +149,11 @@ json_t *gm_predict_document(gm_cli *cli, const gm_session *session, const gm_pre
                     : predict->drift ? "theta - eta (drift + g)"
                                      : "theta - eta g"));
     json_object_set_new(document, "model_terms", model_of(cli, &predict->model));
+    json_t *histograms = json_array();
+    for (size_t i = 0; i < predict->cases; i++) {
+        json_array_append_new(histograms, histogram(&predict->item[i]));
+    }
+    json_object_set_new(document, "histograms", histograms);
     if (predict->cases == 1) {
         const gm_predict_case *c = predict->item;
         json_object_set_new(document, "predicted", predicted(cli, predict, c));
