@@ -142,8 +142,13 @@ static void advice(void **state)
     assert_true(fabs(program_number(t, "plain") - 10) < 1e-12);
     assert_true(fabs(program_number(t, "heavy_ball") - 15) < 1e-12);
     /* The largest step is the one whose 2/eta is the interaction. */
-    assert_true(fabs(program_number(a, "largest_step") * interaction - 2) < 1e-12);
-    assert_true(fabs(program_number(a, "best_step") * interaction - 1) < 1e-12);
+    const json_t *largest = at(a, "largest_step"), *best = at(a, "best_step");
+    assert_true(fabs(program_number(largest, "value") * interaction - 2) < 1e-12);
+    assert_true(fabs(program_number(best, "value") * interaction - 1) < 1e-12);
+    assert_true(program_number(largest, "stderr") == 0 && program_number(best, "stderr") == 0);
+    largest = at(a, "largest_step_lambda_max");
+    double rest = program_number(at(g, "sharpness"), "stderr");
+    assert_true(program_number(largest, "stderr") > 0 && rest > 0);
     json_decref(d);
     program_result r = program("dynamics advise " SMALL);
     assert_int_equal(r.exit, 0);
@@ -162,6 +167,17 @@ static void advice(void **state)
     assert_true(fabs(program_number(batch, "stderr") / program_number(batch, "value") /
                          (error / program_number(at(g, "curvature_noise_scale"), "value")) -
                      1) < 1e-12);
+    /* So has the largest step tr(H M_m) below it, of which tr(H Sigma_m) is a part. */
+    const json_t *most = at(at(d, "advice"), "largest_step"), *i = at(g, "interaction");
+    assert_true(fabs(program_number(most, "stderr") / program_number(most, "value") /
+                         (program_number(i, "stderr") / program_number(i, "value")) -
+                     1) < 1e-12);
+    bool noted = false;
+    const char *text;
+    for (size_t j = 0; (text = json_string_value(json_array_get(at(d, "notes"), j))); j++) {
+        noted = noted || strstr(text, "estimated by XTrace");
+    }
+    assert_true(noted);
     json_decref(d);
 }
 

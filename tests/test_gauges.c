@@ -1,37 +1,12 @@
 /* Stability gauges against per-sample Hessians and gradients of a second implementation
  * (reference.h), against the step model whose zeros they are, and against a quadratic. */
-#include "support.h"
+#include "step_case.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "gradiometer/dynamics.h"
 #include "kernels/lapack.h"
 #include "problems.h"
-
-static double *numbers(size_t count)
-{
-    double *x = gm_alloc(count, sizeof *x, "test array", NULL);
-    assert_non_null(x);
-    return x;
-}
-
-static double dot(size_t n, const double *x, const double *y)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += x[i] * y[i];
-    }
-    return sum;
-}
-
-static void near(double found, double expected, double tolerance, const char *what)
-{
-    if (!(fabs(found - expected) <= tolerance)) {
-        fail_msg("%s: found %.17g, expected %.17g within %.3g", what, found, expected, tolerance);
-    }
-}
 
 static double form(size_t p, const double *matrix, const double *x)
 {
@@ -239,6 +214,13 @@ static void estimated(void **state)
          1e-10 * g.curvature_noise_scale, "error of the critical batch");
     near(g.interaction_error, 0.5 * (side[1].interaction - side[0].interaction),
          1e-10 * g.interaction, "error of the interaction");
+    /* Of a quotient by first order: 2 d/(1 - d^2) for a relative error d. */
+    double d = g.model_step_error / g.model_step;
+    near(0.5 * (side[0].model_step - side[1].model_step), g.model_step_error / (1 - d * d),
+         1e-10 * g.model_step, "error of the largest step");
+    assert_true(g.local_step_error ==
+                g.local_step * g.sharpness_error / (g.sharpness + g.sharpness_error));
+    assert_true(exact.model_step_error == 0);
     assert_true(g.noise_scale_error == 0 && g.noise_scale == exact.noise_scale);
     gm_step_model_free(&model);
     test_problem_close(&t);

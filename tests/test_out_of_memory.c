@@ -572,8 +572,9 @@ static gm_status one_step(gm_error *err)
     gauge.draws = 2;
     gm_status status = open_world(&w, GM_F32, err);
     o.divisor = draw.divisor = gauge.divisor = divisor;
-    for (int exact = 0; exact < 2 && status == GM_OK; exact++) {
-        o.exact_samples = exact ? 2000 : 0;
+    for (int way = 0; way < 4 && status == GM_OK; way++) {
+        o.exact_samples = way % 2 ? 2000 : 0;
+        o.trace_only = way < 2;
         gm_step_model_free(&model);
         status = gm_step_model_make(w.lin, &o, &model, err);
     }

@@ -36,7 +36,10 @@ gm_status gm_noise_operator(gm_linearization *lin, const double *divisor, gm_ope
 typedef struct gm_step_options {
     size_t exact_samples; /* 2000: C is formed (n products) for n up to this, and up to 2 always */
     size_t probes;        /* 64 >= 2: else, samples and random vectors of each estimate */
-    uint64_t seed;        /* 0 */
+    /* false. true: of C its trace alone, all that the mean of a step and the gauges need: from n
+     * products up to exact_samples, else by XTrace to rel_error 1 %, at most 2 probes products. */
+    bool trace_only;
+    uint64_t seed; /* 0 */
     /* Of the step eta D^-1 (drift + g), all known before g is drawn: D [p], all positive, or NULL
      * for I; drift [p], or NULL for 0. Momentum: drift = beta v_t; Nesterov's: D / (1 + beta) and
      * beta^2 v_t / (1 + beta). */
@@ -49,7 +52,8 @@ void gm_step_options_default(gm_step_options *options);
  * w1 = H w, and d_i = x_i . H x_i: */
 typedef struct gm_step_model {
     size_t n;
-    bool exact; /* C was formed; else the estimates below have errors > 0 */
+    bool exact; /* C was formed; else the estimates below have errors > 0. With trace_only false,
+                   and what is not about loss, slope, bend, trace and noise is 0 */
     double loss;
     double slope;                  /* mu . w, ||mu||^2 for plain SGD */
     double bend;                   /* w . H w */
@@ -69,7 +73,8 @@ typedef struct gm_step_model {
 } gm_step_model;
 
 /* From a linearization. Cost: exact, n + 1 products with H and as many per-sample passes, 4/3 n^3
- * flops and 2 n^2 doubles; else 2 probes + 1 products and an eigenproblem of C by Lanczos.
+ * flops and 2 n^2 doubles; else 2 probes + 1 products and an eigenproblem of C by Lanczos; with
+ * trace_only at most 2 probes + 1 products, or n + 1 up to exact_samples, and 3 n doubles a probe.
  * GM_ERR_USAGE for probes < 2; errors of the products; GM_ERR_MEMORY. gm_step_model_free accepts
  * what a failure left. */
 gm_status gm_step_model_make(gm_linearization *lin, const gm_step_options *options,
@@ -181,8 +186,9 @@ typedef struct gm_gauges {
                               beta)/eta for large ones */
     /* Largest and best step of plain SGD: by the second-order model, 2 ||mu||^2 / tr(H M_m), and
      * with lambda_max + residual in the place of L, 2 ||mu||^2 / (L tr M_m). Half of each is the
-     * best. */
-    double model_step, local_step;
+     * best. Their errors: the standard error that tr(H Sigma) leaves, 0 where that is exact; the
+     * residual of lambda_max. */
+    double model_step, model_step_error, local_step, local_step_error;
     /* Batch size, with replacement, at which the model's loss neither rises nor falls at step eta;
      * NaN where it rises for every batch size or falls for every one. Its standard error, 0 where
      * tr(H Sigma) is exact. */

@@ -10,7 +10,7 @@
 static const gm_dynamics_settings defaults = {
     .levels = "0.5,1,2,3,5",
     .momentum = -1.0,
-    .exact_samples = 2000,
+    .exact_samples = SIZE_MAX,
     .probes = 64,
     .cut = 1e-3,
     .horizon = 10,
@@ -47,9 +47,12 @@ static const gm_option options[] = {
      gm_option_text, AT(levels), NULL, 0},
     {"exact-samples", 0, "N",
      "Up to this many samples the noise is taken exactly, by one product with H per sample "
-     "(default 2000); beyond, it is estimated.",
+     "(default: predict 2000; advise and phases, which need its trace alone, 128); beyond, it is "
+     "estimated.",
      gm_option_natural, AT(exact_samples), NULL, 0},
-    {"probes", 0, "N", "Samples and random vectors behind each such estimate (default 64).",
+    {"probes", 0, "N",
+     "Samples and random vectors behind each such estimate (default 64); of advise and phases at "
+     "most twice as many products, fewer where the error is below 1 %.",
      gm_option_count, AT(probes), NULL, 0},
     {"directions", 0, "K",
      "stability: directions of curvature looked at, half of them the leading eigenvectors of H, "
@@ -250,13 +253,39 @@ void gm_dynamics_note_optimizer(gm_cli *cli, const gm_session *session, bool mom
     }
 }
 
-gm_status gm_dynamics_check_memory(const gm_session *session, const gm_dynamics_settings *set,
-                                   gm_error *err)
+gm_status gm_dynamics_step_options(const gm_cli *cli, const gm_session *session, bool trace_only,
+                                   gm_step_options *o, gm_error *err)
+{
+    enum { TRACE_SAMPLES = 128, VECTORS_OF_PROBE = 4, MORE = 32 };
+    const gm_dynamics_settings *set = cli->settings;
+    size_t n = session->data->n;
+    gm_step_options_default(o);
+    o->trace_only = trace_only;
+    o->probes = set->probes;
+    o->seed = session->seed;
+    if (trace_only) o->exact_samples = TRACE_SAMPLES;
+    if (gm_cli_given(cli, "exact-samples")) o->exact_samples = set->exact_samples;
+    if (o->probes < 2) {
+        return gm_fail(err, GM_ERR_USAGE, "--probes: found %zu, expected at least 2", o->probes);
+    }
+    if (!trace_only && n <= o->exact_samples) {
+        return gm_session_check_matrix(
+            session, "the Hessian between samples, formed for n up to --exact-samples,", 3, n, n,
+            err);
+    }
+    size_t vectors = o->probes < n ? o->probes : n;
+    return gm_session_check_matrix(session, "the --probes", VECTORS_OF_PROBE, vectors + MORE, n,
+                                   err);
+}
+
+void gm_dynamics_note_trace(gm_cli *cli, const gm_session *session, const gm_step_options *o)
 {
     size_t n = session->data->n;
-    if (n > set->exact_samples) return GM_OK;
-    return gm_session_check_matrix(
-        session, "the Hessian between samples, formed for n up to --exact-samples,", 3, n, n, err);
+    if (n <= o->exact_samples) return;
+    gm_cli_note(cli,
+                "n = %zu exceeds --exact-samples %zu: tr(H Sigma) is estimated by XTrace to 1 %%, "
+                "in at most %zu products",
+                n, o->exact_samples, 2 * o->probes);
 }
 
 /* ---- the command ---- */

@@ -29,7 +29,8 @@ typedef struct gm_dynamics_settings {
     const char *levels;       /* comma list */
     double momentum;          /* < 0: that of the run, else 0 */
     size_t draws;             /* 0: 1000 for predict, 64 for advise */
-    size_t exact_samples, probes;
+    size_t exact_samples;     /* SIZE_MAX: as each subcommand has it */
+    size_t probes;
     size_t directions; /* stability: 0 for all up to GM_SPAN_MOST, else 20 */
     double cut;
     size_t observe, horizon; /* runs and steps of each */
@@ -53,9 +54,12 @@ gm_replacement gm_dynamics_replacement(const gm_cli *cli, const gm_session *sess
 
 /* Notes what of the optimizer of the run in --params the numbers leave out. */
 void gm_dynamics_note_optimizer(gm_cli *cli, const gm_session *session, bool momentum_used);
-/* GM_ERR_MEMORY where the exact model's matrices exceed --memory. */
-gm_status gm_dynamics_check_memory(const gm_session *session, const gm_dynamics_settings *set,
-                                   gm_error *err);
+/* How the noise is taken, by --exact-samples, --probes and the seed. GM_ERR_USAGE for --probes,
+ * GM_ERR_MEMORY where it exceeds --memory. */
+gm_status gm_dynamics_step_options(const gm_cli *cli, const gm_session *session, bool trace_only,
+                                   gm_step_options *o, gm_error *err);
+/* Notes that tr(H Sigma) was estimated, where it was. */
+void gm_dynamics_note_trace(gm_cli *cli, const gm_session *session, const gm_step_options *o);
 
 /* ---- histograms of Delta ---- */
 
@@ -137,6 +141,7 @@ typedef struct gm_phase {
 } gm_phase;
 
 typedef struct gm_phases {
+    gm_step_options noise;
     size_t batch;
     gm_replacement replacement;
     double step, momentum, balance; /* step: fixed, or NaN where the run recorded it */
@@ -181,6 +186,7 @@ typedef struct gm_predict_case {
 } gm_predict_case;
 
 typedef struct gm_predict {
+    gm_step_options noise; /* without divisor and drift */
     gm_step_model model;
     bool without_replacement;
     size_t levels;
@@ -212,6 +218,7 @@ void gm_predict_print(const gm_cli *cli, const gm_session *session, const gm_pre
 
 typedef struct gm_advise {
     gm_gauge_options options;
+    gm_step_options noise;
     double *divisor; /* [p] of the run's steps, or NULL; that of options */
     gm_step_model model;
     gm_gauges gauges;

@@ -62,12 +62,16 @@ json_t *gm_advise_document(gm_cli *cli, const gm_session *session, const gm_advi
     json_object_set_new(o, "batch_sharpness_large", json_real(g->batch_limit[1]));
     json_object_set_new(d, "thresholds", o);
     o = json_object();
-    json_object_set_new(o, "largest_step", gm_json_number(cli, "largest_step", g->model_step));
-    json_object_set_new(o, "best_step", gm_json_number(cli, "best_step", 0.5 * g->model_step));
-    json_object_set_new(o, "largest_step_lambda_max",
-                        gm_json_number(cli, "largest_step_lambda_max", g->local_step));
-    json_object_set_new(o, "best_step_lambda_max",
-                        gm_json_number(cli, "best_step_lambda_max", 0.5 * g->local_step));
+    json_object_set_new(o, "largest_step",
+                        value_of(cli, "largest_step", g->model_step, g->model_step_error));
+    json_object_set_new(o, "best_step",
+                        value_of(cli, "best_step", 0.5 * g->model_step, 0.5 * g->model_step_error));
+    json_object_set_new(
+        o, "largest_step_lambda_max",
+        value_of(cli, "largest_step_lambda_max", g->local_step, g->local_step_error));
+    json_object_set_new(
+        o, "best_step_lambda_max",
+        value_of(cli, "best_step_lambda_max", 0.5 * g->local_step, 0.5 * g->local_step_error));
     json_object_set_new(o, "balance_batch",
                         value_of(cli, "balance_batch", g->balance_batch, g->balance_batch_error));
     json_object_set_new(d, "advice", o);
@@ -132,14 +136,16 @@ void gm_advise_print(const gm_cli *cli, const gm_session *session, const gm_advi
     if (isnan(g->model_step)) {
         printf("  by the second-order model no step raises the loss, or none is defined\n");
     } else {
-        double error = g->model_step * g->interaction_error / g->interaction;
+        double error = g->model_step_error;
         printf("  largest step that keeps the loss from rising in expectation   %s\n",
                with_error(text, 4, g->model_step, error));
         printf("  best step                                                     %s\n",
                with_error(text, 4, 0.5 * g->model_step, 0.5 * error));
     }
-    printf("  the same with lambda_max in the place of tr(H M_m) / tr M_m   %.4g, %.4g\n",
-           g->local_step, 0.5 * g->local_step);
+    char half[WITH_ERROR];
+    printf("  the same with lambda_max in the place of tr(H M_m) / tr M_m   %s, %s\n",
+           with_error(text, 4, g->local_step, g->local_step_error),
+           with_error(half, 4, 0.5 * g->local_step, 0.5 * g->local_step_error));
     if (isnan(g->balance_batch)) {
         printf("  at step %g noise and signal balance at no batch size\n", a->options.step);
     } else {
@@ -153,9 +159,10 @@ void gm_advise_print(const gm_cli *cli, const gm_session *session, const gm_advi
 /* ---- run ---- */
 
 /* Batch, step and momentum as given, else as the run was trained. */
-static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_gauge_options *o,
+static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_advise *a,
                               gm_error *err)
 {
+    gm_gauge_options *o = &a->options;
     const gm_dynamics_settings *set = cli->settings;
     const char *batch = gm_dynamics_recorded(session, "train.batch");
     char *step = NULL;
@@ -202,7 +209,7 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_g
         status = gm_session_check_matrix(session, "the Batch Sharpness of each draw", 1, 1,
                                          o->draws, err);
     }
-    if (status == GM_OK) status = gm_dynamics_check_memory(session, set, err);
+    if (status == GM_OK) status = gm_dynamics_step_options(cli, session, true, &a->noise, err);
     return status;
 }
 
@@ -244,17 +251,11 @@ static gm_status take_divisor(gm_cli *cli, const gm_session *session, gm_lineari
 
 static gm_status measure(gm_cli *cli, gm_session *session, gm_advise *a, gm_error *err)
 {
-    const gm_dynamics_settings *set = cli->settings;
     gm_linearization *lin = NULL;
-    gm_step_options o;
-    gm_step_options_default(&o);
-    o.exact_samples = set->exact_samples;
-    o.probes = set->probes;
-    o.seed = session->seed;
     gm_status status = gm_linearize(session->problem, session->theta, &lin, err);
     if (status == GM_OK) {
         gm_session_measure(session, lin);
-        status = gm_step_model_make(lin, &o, &a->model, err);
+        status = gm_step_model_make(lin, &a->noise, &a->model, err);
     }
     if (status == GM_OK) status = take_divisor(cli, session, lin, a, err);
     if (status == GM_OK) status = gm_gauges_measure(lin, &a->model, &a->options, &a->gauges, err);
@@ -268,10 +269,11 @@ gm_status gm_advise_run(gm_cli *cli, gm_error *err)
     gm_advise advise = {0};
     json_t *document = NULL;
     gm_status status = gm_session_open(cli, &session, err);
-    if (status == GM_OK) status = take_options(cli, &session, &advise.options, err);
+    if (status == GM_OK) status = take_options(cli, &session, &advise, err);
     if (status == GM_OK) status = gm_record_check(cli, err);
     if (status != GM_OK) goto done;
     gm_dynamics_note_optimizer(cli, &session, true);
+    gm_dynamics_note_trace(cli, &session, &advise.noise);
     gm_cli_begin(cli);
     status = measure(cli, &session, &advise, err);
     if (status != GM_OK) goto done;

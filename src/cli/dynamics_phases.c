@@ -44,11 +44,8 @@ static gm_status take_options(gm_cli *cli, const gm_session *session, gm_phases 
     gm_status status = take_step(cli, session, s, err);
     if (status == GM_OK) status = gm_points_batch(cli, session, &s->batch, &s->replacement, err);
     if (status == GM_OK) status = gm_points_find(cli, session, &s->points, err);
-    if (status == GM_OK) status = gm_dynamics_check_memory(session, set, err);
+    if (status == GM_OK) status = gm_dynamics_step_options(cli, session, true, &s->noise, err);
     if (status != GM_OK) return status;
-    if (set->probes < 2) {
-        return gm_fail(err, GM_ERR_USAGE, "--probes: found %zu, expected at least 2", set->probes);
-    }
     s->phase = gm_alloc(s->points.count, sizeof *s->phase, "points", err);
     return s->phase ? GM_OK : GM_ERR_MEMORY;
 }
@@ -83,23 +80,17 @@ static void fill_phase(const gm_phases *s, const gm_step_model *model, double tr
     phase->ratio_error = phase->gain > 0.0 ? phase->noise_error / phase->gain : 0.0;
 }
 
-static gm_status measure_point(const gm_cli *cli, const gm_session *session, gm_phases *s,
-                               size_t point, double *work, gm_error *err)
+static gm_status measure_point(const gm_session *session, gm_phases *s, size_t point, double *work,
+                               gm_error *err)
 {
-    const gm_dynamics_settings *set = cli->settings;
     gm_linearization *lin = NULL;
     gm_step_model model = {0};
-    gm_step_options o;
     double eta = s->step, trace = 0.0;
     int64_t step = s->points.step[point];
-    gm_step_options_default(&o);
-    o.exact_samples = set->exact_samples;
-    o.probes = set->probes;
-    o.seed = session->seed;
     gm_status status = gm_points_load(session, step, work, err);
     if (status == GM_OK && isnan(eta)) status = gm_points_step_size(session, step, &eta, err);
     if (status == GM_OK) status = gm_linearize(session->problem, work, &lin, err);
-    if (status == GM_OK) status = gm_step_model_make(lin, &o, &model, err);
+    if (status == GM_OK) status = gm_step_model_make(lin, &s->noise, &model, err);
     if (status == GM_OK) status = trace_moment(lin, work, &trace, err);
     if (status == GM_OK) {
         fill_phase(s, &model, trace, eta / (1.0 - s->momentum), &s->phase[point]);
@@ -124,7 +115,7 @@ static gm_status measure(gm_cli *cli, gm_session *session, gm_phases *s, gm_erro
             status = gm_fail(err, GM_ERR_INTERRUPTED, "interrupted; nothing was recorded");
             break;
         }
-        status = measure_point(cli, session, s, i, work, err);
+        status = measure_point(session, s, i, work, err);
         gm_progress_update(&progress, i + 1, NULL);
     }
     gm_progress_finish(&progress);
@@ -264,6 +255,7 @@ gm_status gm_phases_run(gm_cli *cli, gm_error *err)
     if (status == GM_OK) status = gm_record_check(cli, err);
     if (status != GM_OK) goto done;
     gm_dynamics_note_optimizer(cli, &session, true);
+    gm_dynamics_note_trace(cli, &session, &phases.noise);
     gm_cli_begin(cli);
     status = measure(cli, &session, &phases, err);
     if (status != GM_OK) goto done;

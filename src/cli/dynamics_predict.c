@@ -68,7 +68,8 @@ static gm_status make_cases(const gm_cli *cli, const gm_session *session, gm_pre
     predict->cases = batches * steps;
     status = gm_session_check_matrix(session, "the draws", cli->shared.output ? 2 : 1,
                                      predict->cases, draws, err);
-    if (status == GM_OK) status = gm_dynamics_check_memory(session, set, err);
+    if (status == GM_OK)
+        status = gm_dynamics_step_options(cli, session, false, &predict->noise, err);
     if (status != GM_OK) return status;
     predict->item = gm_alloc(predict->cases, sizeof *predict->item, "batch and step sizes", err);
     if (!predict->item) return GM_ERR_MEMORY;
@@ -201,13 +202,8 @@ static void note_limits(gm_cli *cli, const gm_session *session, const gm_predict
 
 static gm_status measure(gm_cli *cli, gm_session *session, gm_predict *predict, gm_error *err)
 {
-    const gm_dynamics_settings *set = cli->settings;
-    gm_step_options o;
+    gm_step_options o = predict->noise;
     gm_linearization *lin = NULL;
-    gm_step_options_default(&o);
-    o.exact_samples = set->exact_samples;
-    o.probes = set->probes;
-    o.seed = session->seed;
     gm_status status = gm_linearize(session->problem, session->theta, &lin, err);
     if (status == GM_OK) {
         gm_session_measure(session, lin);

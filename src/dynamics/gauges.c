@@ -290,8 +290,10 @@ static void take_ratios(const gm_step_model *model, const gm_gauge_options *opti
     g->curvature_noise_scale = quotient(model->trace.value, bend);
     g->curvature_noise_scale_error = quotient(model->trace.std_error, bend);
     g->model_step = quotient(2.0 * square, trace);
+    g->model_step_error = g->model_step * quotient(kappa * model->trace.std_error, trace);
     double bound = g->sharpness + g->sharpness_error;
     g->local_step = bound > 0.0 ? quotient(2.0 * square, bound * g->trace_moment) : (double)NAN;
+    g->local_step_error = g->local_step * quotient(g->sharpness_error, bound);
     /* -eta |mu|^2 + eta^2/2 (mu.H mu + tr(H Sigma)/b) = 0 for the batch size b */
     double signal = square - 0.5 * eta * bend, noise = 0.5 * eta * model->trace.value;
     bool balanced = signal > 0.0 && noise > 0.0;

@@ -4,7 +4,9 @@
  *   1. mu, the mean step w, H w, and the samples' components mu.x_i and (H w).x_i
  *   2. exact: C by products with unit vectors, its eigenpairs; d_i = n C_ii
  *   3. else: d_i of a random subset, tr C and |C|_F by random signs, the ends of C's spectrum by
- *      Lanczos */
+ *      Lanczos
+ *   4. trace_only: tr C by unit vectors, or by XTrace, to which few products say much: the spectrum
+ *      of C, like that of H, is a few large eigenvalues and a bulk near 0 */
 #include <math.h>
 #include <string.h>
 
@@ -272,6 +274,49 @@ static gm_status take_ends(gm_operator *c, const gm_step_options *options, gm_st
     return status;
 }
 
+/* ---- the trace alone ---- */
+
+static const double trace_rel_error = 0.01;
+enum { XTRACE_LEAST = 4 }; /* products */
+
+static gm_status exact_trace(gm_operator *c, gm_step_model *model, gm_error *err)
+{
+    size_t n = model->n;
+    double *unit = gm_alloc(2 * UNIT_BLOCK * n, sizeof *unit, "unit vectors", err);
+    double *image = unit ? unit + UNIT_BLOCK * n : NULL;
+    gm_status status = unit ? GM_OK : GM_ERR_MEMORY;
+    for (size_t first = 0; status == GM_OK && first < n; first += UNIT_BLOCK) {
+        size_t count = n - first < UNIT_BLOCK ? n - first : UNIT_BLOCK;
+        for (size_t j = 0; j < count; j++) {
+            unit[j * n + first + j] = 1.0;
+        }
+        status = gm_operator_apply(c, count, unit, image, err);
+        for (size_t j = 0; j < count; j++) {
+            unit[j * n + first + j] = 0.0;
+            model->trace.value += image[j * n + first + j];
+        }
+    }
+    gm_free(unit);
+    return status;
+}
+
+static gm_status take_trace(gm_operator *c, const gm_step_options *options, gm_step_model *model,
+                            gm_error *err)
+{
+    gm_estimate_options e;
+    gm_trace_result r;
+    if (model->n <= options->exact_samples || model->n <= XTRACE_LEAST) {
+        return exact_trace(c, model, err);
+    }
+    gm_estimate_options_default(&e);
+    e.max_products = 2 * options->probes;
+    e.rel_error = trace_rel_error;
+    e.seed = options->seed;
+    gm_status status = gm_trace_estimate(c, GM_TRACE_XTRACE, &e, &r, err);
+    if (status == GM_OK) model->trace = r.trace;
+    return status;
+}
+
 /* ---- the whole ---- */
 
 gm_status gm_step_model_make(gm_linearization *lin, const gm_step_options *options,
@@ -290,7 +335,9 @@ gm_status gm_step_model_make(gm_linearization *lin, const gm_step_options *optio
     gm_status status = along ? take_gradient(lin, options, model, along, err) : GM_ERR_MEMORY;
     if (status == GM_OK) status = gm_noise_operator(lin, options->divisor, &c, err);
     /* Of one or two samples the spectrum has no two ends to look for. */
-    if (status == GM_OK && (n <= options->exact_samples || n <= 2)) {
+    if (status == GM_OK && options->trace_only) {
+        status = take_trace(&c, options, model, err);
+    } else if (status == GM_OK && (n <= options->exact_samples || n <= 2)) {
         status = exact_model(&c, along, model, err);
     } else if (status == GM_OK) {
         status = take_subset(&c, options, along, model, err);

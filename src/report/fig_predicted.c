@@ -99,7 +99,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     size_t panels = left < PANELS ? left : PANELS;
     double step = gm_result_number(document, "step");
     if (isfinite(step)) fprintf(drawing->title, " from step %.0f", step);
-    gm_predicted_band band[PANELS];
+    gm_predicted_band band[PANELS] = {{0}};
     for (size_t i = 0; i < panels; i++) {
         band[i] = gm_predicted_band_read(entry(document, "predicted", first + i),
                                          entry(document, "coverage", first + i));
