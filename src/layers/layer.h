@@ -20,6 +20,7 @@
 
 #include "gradiometer/status.h"
 #include "gradiometer/types.h"
+#include "kernels/functions.h"
 #include "kernels/kernels.h"
 
 enum { GM_MAX_INPUTS = 8, GM_MAX_TENSORS = 4 };
@@ -83,6 +84,7 @@ typedef struct gm_layer_call {
 typedef struct gm_layer_kind {
     const char *name;
     size_t config_size;
+    bool source; /* takes no inputs; all others take at least one */
     /* Traits of a layer with this configuration. */
     unsigned (*traits)(const void *config);
     /* Shape of the output and the parameter tensors; refuses inputs that do not fit, naming what
@@ -181,5 +183,69 @@ typedef struct gm_shortcut_config {
     size_t stride, before, after;
 } gm_shortcut_config;
 extern const gm_layer_kind gm_layer_shortcut;
+
+/* A parameter tensor, the same for every sample: no inputs. Initialized N(0, 2/fan_in), or to
+ * `start` where fan_in is 0. */
+typedef struct gm_parameter_config {
+    gm_shape shape;
+    size_t fan_in;
+    double start;
+} gm_parameter_config;
+extern const gm_layer_kind gm_layer_parameter;
+
+/* Constant numbers (gm_net_keep), the same for every sample: no inputs. */
+typedef struct gm_constant_config {
+    gm_shape shape;
+    const double *numbers;
+} gm_constant_config;
+extern const gm_layer_kind gm_layer_constant;
+
+/* An elementwise function with its constants. */
+typedef struct gm_unary_config {
+    gm_unary function;
+    double a, b;
+} gm_unary_config;
+extern const gm_layer_kind gm_layer_unary;
+
+/* A function of two inputs, number by number. Shapes are aligned at their last axes; an axis that
+ * one of them lacks, or where it is 1, is repeated (the samples' axis is always in both). */
+typedef struct gm_binary_config {
+    gm_binary function;
+} gm_binary_config;
+extern const gm_layer_kind gm_layer_binary;
+
+/* exp(x) / sum exp(x) along an axis of the shape, or the logarithm of that. */
+typedef struct gm_softmax_config {
+    int axis;
+    bool log;
+} gm_softmax_config;
+extern const gm_layer_kind gm_layer_softmax;
+
+/* Over the axes whose bits are set (bit 0: the first after the samples'); these become 1 where
+ * `keep`, else they go. */
+typedef struct gm_reduce_config {
+    gm_reduction reduction;
+    unsigned axes;
+    bool keep;
+} gm_reduce_config;
+extern const gm_layer_kind gm_layer_reduce;
+
+/* Every sample's numbers less their mean, over the root of their variance plus epsilon; then scale
+ * and shift, parameters, where `affine`. layer_norm: over the last `axes` axes, with a scale and a
+ * shift of their shape. group_norm: of [C, ...] in `groups` groups of channels, with a scale and a
+ * shift for each channel; C groups are instance normalization. */
+typedef struct gm_layer_norm_config {
+    int axes;
+    double epsilon;
+    bool affine;
+} gm_layer_norm_config;
+extern const gm_layer_kind gm_layer_layer_norm;
+
+typedef struct gm_group_norm_config {
+    size_t groups;
+    double epsilon;
+    bool affine;
+} gm_group_norm_config;
+extern const gm_layer_kind gm_layer_group_norm;
 
 #endif

@@ -97,9 +97,10 @@ gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config,
     gm_status status = reserve_node(net, err);
     if (status != GM_OK) return status;
     gm_node node = {.kind = kind, .inputs = inputs, .layer = -1};
-    if (inputs < 1 || inputs > GM_MAX_INPUTS) {
-        return gm_fail(err, GM_ERR_INPUT, "%s: %d inputs, at most %d", kind->name, inputs,
-                       GM_MAX_INPUTS);
+    int least = kind->source ? 0 : 1, most = kind->source ? 0 : GM_MAX_INPUTS;
+    if (inputs < least || inputs > most) {
+        return gm_fail(err, GM_ERR_INPUT, "%s: %d inputs, expected %d ... %d", kind->name, inputs,
+                       least, most);
     }
     for (int i = 0; i < inputs; i++) {
         node.input[i] = input[i];

@@ -1,0 +1,59 @@
+/* Elementwise functions of one and of two arrays, and the geometry of broadcasting and reducing,
+ * that kernels and layers share. */
+#ifndef GM_KERNELS_FUNCTIONS_H
+#define GM_KERNELS_FUNCTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "gradiometer/types.h"
+
+/* f(x) with constants a and b. Derivatives at a kink are those from the left, as for relu (theory
+ * section 1), but 0 at either end of a clip and at 0 of abs. */
+typedef enum gm_unary {
+    GM_UNARY_AFFINE, /* a x + b */
+    GM_UNARY_ABS,
+    GM_UNARY_CLIP,         /* min(max(x, a), b) */
+    GM_UNARY_HARD_SIGMOID, /* min(max(a x + b, 0), 1) */
+    GM_UNARY_LEAKY,        /* x > 0 ? x : a x */
+    GM_UNARY_THRESHOLD,    /* x > a ? x : 0 */
+    GM_UNARY_EXP,
+    GM_UNARY_LOG,
+    GM_UNARY_SQRT,
+    GM_UNARY_RECIPROCAL,
+    GM_UNARY_POWER, /* x^a */
+    GM_UNARY_ERF,
+    GM_UNARY_SIN,
+    GM_UNARY_COS,
+    GM_UNARY_ELU,        /* x > 0 ? b x : b a (exp(x) - 1): also selu */
+    GM_UNARY_CELU,       /* x > 0 ? x : a (exp(x / a) - 1) */
+    GM_UNARY_SOFTSIGN,   /* x / (1 + |x|) */
+    GM_UNARY_SILU,       /* x / (1 + exp(-x)) */
+    GM_UNARY_GELU_TANH,  /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    GM_UNARY_HARD_SWISH, /* x min(max(x/6 + 1/2, 0), 1) */
+    GM_UNARY_MISH,       /* x tanh(log(1 + exp x)) */
+    GM_UNARIES
+} gm_unary;
+
+/* f(x, y). Of equal numbers max and min take x. */
+typedef enum gm_binary {
+    GM_BINARY_ADD,
+    GM_BINARY_SUB,
+    GM_BINARY_MUL,
+    GM_BINARY_DIV,
+    GM_BINARY_POW, /* x^y; where x is 0, its derivative by y is 0 */
+    GM_BINARY_MAX,
+    GM_BINARY_MIN,
+    GM_BINARY_PRELU, /* x > 0 ? x : y x */
+    GM_BINARY_KEEP,  /* y != 0 ? x : 0, also where x is infinite or NaN; constant in y */
+    GM_BINARIES
+} gm_binary;
+
+typedef enum gm_reduction {
+    GM_REDUCE_SUM,
+    GM_REDUCE_MEAN,
+    GM_REDUCE_MAX,
+    GM_REDUCE_MIN
+} gm_reduction;
+
+#endif
