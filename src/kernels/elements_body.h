@@ -11,6 +11,8 @@
 #include "kernels/vector_body.h"
 
 #include "kernels/activation_body.h"
+#include "kernels/unary_body.h"
+
 #include "kernels/loss_body.h"
 #include "kernels/pool_body.h"
 #include "kernels/tile_body.h"
@@ -24,6 +26,8 @@
 #include "kernels/vector_body.h"
 
 #include "kernels/activation_body.h"
+#include "kernels/unary_body.h"
+
 #include "kernels/loss_body.h"
 #include "kernels/pool_body.h"
 #include "kernels/tile_body.h"

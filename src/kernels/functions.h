@@ -35,6 +35,19 @@ typedef enum gm_unary {
     GM_UNARIES
 } gm_unary;
 
+/* A function with its constants. */
+typedef struct gm_function {
+    gm_unary function;
+    double a, b;
+} gm_function;
+
+/* True where the derivatives are taken from the function's value. */
+static inline bool gm_unary_reads_out(gm_unary function)
+{
+    return function == GM_UNARY_CLIP || function == GM_UNARY_HARD_SIGMOID ||
+           function == GM_UNARY_EXP || function == GM_UNARY_SQRT || function == GM_UNARY_RECIPROCAL;
+}
+
 /* f(x, y). Of equal numbers max and min take x. */
 typedef enum gm_binary {
     GM_BINARY_ADD,

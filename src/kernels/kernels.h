@@ -15,6 +15,7 @@
 
 #include "gradiometer/status.h"
 #include "gradiometer/types.h"
+#include "kernels/functions.h"
 #include "kernels/image.h"
 
 typedef enum gm_activation {
@@ -119,6 +120,15 @@ typedef struct gm_kernels {
      * signal NULL where they are zero or phi'' = 0. */
     void (*act_curve)(gm_activation act, size_t n, const void *z, const void *a, const void *u,
                       const void *zdot, const void *signal, bool accumulate, void *out);
+
+    /* y = f(x); y may be x. */
+    void (*unary_value)(const gm_function *f, size_t n, const void *x, void *y);
+    /* For each of b directions, out [b, n] (+)= f'(x) u + f''(x) xdot signal, u and xdot [b, n],
+     * signal [n]; the second term is left out where xdot or signal is NULL. point: x, or y = f(x)
+     * where gm_unary_reads_out, or NULL for an affine f. out may be u. */
+    void (*unary_backward)(const gm_function *f, size_t n, size_t b, const void *point,
+                           const void *u, const void *xdot, const void *signal, bool add,
+                           void *out);
 
     /* Softmax cross-entropy of logits z [n, K] with labels y: loss[i] (double, log-sum-exp form),
      * prob [n, K] = softmax, signal [n, K] = prob - onehot(y), where entry y is -(sum of the other

@@ -21,6 +21,16 @@ __attribute__((simd("notinbranch"))) float(erfcf)(float);
 __attribute__((simd("notinbranch"))) double(erfc)(double);
 __attribute__((simd("notinbranch"))) float(log1pf)(float);
 __attribute__((simd("notinbranch"))) double(log1p)(double);
+__attribute__((simd("notinbranch"))) float(logf)(float);
+__attribute__((simd("notinbranch"))) double(log)(double);
+__attribute__((simd("notinbranch"))) float(erff)(float);
+__attribute__((simd("notinbranch"))) double(erf)(double);
+__attribute__((simd("notinbranch"))) float(expm1f)(float);
+__attribute__((simd("notinbranch"))) double(expm1)(double);
+__attribute__((simd("notinbranch"))) float(sinf)(float);
+__attribute__((simd("notinbranch"))) double(sin)(double);
+__attribute__((simd("notinbranch"))) float(cosf)(float);
+__attribute__((simd("notinbranch"))) double(cos)(double);
 #endif
 #endif
 

@@ -201,10 +201,7 @@ typedef struct gm_constant_config {
 extern const gm_layer_kind gm_layer_constant;
 
 /* An elementwise function with its constants. */
-typedef struct gm_unary_config {
-    gm_unary function;
-    double a, b;
-} gm_unary_config;
+typedef gm_function gm_unary_config;
 extern const gm_layer_kind gm_layer_unary;
 
 /* A function of two inputs, number by number. Shapes are aligned at their last axes; an axis that
