@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include "layer_case.h"
+#include "net/net.h"
 
 static void sources(void **state)
 {
@@ -98,11 +99,214 @@ static void unary(void **state)
     }
 }
 
+/* Index in an operand of number `at` of the shape `full`: axes aligned at the end, those of 1
+ * repeated. */
+static size_t index_in(const gm_shape *operand, const gm_shape *full, size_t at)
+{
+    size_t index = 0, step = 1;
+    for (int a = full->rank - 1; a >= 0; a--) {
+        size_t place = at % full->dim[a];
+        int own = a - (full->rank - operand->rank);
+        at /= full->dim[a];
+        if (own < 0) continue;
+        if (operand->dim[own] > 1) index += place * step;
+        step *= operand->dim[own];
+    }
+    return index;
+}
+
+static double binary_of(gm_binary f, double x, double y)
+{
+    switch (f) {
+    case GM_BINARY_ADD:
+        return x + y;
+    case GM_BINARY_SUB:
+        return x - y;
+    case GM_BINARY_MUL:
+        return x * y;
+    case GM_BINARY_DIV:
+        return x / y;
+    case GM_BINARY_POW:
+        return pow(x, y);
+    case GM_BINARY_MAX:
+        return fmax(x, y);
+    case GM_BINARY_MIN:
+        return fmin(x, y);
+    case GM_BINARY_PRELU:
+        return x > 0 ? x : y * x;
+    default:
+        return y != 0 ? x : 0;
+    }
+}
+
+typedef struct shape_pair {
+    gm_shape x, y, out;
+} shape_pair;
+
+static const shape_pair pairs[] = {
+    {{2, {3, 5}}, {2, {3, 5}}, {2, {3, 5}}},
+    {{1, {300}}, {1, {300}}, {1, {300}}}, /* longer than a piece */
+    {{2, {3, 5}}, {1, {5}}, {2, {3, 5}}},
+    {{1, {5}}, {2, {3, 5}}, {2, {3, 5}}},
+    {{2, {3, 5}}, {2, {3, 1}}, {2, {3, 5}}},
+    {{3, {4, 3, 5}}, {3, {4, 1, 1}}, {3, {4, 3, 5}}}, /* a number for each channel */
+    {{3, {4, 3, 5}}, {3, {1, 3, 1}}, {3, {4, 3, 5}}},
+    {{3, {4, 1, 5}}, {2, {3, 1}}, {3, {4, 3, 5}}}, /* both are repeated */
+    {{2, {3, 300}}, {0}, {2, {3, 300}}},           /* one number */
+    {{0}, {0}, {0}},
+    {{6, {2, 1, 3, 1, 2, 2}}, {5, {2, 1, 2, 1, 2}}, {6, {2, 2, 3, 2, 2, 2}}},
+};
+enum { PAIRS = sizeof pairs / sizeof *pairs };
+
+static void check_binary_value(const layer_case *c, gm_binary f, const gm_shape *out)
+{
+    layer_run r;
+    layer_open(&r, c, GM_F64, LAYER_N);
+    assert_true(gm_shape_equal(out, &r.out_shape));
+    layer_value(&r);
+    for (size_t i = 0; i < LAYER_N; i++) {
+        for (size_t j = 0; j < r.out_size; j++) {
+            double x = ((double *)r.in[0])[i * r.in_size[0] + index_in(&c->in[0], out, j)];
+            double y = ((double *)r.in[1])[i * r.in_size[1] + index_in(&c->in[1], out, j)];
+            double expected = binary_of(f, x, y), found = ((double *)r.out)[i * r.out_size + j];
+            assert_at_most(fabs(found - expected), 1e-14 * fabs(expected), "%s: value %zu", c->name,
+                           j);
+        }
+    }
+    layer_close(&r);
+}
+
+/* Ranges in which the functions are smooth; kinks of max and min where both are equal, which random
+ * numbers are not; of prelu at 0. */
+static void binary(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"add", "sub", "mul",   "div", "pow",
+                                        "max", "min", "prelu", "keep"};
+    for (int f = 0; f < GM_BINARIES; f++) {
+        gm_binary_config config = {.function = (gm_binary)f};
+        bool positive = f == GM_BINARY_DIV || f == GM_BINARY_POW;
+        for (int i = 0; i < PAIRS; i++) {
+            layer_case c = {names[f], &gm_layer_binary,         &config,
+                            2,        {pairs[i].x, pairs[i].y}, .low = -2};
+            c.low = positive ? 0.5 : -2;
+            c.high = 2;
+            c.off = f == GM_BINARY_PRELU ? 0.125 : 0;
+            c.curvature = positive ? 100 : 10;
+            c.single = 30;
+            check_binary_value(&c, config.function, &pairs[i].out);
+            check_layer(&c);
+        }
+    }
+}
+
+/* What a power and a mask do at 0 and at infinity. */
+static void binary_ends(void **state)
+{
+    (void)state;
+    const gm_kernels *k = gm_kernels_get(GM_F64);
+    const gm_shape four = {1, {4}};
+    gm_broadcast g;
+    gm_broadcast_make(&four, &four, &four, &g);
+    const double x[] = {0, 0, 0, -2}, y[] = {2, 1, 0.5, 3}, one[] = {1, 1, 1, 1};
+    const double slope[] = {0, 1, (double)INFINITY, 12}, bend[] = {2, 0, -(double)INFINITY, -12};
+    double d[4], by[4], second[4] = {0};
+    k->binary_backward(GM_BINARY_POW, &g, 0, 1, 1, x, y, one, false, d);
+    k->binary_backward(GM_BINARY_POW, &g, 1, 1, 1, x, y, one, false, by);
+    k->binary_bend(GM_BINARY_POW, &g, 0, 1, 1, x, y, one, NULL, one, second);
+    for (int i = 0; i < 4; i++) {
+        assert_true(d[i] == slope[i] && second[i] == bend[i]);
+        if (i < 3) assert_true(by[i] == 0);
+    }
+    const double bad[] = {(double)INFINITY, (double)NAN, -(double)INFINITY, 5};
+    const double mask[] = {0, 0, 0, 2};
+    k->binary_value(GM_BINARY_KEEP, &g, 1, bad, mask, d);
+    assert_true(d[0] == 0 && d[1] == 0 && d[2] == 0 && d[3] == 5);
+    for (int f = GM_BINARY_MAX; f <= GM_BINARY_MIN; f++) { /* NaN wins from either side */
+        const double nan[] = {(double)NAN, 1, (double)NAN, 1}, other[] = {1, (double)NAN, 1, 1};
+        k->binary_value((gm_binary)f, &g, 1, nan, other, d);
+        assert_true(isnan(d[0]) && isnan(d[1]) && d[3] == 1);
+    }
+}
+
+static void check_sums(const gm_reduce_config *config, const layer_case *c)
+{
+    layer_run r;
+    layer_open(&r, c, GM_F64, LAYER_N);
+    layer_value(&r);
+    gm_shape small = c->in[0];
+    for (int a = 0; a < small.rank; a++) {
+        if (config->axes >> a & 1u) small.dim[a] = 1;
+    }
+    double *sum = calloc(LAYER_N * r.out_size, sizeof *sum);
+    double numbers = (double)r.in_size[0] / (double)r.out_size;
+    assert_int_equal(gm_shape_size(&small), r.out_size);
+    for (size_t i = 0; i < LAYER_N * r.in_size[0]; i++) {
+        size_t to = index_in(&small, &c->in[0], i % r.in_size[0]);
+        sum[i / r.in_size[0] * r.out_size + to] +=
+            ((double *)r.in[0])[i] / (config->reduction == GM_REDUCE_MEAN ? numbers : 1);
+    }
+    assert_at_most(layer_distance(LAYER_N * r.out_size, r.out, sum), 1e-13, "%s, axes %x", c->name,
+                   config->axes);
+    if (!config->keep) small = r.out_shape;
+    assert_true(gm_shape_equal(&small, &r.out_shape));
+    free(sum);
+    layer_close(&r);
+}
+
+static void reduce(void **state)
+{
+    (void)state;
+    const gm_shape shapes[] = {{3, {4, 3, 5}}, {2, {2, 301}}, {1, {7}}};
+    for (int s = 0; s < 3; s++) {
+        for (unsigned axes = 0; axes < 1u << shapes[s].rank; axes++) {
+            for (int way = 0; way < 4; way++) {
+                gm_reduce_config config = {way & 1 ? GM_REDUCE_MEAN : GM_REDUCE_SUM, axes, way > 1};
+                layer_case c = {"reduce", &gm_layer_reduce, &config, 1, {shapes[s]}, .single = 10};
+                check_sums(&config, &c);
+                if (s == 0 || axes == 1) check_layer(&c);
+            }
+        }
+    }
+}
+
+/* What does not fit is refused, with both sides. */
+static void misfits(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    gm_net *net;
+    int node = 0, pair[] = {0, 1};
+    const gm_shape input = {2, {4, 6}};
+    const gm_parameter_config other = {.shape = {2, {3, 6}}}, empty = {.shape = {1, {0}}};
+    const gm_binary_config add = {.function = GM_BINARY_ADD};
+    const gm_unary_config clip = {GM_UNARY_CLIP, 2, 1};
+    const gm_reduce_config reduction = {GM_REDUCE_SUM, 4, false};
+    expect_ok(gm_net_create("net", &input, &net, &err), &err);
+    expect_ok(gm_net_add(net, &gm_layer_parameter, &other, 0, NULL, NULL, &node, &err), &err);
+    assert_int_equal(gm_net_add(net, &gm_layer_binary, &add, 2, pair, NULL, &node, &err),
+                     GM_ERR_INPUT);
+    assert_non_null(strstr(err.message, "binary1: inputs of shapes [4, 6] and [3, 6]"));
+    assert_int_equal(gm_net_add(net, &gm_layer_parameter, &empty, 0, NULL, NULL, &node, &err),
+                     GM_ERR_INPUT);
+    assert_int_equal(gm_net_add(net, &gm_layer_parameter, &other, 1, pair, NULL, &node, &err),
+                     GM_ERR_INPUT);
+    assert_int_equal(gm_net_add(net, &gm_layer_unary, &clip, 1, pair, NULL, &node, &err),
+                     GM_ERR_INPUT);
+    assert_non_null(strstr(err.message, "clip between 2 and 1"));
+    assert_int_equal(gm_net_add(net, &gm_layer_unary, &clip, 0, NULL, NULL, &node, &err),
+                     GM_ERR_INPUT);
+    assert_int_equal(gm_net_add(net, &gm_layer_reduce, &reduction, 1, pair, NULL, &node, &err),
+                     GM_ERR_INPUT);
+    assert_non_null(strstr(err.message, "rank 2"));
+    gm_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sources),
-        cmocka_unit_test(unary),
+        cmocka_unit_test(sources),     cmocka_unit_test(unary),  cmocka_unit_test(binary),
+        cmocka_unit_test(binary_ends), cmocka_unit_test(reduce), cmocka_unit_test(misfits),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "layers");
 }

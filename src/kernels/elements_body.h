@@ -13,6 +13,8 @@
 #include "kernels/activation_body.h"
 #include "kernels/unary_body.h"
 
+#include "kernels/binary_body.h"
+
 #include "kernels/loss_body.h"
 #include "kernels/pool_body.h"
 #include "kernels/tile_body.h"
@@ -27,6 +29,8 @@
 
 #include "kernels/activation_body.h"
 #include "kernels/unary_body.h"
+
+#include "kernels/binary_body.h"
 
 #include "kernels/loss_body.h"
 #include "kernels/pool_body.h"

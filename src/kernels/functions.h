@@ -62,11 +62,29 @@ typedef enum gm_binary {
     GM_BINARIES
 } gm_binary;
 
-typedef enum gm_reduction {
-    GM_REDUCE_SUM,
-    GM_REDUCE_MEAN,
-    GM_REDUCE_MAX,
-    GM_REDUCE_MIN
-} gm_reduction;
+/* True where the function's values decide about its derivatives. */
+static inline bool gm_binary_reads_in(gm_binary f)
+{
+    return f != GM_BINARY_ADD && f != GM_BINARY_SUB;
+}
+
+/* True where the second derivative by operands i and j may differ from 0. */
+static inline bool gm_binary_bends(gm_binary f, int i, int j)
+{
+    if (f == GM_BINARY_POW) return true;
+    if (f == GM_BINARY_DIV) return i || j;
+    return i != j && (f == GM_BINARY_MUL || f == GM_BINARY_PRELU);
+}
+
+/* A sample's numbers [dim[0], ..., dim[rank - 1]] and for each of two operands how far a step along
+ * an axis moves in it: 0 along axes where the operand is repeated (or summed over). Along the last
+ * axis it moves by 0 or 1. */
+typedef struct gm_broadcast {
+    int rank; /* 1 or more */
+    size_t dim[GM_MAX_RANK], step[2][GM_MAX_RANK];
+    size_t size, operand[2]; /* numbers of a sample: all of them, and of each operand */
+} gm_broadcast;
+
+typedef enum gm_reduction { GM_REDUCE_SUM, GM_REDUCE_MEAN } gm_reduction;
 
 #endif

@@ -130,6 +130,29 @@ typedef struct gm_kernels {
                            const void *u, const void *xdot, const void *signal, bool add,
                            void *out);
 
+    /* Functions of two operands of n samples, repeated as g says; x [n, g->operand[0]], y [n,
+     * g->operand[1]], out [n, g->size]. With b directions:
+     *   tangent    out = f_x xdot + f_y ydot, xdot [b, n, operand], or NULL for 0
+     *   backward   d (+)= f_w s for operand w, summed where it is repeated; s [b, n, g->size]
+     *   bend       d += (f_wx xdot + f_wy ydot) s likewise; s [n, g->size]
+     * x and y may be NULL where gm_binary_reads_in is false. Sums are taken in double along the
+     * last axis of g and in REAL over the others. */
+    void (*binary_value)(gm_binary f, const gm_broadcast *g, size_t n, const void *x, const void *y,
+                         void *out);
+    void (*binary_tangent)(gm_binary f, const gm_broadcast *g, size_t n, size_t b, const void *x,
+                           const void *y, const void *xdot, const void *ydot, void *out);
+    void (*binary_backward)(gm_binary f, const gm_broadcast *g, int w, size_t n, size_t b,
+                            const void *x, const void *y, const void *s, bool add, void *d);
+    void (*binary_bend)(gm_binary f, const gm_broadcast *g, int w, size_t n, size_t b,
+                        const void *x, const void *y, const void *xdot, const void *ydot,
+                        const void *s, void *d);
+    /* With operand 0 of g alone: out [n, g->size] (+)= scale x, repeated; and out [n, operand]
+     * (+)= scale times the sums of x [n, g->size]. */
+    void (*repeat_axes)(const gm_broadcast *g, size_t n, double scale, const void *x, bool add,
+                        void *out);
+    void (*sum_axes)(const gm_broadcast *g, size_t n, double scale, const void *x, bool add,
+                     void *out);
+
     /* Softmax cross-entropy of logits z [n, K] with labels y: loss[i] (double, log-sum-exp form),
      * prob [n, K] = softmax, signal [n, K] = prob - onehot(y), where entry y is -(sum of the other
      * probabilities). wrong[i] = 1 where the arg-max (first of equals) is not y. Any output may be

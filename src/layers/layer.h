@@ -204,6 +204,11 @@ extern const gm_layer_kind gm_layer_constant;
 typedef gm_function gm_unary_config;
 extern const gm_layer_kind gm_layer_unary;
 
+/* Shapes aligned at their last axes, where axes of 1 and missing ones are repeated: the shape of
+ * both together (false where they do not fit), and how x and y lie in it. */
+bool gm_broadcast_shape(const gm_shape *x, const gm_shape *y, gm_shape *full);
+void gm_broadcast_make(const gm_shape *full, const gm_shape *x, const gm_shape *y, gm_broadcast *g);
+
 /* A function of two inputs, number by number. Shapes are aligned at their last axes; an axis that
  * one of them lacks, or where it is 1, is repeated (the samples' axis is always in both). */
 typedef struct gm_binary_config {
