@@ -270,6 +270,97 @@ static void reduce(void **state)
     }
 }
 
+static void check_softmax_value(const layer_case *c, const gm_softmax_config *config)
+{
+    layer_run r;
+    layer_open(&r, c, GM_F64, LAYER_N);
+    layer_value(&r);
+    const gm_shape *shape = &c->in[0];
+    size_t classes = shape->dim[config->axis], inner = 1;
+    for (int a = config->axis + 1; a < shape->rank; a++) {
+        inner *= shape->dim[a];
+    }
+    for (size_t i = 0; i < LAYER_N * r.out_size; i++) {
+        size_t row = i / (classes * inner) * classes * inner + i % inner;
+        long double sum = 0;
+        for (size_t k = 0; k < classes; k++) {
+            sum += expl((long double)((double *)r.in[0])[row + k * inner]);
+        }
+        double expected = (double)(expl((long double)((double *)r.in[0])[i]) / sum);
+        double found = ((double *)r.out)[i];
+        assert_at_most(fabs((config->log ? exp(found) : found) - expected), 1e-14 * expected,
+                       "softmax along axis %d", config->axis);
+    }
+    layer_close(&r);
+}
+
+static void softmax(void **state)
+{
+    (void)state;
+    const gm_shape shapes[] = {{3, {4, 3, 5}}, {2, {2, 300}}, {2, {300, 2}}, {1, {1}}};
+    for (int s = 0; s < 4; s++) {
+        for (int axis = 0; axis < shapes[s].rank; axis++) {
+            for (int log = 0; log < 2; log++) {
+                gm_softmax_config config = {axis, log};
+                layer_case c = {log ? "log softmax" : "softmax",
+                                &gm_layer_softmax,
+                                &config,
+                                1,
+                                {shapes[s]},
+                                .high = 3,
+                                .curvature = 100,
+                                .single = 10};
+                check_softmax_value(&c, &config);
+                check_layer(&c);
+            }
+        }
+    }
+}
+
+/* Logits of 1e4 apart, masks of -infinity, equal logits; a row without any finite logit is NaN, and
+ * stays within its row. */
+static void check_softmax_ends(const gm_kernels *k)
+{
+    const double low = -(double)INFINITY;
+    const double rows[5][3] = {
+        {1e4, -1e4, 0}, {2, low, 2}, {-7, -7, -7}, {low, low, low}, {50, 0, 0}};
+    const double p[3][3] = {{1, 0, 0}, {0.5, 0, 0.5}, {1.0 / 3, 1.0 / 3, 1.0 / 3}};
+    const double eps = gm_dtype_eps(k->dtype);
+    void *x = k->dtype == GM_F32 ? (void *)(float[15]){0} : (void *)(double[15]){0};
+    void *y = k->dtype == GM_F32 ? (void *)(float[15]){0} : (void *)(double[15]){0};
+    double out[15], u[15];
+    k->from_double(15, &rows[0][0], x);
+    k->softmax_value(false, 5, 3, 1, x, y);
+    k->to_double(15, y, out);
+    for (int i = 0; i < 9; i++) {
+        assert_at_most(fabs(out[i] - p[i / 3][i % 3]), 4 * eps, "softmax, number %d", i);
+    }
+    assert_true(isnan(out[9]) && isnan(out[11]));
+    /* sure to 50 nats: the small entries, and J u for u of 1 at the sure class, keep their
+     * accuracy: p_0 (1 - p_0) = 2 exp(-50) */
+    assert_at_most(fabs(out[13] / exp(-50) - 1), 8 * eps, "a small probability");
+    for (int i = 0; i < 15; i++) {
+        u[i] = i % 3 == 0;
+    }
+    k->from_double(15, u, x);
+    k->softmax_slope(false, false, 5, 3, 1, y, x, false, x);
+    k->to_double(15, x, u);
+    assert_at_most(fabs(u[12] / (2 * exp(-50)) - 1), 16 * eps, "slope where the net is sure");
+    assert_true(u[0] == 0 && u[1] == 0 && u[4] == 0);
+    k->from_double(15, &rows[0][0], x);
+    k->softmax_value(true, 5, 3, 1, x, y);
+    k->to_double(15, y, out);
+    assert_true(out[0] == 0 && fabs(out[1] + 2e4) <= 2e4 * eps && out[4] == low);
+    assert_at_most(fabs(out[12] / (-2 * exp(-50)) - 1), 16 * eps, "log of a sure class");
+}
+
+static void softmax_ends(void **state)
+{
+    (void)state;
+    check_softmax_ends(gm_kernels_get(GM_F32));
+    check_softmax_ends(gm_kernels_get(GM_F64));
+}
+
 /* What does not fit is refused, with both sides. */
 static void misfits(void **state)
 {
@@ -305,8 +396,9 @@ static void misfits(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sources),     cmocka_unit_test(unary),  cmocka_unit_test(binary),
-        cmocka_unit_test(binary_ends), cmocka_unit_test(reduce), cmocka_unit_test(misfits),
+        cmocka_unit_test(sources),      cmocka_unit_test(unary),   cmocka_unit_test(binary),
+        cmocka_unit_test(binary_ends),  cmocka_unit_test(reduce),  cmocka_unit_test(softmax),
+        cmocka_unit_test(softmax_ends), cmocka_unit_test(misfits),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "layers");
 }

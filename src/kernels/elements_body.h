@@ -14,6 +14,7 @@
 #include "kernels/unary_body.h"
 
 #include "kernels/binary_body.h"
+#include "kernels/softmax_body.h"
 
 #include "kernels/loss_body.h"
 #include "kernels/pool_body.h"
@@ -31,6 +32,7 @@
 #include "kernels/unary_body.h"
 
 #include "kernels/binary_body.h"
+#include "kernels/softmax_body.h"
 
 #include "kernels/loss_body.h"
 #include "kernels/pool_body.h"

@@ -153,6 +153,19 @@ typedef struct gm_kernels {
     void (*sum_axes)(const gm_broadcast *g, size_t n, double scale, const void *x, bool add,
                      void *out);
 
+    /* Softmax over the middle axis of x [n, classes, inner], or its logarithm. y is that value p or
+     * log p in what follows:
+     *   slope  out (+)= J u: p (u - p.u), the logarithm's u - p.u; transposed: u - p sum u
+     *   bend   d += the derivative of J^T s along xdot: pdot (s - p.s) - p (pdot.s), the
+     *          logarithm's -pdot sum s
+     * out may be u. A row of -infinity gives NaN. Sums in double, differences to the entry of the
+     * largest p. */
+    void (*softmax_value)(bool log, size_t n, size_t classes, size_t inner, const void *x, void *y);
+    void (*softmax_slope)(bool log, bool transposed, size_t n, size_t classes, size_t inner,
+                          const void *y, const void *u, bool add, void *out);
+    void (*softmax_bend)(bool log, size_t n, size_t classes, size_t inner, const void *y,
+                         const void *xdot, const void *s, void *d);
+
     /* Softmax cross-entropy of logits z [n, K] with labels y: loss[i] (double, log-sum-exp form),
      * prob [n, K] = softmax, signal [n, K] = prob - onehot(y), where entry y is -(sum of the other
      * probabilities). wrong[i] = 1 where the arg-max (first of equals) is not y. Any output may be
