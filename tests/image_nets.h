@@ -99,6 +99,15 @@ static inline void image_data(image_problem *t, const image_case *c, gm_dtype dt
               &err);
 }
 
+/* Rows of the first table that the net looks tokens up in; 0 where its samples are no tokens. */
+static inline size_t image_tokens(const gm_net *net)
+{
+    for (int i = 1; i < net->nodes; i++) {
+        if (net->node[i].traits & GM_TRAIT_TOKENS) return net->node[i].tensor[0].shape.dim[0];
+    }
+    return 0;
+}
+
 static inline void image_open(image_problem *t, const image_case *c, gm_dtype dtype,
                               bool channels_last, size_t chunk, size_t memory)
 {
@@ -106,6 +115,10 @@ static inline void image_open(image_problem *t, const image_case *c, gm_dtype dt
     *t = (image_problem){.n = c->n, .net = image_net(c, channels_last)};
     t->p = gm_net_parameters(t->net);
     t->x = image_numbers(c->n * gm_shape_size(&c->input), 0, 1);
+    size_t tokens = image_tokens(t->net);
+    for (size_t i = 0; tokens && i < c->n * gm_shape_size(&c->input); i++) {
+        t->x[i] = (double)gm_below(gm_stream_of(5, GM_PURPOSE_TEST, 3), i, tokens);
+    }
     t->theta = image_numbers(t->p, 1, 1);
     t->target = image_numbers(c->n * c->classes, 2, 1);
     t->label = calloc(c->n, sizeof *t->label);

@@ -44,6 +44,37 @@ static gm_status check_labels(const gm_net *net, const gm_dataset *data, gm_erro
     return GM_OK;
 }
 
+/* The tokens that layers look up are the net's input, perhaps in another shape: every sample's are
+ * whole numbers below the table's rows, or it is refused here, before any computing. */
+static gm_status check_tokens(const gm_net *net, const gm_dataset *data, gm_error *err)
+{
+    const gm_kernels *k = gm_kernels_get(data->dtype);
+    for (int i = 1; i < net->nodes; i++) {
+        const gm_node *node = &net->node[i];
+        if (!(node->traits & GM_TRAIT_TOKENS)) continue;
+        int input = node->input[0];
+        while (net->node[input].kind == &gm_layer_reshape) {
+            input = net->node[input].input[0];
+        }
+        if (input != 0) {
+            return gm_fail(err, GM_ERR_INPUT,
+                           "%s: the tokens of layer %s come from a %s, expected the net's input",
+                           net->name, node->name, net->node[input].kind->name);
+        }
+        double rows = (double)node->tensor[0].shape.dim[0], token;
+        for (size_t j = 0; j < data->n * data->features; j++) {
+            k->to_double(1, (const char *)data->x + j * k->size, &token);
+            if (token >= 0 && token < rows && token == (double)(size_t)token) continue;
+            return gm_fail(err, GM_ERR_INPUT,
+                           "%s: token %g at place %zu of sample %zu, expected a whole number 0 ... "
+                           "%.0f (layer %s of %s)",
+                           data->name, token, j % data->features, j / data->features, rows - 1,
+                           node->name, net->name);
+        }
+    }
+    return GM_OK;
+}
+
 static gm_status check_fit(const gm_net *net, const gm_dataset *data, gm_loss loss, gm_error *err)
 {
     if (data->features != gm_net_inputs(net)) {
@@ -53,6 +84,8 @@ static gm_status check_fit(const gm_net *net, const gm_dataset *data, gm_loss lo
     if (gm_net_parameters(net) == 0) {
         return gm_fail(err, GM_ERR_INPUT, "%s: the net has no parameters", gm_net_name(net));
     }
+    gm_status status = check_tokens(net, data, err);
+    if (status != GM_OK) return status;
     if (loss == GM_LOSS_CROSS_ENTROPY) return check_labels(net, data, err);
     if (!data->target) {
         return gm_fail(err, GM_ERR_INPUT,

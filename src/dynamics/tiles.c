@@ -18,7 +18,7 @@ bool gm_tiles_fit(const gm_problem *problem)
     if (net->parameters > WEIGHTS_BYTES / size) return false;
     for (int i = 1; i < net->nodes; i++) {
         const gm_node *node = &net->node[i];
-        bool dense = node->kind == &gm_layer_dense;
+        bool dense = node->kind == &gm_layer_dense && (node->traits & GM_TRAIT_OUTER);
         bool act =
             node->kind == &gm_layer_activation && i > 1 && net->node[i - 1].kind == &gm_layer_dense;
         if (!(dense || act) || node->inputs != 1 || node->input[0] != i - 1) return false;

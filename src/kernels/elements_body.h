@@ -19,6 +19,7 @@
 #include "kernels/loss_body.h"
 #include "kernels/pool_body.h"
 #include "kernels/tile_body.h"
+#include "kernels/view_body.h"
 
 #include "kernels/table_body.h"
 #undef REAL
@@ -37,6 +38,7 @@
 #include "kernels/loss_body.h"
 #include "kernels/pool_body.h"
 #include "kernels/tile_body.h"
+#include "kernels/view_body.h"
 
 #include "kernels/table_body.h"
 #undef REAL

@@ -17,6 +17,7 @@
 #include "gradiometer/types.h"
 #include "kernels/functions.h"
 #include "kernels/image.h"
+#include "kernels/view.h"
 
 typedef enum gm_activation {
     GM_ACT_IDENTITY,
@@ -72,6 +73,16 @@ typedef struct gm_kernels {
     void (*channel_sums)(size_t n, size_t channels, size_t inner, const void *x, void *out);
     /* y [n, columns, rows] (+)= x [n, rows, columns] with the last two axes swapped. */
     void (*swap_axes)(size_t n, size_t rows, size_t columns, const void *x, bool add, void *y);
+
+    /* The view of each of n arrays x of `size` numbers: y [n, dims of the view] (+)= what it shows.
+     * And its transpose, what it shows += y: where several elements show one number, their sum. */
+    void (*view_read)(const gm_view *v, size_t n, size_t size, const void *x, bool add, void *y);
+    void (*view_add)(const gm_view *v, size_t n, size_t size, const void *y, void *x);
+
+    /* Rows of a table [rows, d] by whole numbers index [n] of REAL, 0 ... rows - 1: out[i, :] =
+     * table[index[i], :], and its transpose, table[index[i], :] += x[i, :], row after row. */
+    void (*embed)(size_t n, size_t d, const void *index, const void *table, void *out);
+    void (*embed_add)(size_t n, size_t d, const void *index, const void *x, void *table);
 
     void (*from_double)(size_t n, const double *x, void *out);
     void (*to_double)(size_t n, const void *x, double *out);

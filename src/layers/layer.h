@@ -55,7 +55,8 @@ typedef enum gm_layer_trait {
     GM_TRAIT_NEEDS_OUT = 16,    /* derivatives read the output's value */
     GM_TRAIT_NEEDS_SIGNAL = 32, /* tangent_backward reads the unperturbed signal at the output */
     GM_TRAIT_INPLACE =
-        64 /* elementwise: the input's value, tangent and signal may share the output's memory */
+        64, /* elementwise: the input's value, tangent and signal may share the output's memory */
+    GM_TRAIT_TOKENS = 128 /* reads whole numbers 0 ... rows of its first tensor - 1 */
 } gm_layer_trait;
 
 typedef struct gm_layer_call {
@@ -100,11 +101,30 @@ typedef struct gm_layer_kind {
     void (*tangent_backward)(const gm_layer_call *c);
 } gm_layer_kind;
 
+/* Weight [units, width of the input], or transposed [width, units]; then bias [units]. The input is
+ * flattened; by_position: the weight acts on its last axis, [..., width] -> [..., units], the same
+ * at every position. */
 typedef struct gm_dense_config {
     size_t units; /* width of the output */
     bool bias;
+    bool by_position, transposed;
 } gm_dense_config;
 extern const gm_layer_kind gm_layer_dense;
+
+/* factor times the product of two activations, op(a) [..., r, q] op(b) [..., q, s], the leading
+ * axes broadcast from the right; op: the last two axes stored swapped. */
+typedef struct gm_matmul_config {
+    bool transpose_a, transpose_b;
+    double factor;
+} gm_matmul_config;
+extern const gm_layer_kind gm_layer_matmul;
+
+/* A table of rows [vocabulary, width] by whole numbers of the net's input (checked against the data
+ * when a problem is made): [...] -> [..., width]. */
+typedef struct gm_embedding_config {
+    size_t vocabulary, width;
+} gm_embedding_config;
+extern const gm_layer_kind gm_layer_embedding;
 
 typedef struct gm_activation_config {
     gm_activation act;
@@ -157,6 +177,39 @@ typedef struct gm_reshape_config {
     gm_shape shape;
 } gm_reshape_config;
 extern const gm_layer_kind gm_layer_reshape;
+
+/* Axis i of the output is axis[i] of the input. */
+typedef struct gm_transpose_config {
+    int axis[GM_MAX_RANK];
+} gm_transpose_config;
+extern const gm_layer_kind gm_layer_transpose;
+
+/* Along axis i the numbers start, start + step, ..., `count` of them; count 0: the whole axis. */
+typedef struct gm_slice_config {
+    size_t start[GM_MAX_RANK], count[GM_MAX_RANK];
+    int step[GM_MAX_RANK]; /* may be negative */
+} gm_slice_config;
+extern const gm_layer_kind gm_layer_slice;
+
+/* Repeated along axes of length 1 or missing in front, to this shape. */
+typedef struct gm_expand_config {
+    gm_shape shape;
+} gm_expand_config;
+extern const gm_layer_kind gm_layer_expand;
+
+/* Zeros around. */
+typedef struct gm_pad_config {
+    size_t before[GM_MAX_RANK], after[GM_MAX_RANK];
+} gm_pad_config;
+extern const gm_layer_kind gm_layer_pad;
+
+/* The places index [count] along one axis, whole numbers that are constants (gm_net_keep). */
+typedef struct gm_gather_config {
+    int axis;
+    size_t count;
+    const double *index;
+} gm_gather_config;
+extern const gm_layer_kind gm_layer_gather;
 
 /* Inference-mode batch normalization of [C, ...] or [..., C]. mean and variance [C] are constants
  * (gm_net_keep); NULL: 0 and 1. Scale [C], which an initialization sets to `start`, then shift [C].

@@ -1,0 +1,294 @@
+/* Layer kinds that sequence models are made of, in small nets: products of activations, dense
+ * layers by position, views, gather, embedding (tests/net_checks.h). */
+#include "support.h"
+
+#include "net_checks.h"
+
+static int add_dense_at(gm_net *net, size_t units, bool bias, bool transposed)
+{
+    gm_dense_config config = {
+        .units = units, .bias = bias, .by_position = true, .transposed = transposed};
+    return add_layer(net, &gm_layer_dense, &config);
+}
+
+static int join(gm_net *net, const gm_layer_kind *kind, const void *config, int a, int b)
+{
+    gm_error err = {0};
+    const int ends[] = {a, b};
+    int node;
+    expect_ok(gm_net_add(net, kind, config, 2, ends, NULL, &node, &err), &err);
+    return node;
+}
+
+static int after(gm_net *net, const gm_layer_kind *kind, const void *config, int input)
+{
+    gm_error err = {0};
+    int node;
+    expect_ok(gm_net_add(net, kind, config, 1, &input, NULL, &node, &err), &err);
+    return node;
+}
+
+/* [3, 4] samples: dense layers in both layouts by position and once, tanh between. */
+static void build_positions(gm_net *net, bool other)
+{
+    (void)other;
+    add_dense_at(net, 5, true, false);
+    add_act(net, GM_ACT_TANH);
+    add_dense_at(net, 3, true, true);
+    add_act(net, GM_ACT_GELU);
+    add_dense_at(net, 2, false, true);
+    gm_dense_config last = {.units = 3, .bias = true, .transposed = true};
+    add_layer(net, &gm_layer_dense, &last);
+}
+
+/* The same with kinks: diag(H) = diag(G). */
+static void build_piecewise_positions(gm_net *net, bool other)
+{
+    (void)other;
+    add_dense_at(net, 5, true, true);
+    add_act(net, GM_ACT_RELU);
+    add_dense_at(net, 3, true, false);
+    add_act(net, GM_ACT_LEAKY_RELU);
+    add_dense(net, 3);
+}
+
+/* [4, 6] samples in 2 heads of 3: q k' over the square root of 3, tanh in the place of a softmax,
+ * times v: plain, transposed and broadcast products. */
+static void build_heads(gm_net *net, bool other)
+{
+    (void)other;
+    gm_reshape_config heads = {.shape = {3, {4, 2, 3}}}, flat = {.shape = {2, {4, 6}}};
+    gm_transpose_config turn = {.axis = {1, 0, 2}}, key = {.axis = {1, 2, 0}};
+    gm_matmul_config scores = {.factor = 0.5773502691896258}, mix = {.factor = 1};
+    gm_dense_config dense = {.units = 6, .bias = true, .by_position = true};
+    int ends[3];
+    for (int i = 0; i < 3; i++) {
+        dense.transposed = i == 1;
+        int all = after(net, &gm_layer_dense, &dense, 0);
+        ends[i] = after(net, &gm_layer_transpose, i == 1 ? &key : &turn,
+                        after(net, &gm_layer_reshape, &heads, all));
+    }
+    int q = ends[0], k = ends[1], v = ends[2];
+    int weights = after(net, &gm_layer_activation, &(gm_activation_config){GM_ACT_TANH},
+                        join(net, &gm_layer_matmul, &scores, q, k));
+    int mixed = join(net, &gm_layer_matmul, &mix, weights, v);
+    after(net, &gm_layer_reshape, &flat, after(net, &gm_layer_transpose, &turn, mixed));
+    add_dense(net, 3);
+}
+
+/* [2, 3, 4] samples: products with both operands stored transposed, of a node with itself, and
+ * broadcast over the leading axis from either side. */
+static void build_products(gm_net *net, bool other)
+{
+    (void)other;
+    gm_matmul_config both = {.transpose_a = true, .transpose_b = true, .factor = -0.7};
+    gm_matmul_config left = {.transpose_a = true, .factor = 0.3};
+    gm_matmul_config right = {.transpose_b = true, .factor = 0.5};
+    gm_slice_config one = {.start = {1}, .count = {1}, .step = {1}};
+    gm_reshape_config matrix = {.shape = {2, {3, 4}}};
+    int x = add_dense_at(net, 4, true, false);
+    int first = after(net, &gm_layer_reshape, &matrix, after(net, &gm_layer_slice, &one, x));
+    int square = join(net, &gm_layer_matmul, &right, x, x);         /* [2, 3, 3] */
+    int across = join(net, &gm_layer_matmul, &left, first, square); /* [2, 4, 3] */
+    int back = join(net, &gm_layer_matmul, &both, across, first);   /* [2, 3, 3] */
+    int last = join(net, &gm_layer_matmul, &right, first, x);       /* [2, 3, 3] */
+    const gm_concat_config side = {.axis = 0};
+    join(net, &gm_layer_concat, &side, back, last);
+    add_act(net, GM_ACT_TANH);
+    add_dense(net, 3);
+}
+
+/* [3, 4] samples through every view, forward and backward, with a node that several read. */
+static void build_views(gm_net *net, bool other)
+{
+    (void)other;
+    gm_error err = {0};
+    const double index[] = {2, 0, 2, 1, 2};
+    gm_slice_config strided = {.start = {2, 3}, .count = {2, 2}, .step = {-2, -3}};
+    gm_slice_config middle = {.start = {0, 1}, .count = {0, 2}, .step = {0, 1}};
+    gm_transpose_config turn = {.axis = {2, 0, 1}};
+    gm_pad_config pad = {.before = {1, 0, 2}, .after = {0, 1, 1}};
+    gm_expand_config wide = {.shape = {3, {2, 3, 4}}}, tall = {.shape = {2, {5, 2}}};
+    gm_slice_config row = {.start = {1}, .count = {1}, .step = {1}};
+    gm_gather_config gather = {.axis = 0, .count = 5};
+    const gm_concat_config side = {.axis = 0};
+    expect_ok(gm_net_keep(net, 5, index, &gather.index, &err), &err);
+    int x = add_dense_at(net, 4, true, false);
+    int a = after(net, &gm_layer_expand, &wide, x);
+    a = after(net, &gm_layer_pad, &pad, after(net, &gm_layer_transpose, &turn, a));
+    int b = after(net, &gm_layer_slice, &strided, x), c = after(net, &gm_layer_slice, &middle, x);
+    int d = after(net, &gm_layer_gather, &gather, c);
+    int e = after(net, &gm_layer_expand, &tall, after(net, &gm_layer_slice, &row, c));
+    const int flats[] = {a, b, c, d, e};
+    int nodes[5];
+    for (int i = 0; i < 5; i++) {
+        gm_reshape_config flat = {
+            .shape = {.rank = 1, .dim = {gm_shape_size(&net->node[flats[i]].shape)}}};
+        nodes[i] = after(net, &gm_layer_reshape, &flat, flats[i]);
+    }
+    expect_ok(gm_net_add(net, &gm_layer_concat, &side, 5, nodes, NULL, &x, &err), &err);
+    add_act(net, GM_ACT_SOFTPLUS);
+    add_dense(net, 3);
+}
+
+/* [4] tokens: an embedding, a gather along the width, tanh, a dense layer. */
+static void build_tokens(gm_net *net, bool other)
+{
+    (void)other;
+    gm_error err = {0};
+    const double index[] = {2, 1, 1, 0};
+    gm_gather_config gather = {.axis = 1, .count = 4};
+    gm_embedding_config table = {.vocabulary = 5, .width = 3};
+    expect_ok(gm_net_keep(net, 4, index, &gather.index, &err), &err);
+    add_layer(net, &gm_layer_embedding, &table);
+    add_layer(net, &gm_layer_gather, &gather);
+    add_act(net, GM_ACT_TANH);
+    add_dense(net, 3);
+}
+
+static const image_case cases[] = {
+    {"positions", build_positions, {2, {3, 4}}, 5, 3, true, false},
+    {"piecewise positions", build_piecewise_positions, {2, {3, 4}}, 5, 3, false, false},
+    {"heads", build_heads, {2, {4, 6}}, 4, 3, true, false},
+    {"products", build_products, {3, {2, 3, 4}}, 4, 3, true, true},
+    {"views", build_views, {2, {3, 4}}, 4, 3, true, false},
+    {"tokens", build_tokens, {1, {4}}, 6, 3, true, false},
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+static void gradients(void **state)
+{
+    (void)state;
+    check_gradients(cases, CASES);
+}
+
+static void products(void **state)
+{
+    (void)state;
+    check_products(cases, CASES);
+}
+
+static void dense_matrices(void **state)
+{
+    (void)state;
+    check_dense_matrices(cases, CASES);
+}
+
+static void diagonals(void **state)
+{
+    (void)state;
+    check_diagonals(cases, CASES);
+}
+
+static void gram_forms(void **state)
+{
+    (void)state;
+    check_gram_forms(cases, CASES);
+}
+
+static void nothing_else_matters(void **state)
+{
+    (void)state;
+    check_nothing_else_matters(cases, CASES);
+}
+
+static void single_precision(void **state)
+{
+    (void)state;
+    check_single_precision(cases, CASES);
+}
+
+/* What does not fit is refused by the layer, with what was found and expected. */
+static void refusals(void **state)
+{
+    (void)state;
+    const double index[] = {0, 3};
+    const gm_transpose_config twice = {.axis = {1, 1, 0}};
+    const gm_slice_config beyond = {.start = {1}, .count = {2}, .step = {1}};
+    const gm_slice_config before = {.start = {0, 1}, .count = {0, 2}, .step = {0, -2}};
+    const gm_slice_config still = {.start = {1}, .count = {1}, .step = {0}};
+    const gm_expand_config narrow = {.shape = {2, {3, 4}}}, other = {.shape = {3, {2, 5, 4}}};
+    const gm_pad_config huge = {.before = {0, (size_t)-1}};
+    const gm_gather_config gather = {.axis = 1, .count = 2, .index = index};
+    const gm_gather_config axis = {.axis = 3, .count = 2, .index = index};
+    const gm_embedding_config empty = {.vocabulary = 0, .width = 3};
+    const gm_matmul_config plain = {.factor = 1};
+    const struct {
+        const gm_layer_kind *kind;
+        const void *config;
+        int inputs;
+        const char *message;
+    } bad[] = {
+        {&gm_layer_transpose, &twice, 1, "transpose1: axis 1 in place 1, expected each of 0 ... 2"},
+        {&gm_layer_slice, &beyond, 1, "slice1: 2 numbers from 1 in steps of 1 along axis 0"},
+        {&gm_layer_slice, &before, 1, "2 numbers from 1 in steps of -2 along axis 1, which has 3"},
+        {&gm_layer_slice, &still, 1, "in steps of 0"},
+        {&gm_layer_expand, &narrow, 1, "expand1: shape of rank 2 for an input of rank 3"},
+        {&gm_layer_expand, &other, 1, "axis 1 of length 3, expected 1 or 5"},
+        {&gm_layer_pad, &huge, 1, "zeros around axis 1: too many"},
+        {&gm_layer_gather, &gather, 1, "index 3 in place 1, expected whole numbers 0 ... 2"},
+        {&gm_layer_gather, &axis, 1, "axis 3, expected 0 ... 2"},
+        {&gm_layer_embedding, &empty, 1, "a table [0, 3]"},
+        {&gm_layer_matmul, &plain, 1, "1 inputs, expected two of rank 2 or more"},
+        {&gm_layer_matmul, &plain, 2, "rows of length 4 against columns of length 3"},
+    };
+    const gm_shape input = {3, {2, 3, 4}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        gm_error err = {0};
+        gm_net *net;
+        const int inputs[] = {0, 0};
+        int node;
+        expect_ok(gm_net_create("test", &input, &net, &err), &err);
+        gm_status status =
+            gm_net_add(net, bad[i].kind, bad[i].config, bad[i].inputs, inputs, NULL, &node, &err);
+        assert_int_equal(status, GM_ERR_INPUT);
+        if (!strstr(err.message, bad[i].message)) fail_msg("%zu: %s", i, err.message);
+        gm_net_free(net);
+    }
+}
+
+/* Tokens outside of the table, and what is no whole number, with sample and place; a table of what
+ * another layer computes. */
+static void tokens(void **state)
+{
+    (void)state;
+    const double values[] = {5, -1, 1.5};
+    const gm_shape input = {1, {4}};
+    const int32_t label[] = {0, 1};
+    gm_net *net = image_net(&cases[5], true);
+    for (int i = 0; i <= 3; i++) {
+        double x[8] = {0, 1, 2, 3, 4, 0, 0, 0};
+        gm_error err = {0};
+        gm_dataset *data;
+        gm_problem *problem;
+        gm_problem_options options;
+        char expected[64];
+        if (i < 3) x[6] = values[i];
+        if (i == 3) { /* a second table, of the output */
+            gm_embedding_config table = {.vocabulary = 5, .width = 3};
+            add_layer(net, &gm_layer_embedding, &table);
+        }
+        snprintf(expected, sizeof expected, "token %g at place 2 of sample 1, expected",
+                 values[i % 3]);
+        gm_problem_options_default(&options);
+        expect_ok(gm_data_from_arrays("test", 2, &input, x, label, NULL, 0, GM_F32, 9, &data, &err),
+                  &err);
+        assert_int_equal(gm_problem_create(net, data, &options, &problem, &err), GM_ERR_INPUT);
+        if (i == 3) snprintf(expected, sizeof expected, "embedding2 come from a dense");
+        if (!strstr(err.message, expected)) fail_msg("%d: %s", i, err.message);
+        gm_dataset_free(data);
+    }
+    gm_net_free(net);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients),        cmocka_unit_test(products),
+        cmocka_unit_test(dense_matrices),   cmocka_unit_test(diagonals),
+        cmocka_unit_test(gram_forms),       cmocka_unit_test(nothing_else_matters),
+        cmocka_unit_test(single_precision), cmocka_unit_test(refusals),
+        cmocka_unit_test(tokens),
+    };
+    return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "sequence");
+}
