@@ -146,12 +146,43 @@ static void build_tokens(gm_net *net, bool other)
     add_dense(net, 3);
 }
 
+/* [2] tokens: a table that is also the last layer's weight, [3, 4]. */
+static void build_tied_table(gm_net *net, bool other)
+{
+    (void)other;
+    gm_error err = {0};
+    gm_embedding_config table = {.vocabulary = 3, .width = 4};
+    gm_dense_config dense = {.units = 4, .bias = true}, out = {.units = 3};
+    int owner = add_layer(net, &gm_layer_embedding, &table), last;
+    add_layer(net, &gm_layer_dense, &dense);
+    last = add_act(net, GM_ACT_TANH);
+    expect_ok(gm_net_add_tied(net, &gm_layer_dense, &out, 1, &last, owner, &last, &err), &err);
+}
+
+/* [3, 4] samples: one layer three times, with kinks: linear in no single weight. */
+static void build_tied_layers(gm_net *net, bool other)
+{
+    (void)other;
+    gm_error err = {0};
+    gm_dense_config dense = {.units = 4, .bias = true, .by_position = true};
+    int last = add_layer(net, &gm_layer_dense, &dense), owner = last;
+    for (int i = 0; i < 2; i++) {
+        last = add_act(net, GM_ACT_RELU);
+        expect_ok(gm_net_add_tied(net, &gm_layer_dense, &dense, 1, &last, i ? last - 1 : owner,
+                                  &last, &err),
+                  &err);
+    }
+    add_dense(net, 3);
+}
+
 static const image_case cases[] = {
     {"positions", build_positions, {2, {3, 4}}, 5, 3, true, false},
     {"piecewise positions", build_piecewise_positions, {2, {3, 4}}, 5, 3, false, false},
     {"heads", build_heads, {2, {4, 6}}, 4, 3, true, false},
     {"products", build_products, {3, {2, 3, 4}}, 4, 3, true, true},
     {"views", build_views, {2, {3, 4}}, 4, 3, true, false},
+    {"tied table", build_tied_table, {1, {2}}, 6, 3, true, false},
+    {"tied layers", build_tied_layers, {2, {3, 4}}, 4, 3, false, false},
     {"tokens", build_tokens, {1, {4}}, 6, 3, true, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
@@ -247,6 +278,30 @@ static void refusals(void **state)
     }
 }
 
+/* Tied layers count once and keep no trait of weights met once; other shapes are refused. */
+static void ties(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    gm_net *net = image_net(&cases[CASES - 2], true);
+    int node, last = net->nodes - 1;
+    gm_dense_config other = {.units = 5, .bias = true};
+    assert_int_equal(gm_net_layers(net), 2);
+    assert_int_equal(gm_net_parameters(net), 4 * 4 + 4 + 12 * 3 + 3);
+    assert_string_equal(gm_net_layer_at(net, 1).name, "dense4");
+    assert_false(gm_net_piecewise_linear(net));
+    assert_false(gm_net_homogeneous(net));
+    assert_int_equal(gm_net_add_tied(net, &gm_layer_dense, &other, 1, &last, 1, &node, &err),
+                     GM_ERR_INPUT);
+    assert_non_null(strstr(err.message,
+                           "a layer (dense) of 20 parameters tied to a layer (dense) of "
+                           "20, expected tensors of the same shapes"));
+    assert_int_equal(gm_net_add_tied(net, &gm_layer_dense, &other, 1, &last, 2, &node, &err),
+                     GM_ERR_INPUT);
+    assert_non_null(strstr(err.message, "tied to a layer (activation) of 0"));
+    gm_net_free(net);
+}
+
 /* Tokens outside of the table, and what is no whole number, with sample and place; a table of what
  * another layer computes. */
 static void tokens(void **state)
@@ -255,7 +310,7 @@ static void tokens(void **state)
     const double values[] = {5, -1, 1.5};
     const gm_shape input = {1, {4}};
     const int32_t label[] = {0, 1};
-    gm_net *net = image_net(&cases[5], true);
+    gm_net *net = image_net(&cases[CASES - 1], true);
     for (int i = 0; i <= 3; i++) {
         double x[8] = {0, 1, 2, 3, 4, 0, 0, 0};
         gm_error err = {0};
@@ -284,10 +339,15 @@ static void tokens(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients),        cmocka_unit_test(products),
-        cmocka_unit_test(dense_matrices),   cmocka_unit_test(diagonals),
-        cmocka_unit_test(gram_forms),       cmocka_unit_test(nothing_else_matters),
-        cmocka_unit_test(single_precision), cmocka_unit_test(refusals),
+        cmocka_unit_test(gradients),
+        cmocka_unit_test(products),
+        cmocka_unit_test(dense_matrices),
+        cmocka_unit_test(diagonals),
+        cmocka_unit_test(gram_forms),
+        cmocka_unit_test(nothing_else_matters),
+        cmocka_unit_test(single_precision),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(ties),
         cmocka_unit_test(tokens),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "sequence");

@@ -114,6 +114,12 @@ gm_status gm_measure_spectral_norm(const gm_net *net, const double *theta, doubl
 {
     double relative = 0.0;
     *value = 1.0;
+    *error = 0.0;
+    for (int l = 0; l < net->layers; l++) {
+        if (!(net->node[net->layer_node[l]].traits & GM_TRAIT_TOKENS)) continue;
+        *value = (double)NAN; /* a look-up is no linear map of its input */
+        return GM_OK;
+    }
     for (int l = 0; l < net->layers; l++) {
         double norm, residual;
         gm_status status = layer_norm(&net->node[net->layer_node[l]], theta, &norm, &residual, err);

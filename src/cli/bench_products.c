@@ -30,13 +30,13 @@ double gm_bench_median(size_t count, double *value)
     return value[count / 2];
 }
 
-/* Multiplications of a layer's weights for one sample: each acts once at every position; those of a
- * normalization are no product. */
+/* Multiplications of a layer's weights for one sample: fan-in for each number of the output; those
+ * of a normalization and of a look-up are no product. */
 static double multiplications(const gm_node *node)
 {
-    const gm_shape *weight = &node->tensor[0].shape;
-    if (weight->rank < 2) return 0.0;
-    return (double)gm_shape_size(weight) * (double)(node->size / weight->dim[0]);
+    const gm_tensor *weight = &node->tensor[0];
+    if (weight->shape.rank < 2 || (node->traits & GM_TRAIT_TOKENS)) return 0.0;
+    return (double)weight->fan_in * (double)node->size;
 }
 
 /* Flops of the products: `first` for the first layer, `later` for each later one. */

@@ -120,7 +120,7 @@ static void load_rows(dense_job *job, const gm_chunk *rows)
     for (size_t l = 0; l < job->layers; l++) {
         const gm_outer_layer *layer = &job->layer[l];
         gm_augmented_input(e, rows, layer, job->input[l]);
-        gm_layer_signals(e, rows, layer, rows->signal[layer->node], job->own, job->signal[l]);
+        gm_layer_signals(e, rows, layer, rows->signal, job->own, job->signal[l]);
     }
 }
 

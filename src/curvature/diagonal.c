@@ -90,14 +90,13 @@ static gm_status make_job(gm_linearization *lin, gm_curvature kind, int layer, c
 
 /* sums += g o g, g the gradient of a sample's signal at a layer with shared weights; b signals. */
 static void add_shared(const diagonal_job *job, gm_worker *w, const gm_chunk *c,
-                       const gm_outer_layer *layer, size_t b, const char *signal)
+                       const gm_outer_layer *layer, size_t b, void *const *signal)
 {
     const gm_engine *e = &w->engine;
-    size_t size = e->net->node[layer->node].size * e->k->size;
     char *g = job->own[w->thread];
     char *sum = (char *)gm_sums_of(job->sums, w->thread)[0] + layer->offset * e->k->size;
     for (size_t r = 0; r < b * c->n; r++) {
-        gm_pass_sample_gradient(e, c, layer->node, r % c->n, signal + r * size, g);
+        gm_pass_sample_gradient(e, c, layer->node, r % c->n, signal, r, g);
         e->k->multiply(layer->out, g, g, g);
         e->k->axpy(layer->out, 1.0, g, sum);
     }
@@ -110,7 +109,7 @@ static void add_squares(const diagonal_job *job, gm_worker *w, const gm_chunk *c
     const gm_kernels *k = gm_engine_of(job->lin)->k;
     for (size_t l = 0; l < job->layers; l++) {
         if (!job->layer[l].outer) {
-            add_shared(job, w, c, &job->layer[l], b, signal[job->layer[l].node]);
+            add_shared(job, w, c, &job->layer[l], b, signal);
             continue;
         }
         size_t count = c->n * job->layer[l].out;
@@ -246,7 +245,7 @@ static gm_status covariance_diagonal(gm_linearization *lin, const gm_part *part,
         for (size_t index = 0; index < problem->chunks; index++) {
             const gm_chunk *c = gm_linearization_chunk(lin, &problem->worker[0], index);
             gm_augmented_input(e, c, y, input);
-            gm_layer_signals(e, c, y, c->signal[y->node], own, signal);
+            gm_layer_signals(e, c, y, c->signal, own, signal);
 #pragma omp parallel for schedule(static)
             for (size_t o = 0; o < y->out; o++) {
                 centred_unit(y, c->n, o, signal, input, mu + o * y->aug, sum + o * y->aug);

@@ -75,11 +75,9 @@ static void collect_factors(collected *c, gm_worker *w, const gm_chunk *chunk)
         gm_factor_backward(w, chunk, c->active, c0, b);
         for (size_t l = 0; l < c->layers; l++) {
             const gm_outer_layer *layer = &c->layer[l];
-            size_t size = e->net->node[layer->node].size * e->k->size;
-            const char *from = w->tsignal.node[layer->node];
             for (size_t r = 0; r < b * chunk->n; r++) { /* row: output c0 + r / n, sample r % n */
                 size_t i = r % chunk->n, to = (chunk->first + i) * c->per + c0 + r / chunk->n;
-                gm_layer_signal(e, chunk, layer, i, from + r * size, c->own[w->thread],
+                gm_layer_signal(e, chunk, layer, i, w->tsignal.node, r, c->own[w->thread],
                                 c->signal[l] + to * layer->out);
             }
         }
@@ -95,7 +93,7 @@ static void collect_work(void *job, gm_worker *w, size_t index)
         const gm_outer_layer *layer = &c->layer[l];
         gm_augmented_input(e, chunk, layer, c->input[l] + chunk->first * layer->aug);
         if (c->kind != GM_GGN) {
-            gm_layer_signals(e, chunk, layer, chunk->signal[layer->node], c->own[w->thread],
+            gm_layer_signals(e, chunk, layer, chunk->signal, c->own[w->thread],
                              c->signal[l] + chunk->first * layer->out);
         }
     }

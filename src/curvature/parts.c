@@ -101,22 +101,26 @@ size_t gm_widest_shared(const gm_outer_layer *layer, size_t layers)
 }
 
 void gm_layer_signal(const gm_engine *e, const gm_chunk *c, const gm_outer_layer *layer, size_t i,
-                     const void *signal, void *own, double *out)
+                     void *const *signal, size_t row, void *own, double *out)
 {
-    if (!layer->outer) gm_pass_sample_gradient(e, c, layer->node, i, signal, own);
-    e->k->to_double(layer->out, layer->outer ? signal : own, out);
+    const void *from = own;
+    if (layer->outer) {
+        from = (const char *)signal[layer->node] + row * layer->out * e->k->size;
+    } else {
+        gm_pass_sample_gradient(e, c, layer->node, i, signal, row, own);
+    }
+    e->k->to_double(layer->out, from, out);
 }
 
 void gm_layer_signals(const gm_engine *e, const gm_chunk *c, const gm_outer_layer *layer,
-                      const void *signal, void *own, double *out)
+                      void *const *signal, void *own, double *out)
 {
     if (layer->outer) {
-        e->k->to_double(c->n * layer->out, signal, out);
+        e->k->to_double(c->n * layer->out, signal[layer->node], out);
         return;
     }
-    size_t size = e->net->node[layer->node].size * e->k->size;
     for (size_t i = 0; i < c->n; i++) {
-        gm_layer_signal(e, c, layer, i, (const char *)signal + i * size, own, out + i * layer->out);
+        gm_layer_signal(e, c, layer, i, signal, i, own, out + i * layer->out);
     }
 }
 

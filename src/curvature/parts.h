@@ -48,13 +48,14 @@ void gm_augmented_input(const gm_engine *e, const gm_chunk *c, const gm_outer_la
 /* Numbers of the largest layer in the list that is no outer product; 0 where there is none. */
 size_t gm_widest_shared(const gm_outer_layer *layer, size_t layers);
 
-/* out [out] = the layer's signal for sample i in double; signal [size of its node] in the kernels'
- * precision. own [gm_widest_shared] of the kernels' precision: one gradient on its way. */
+/* out [out] = the layer's signal for sample i in double, from row `row` of the signals [nodes] of
+ * [rows, size] in the kernels' precision. own [gm_widest_shared] of the kernels' precision: one
+ * gradient on its way. */
 void gm_layer_signal(const gm_engine *e, const gm_chunk *c, const gm_outer_layer *layer, size_t i,
-                     const void *signal, void *own, double *out);
-/* The same for all samples of the chunk: signal [n, size of the node], out [n, out]. */
+                     void *const *signal, size_t row, void *own, double *out);
+/* The same for all samples of the chunk, row i that of sample i: out [n, out]. */
 void gm_layer_signals(const gm_engine *e, const gm_chunk *c, const gm_outer_layer *layer,
-                      const void *signal, void *own, double *out);
+                      void *const *signal, void *own, double *out);
 
 /* Adds unit-major numbers [out, aug] (each unit's weights, then its bias) to the layer's slice:
  * weights [out, in], then biases [out]. */

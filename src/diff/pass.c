@@ -278,20 +278,24 @@ void gm_pass_dots(const gm_engine *e, const gm_chunk *c, const gm_directions *d,
 }
 
 void gm_pass_sample_gradient(const gm_engine *e, const gm_chunk *c, int index, size_t i,
-                             const void *signal, void *gradient)
+                             void *const *signal, size_t row, void *gradient)
 {
-    const gm_node *node = &e->net->node[index];
-    gm_layer_call call = call_of(e, c, node, 1);
-    call.n = 1;
-    for (int j = 0; j < node->inputs; j++) {
-        size_t size = e->net->node[node->input[j]].size;
-        if (call.in[j]) call.in[j] = slice(e, call.in[j], i * size);
+    int owner = e->net->node[index].owner;
+    memset(gradient, 0, e->net->node[owner].parameters * e->k->size);
+    for (int user = owner; user < e->net->nodes; user++) {
+        const gm_node *node = &e->net->node[user];
+        if (node->owner != owner) continue;
+        gm_layer_call call = call_of(e, c, node, 1);
+        call.n = 1;
+        for (int j = 0; j < node->inputs; j++) {
+            size_t size = e->net->node[node->input[j]].size;
+            if (call.in[j]) call.in[j] = slice(e, call.in[j], i * size);
+        }
+        if (call.out) call.out = (char *)call.out + i * node->size * e->k->size;
+        call.signal = slice(e, signal[user], row * node->size);
+        call.grad = &gradient;
+        node->kind->backward(&call);
     }
-    if (call.out) call.out = (char *)call.out + i * node->size * e->k->size;
-    call.signal = signal;
-    call.grad = &gradient;
-    memset(gradient, 0, node->parameters * e->k->size);
-    node->kind->backward(&call);
 }
 
 void gm_pass_weighted(const gm_engine *e, const gm_chunk *c, const gm_directions *d,

@@ -108,9 +108,10 @@ void gm_pass_tangent_backward(const gm_engine *e, const gm_chunk *c, const bool 
 void gm_pass_dots(const gm_engine *e, const gm_chunk *c, const gm_directions *d, void *work,
                   double *t);
 
-/* gradient [parameters of the node] = that of sample i's signal [size of the node] at the node. */
+/* gradient [parameters of the node] = that of sample i in the node's slice of the parameters, from
+ * the signals of row `row` at it and at the nodes tied to it; signal [nodes] of [rows, size]. */
 void gm_pass_sample_gradient(const gm_engine *e, const gm_chunk *c, int node, size_t i,
-                             const void *signal, void *gradient);
+                             void *const *signal, size_t row, void *gradient);
 
 /* d->sum[j] += sum_i t[j n + i] g_i from the kept signals: one product per layer. */
 void gm_pass_weighted(const gm_engine *e, const gm_chunk *c, const gm_directions *d,

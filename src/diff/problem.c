@@ -59,7 +59,8 @@ static gm_status check_tokens(const gm_net *net, const gm_dataset *data, gm_erro
         if (input != 0) {
             return gm_fail(err, GM_ERR_INPUT,
                            "%s: the tokens of layer %s come from a %s, expected the net's input",
-                           net->name, node->name, net->node[input].kind->name);
+                           net->name, gm_net_layer_at(net, (size_t)node->layer).name,
+                           net->node[input].kind->name);
         }
         double rows = (double)node->tensor[0].shape.dim[0], token;
         for (size_t j = 0; j < data->n * data->features; j++) {
@@ -69,7 +70,7 @@ static gm_status check_tokens(const gm_net *net, const gm_dataset *data, gm_erro
                            "%s: token %g at place %zu of sample %zu, expected a whole number 0 ... "
                            "%.0f (layer %s of %s)",
                            data->name, token, j % data->features, j / data->features, rows - 1,
-                           node->name, net->name);
+                           gm_net_layer_at(net, (size_t)node->layer).name, net->name);
         }
     }
     return GM_OK;

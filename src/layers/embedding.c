@@ -14,7 +14,7 @@
 static unsigned embedding_traits(const void *config)
 {
     (void)config;
-    return GM_TRAIT_PIECEWISE | GM_TRAIT_HOMOGENEOUS | GM_TRAIT_NEEDS_IN | GM_TRAIT_TOKENS;
+    return GM_TRAIT_PIECEWISE | GM_TRAIT_NEEDS_IN | GM_TRAIT_TOKENS;
 }
 
 static gm_status embedding_infer(const void *config, int inputs, const gm_shape *in, gm_shape *out,

@@ -63,7 +63,7 @@ static int of_kind(const gm_net *net, const gm_layer_kind *kind)
 
 static gm_status add_layer_index(gm_net *net, gm_node *node, const char *name, gm_error *err)
 {
-    if (node->parameters == 0) return GM_OK;
+    if (node->parameters == 0 || node->owner != net->nodes) return GM_OK;
     int *layer_node =
         gm_alloc((size_t)net->layers + 1, sizeof *layer_node, "layers of the net", err);
     if (!layer_node) return GM_ERR_MEMORY;
@@ -91,12 +91,40 @@ static void mark_shared(gm_net *net, const gm_node *user)
     }
 }
 
-gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config, int inputs,
-                     const int *input, const char *name, int *index, gm_error *err)
+/* Puts the node on the slice of its owner, both without the traits that hold for a weight met once.
+ */
+static gm_status share_slice(gm_net *net, gm_node *node, gm_error *err)
+{
+    const unsigned once = GM_TRAIT_OUTER | GM_TRAIT_PIECEWISE | GM_TRAIT_HOMOGENEOUS;
+    gm_node *owner = &net->node[node->owner];
+    bool fits = owner->parameters > 0 && owner->tensors == node->tensors;
+    for (int t = 0; fits && t < node->tensors; t++) {
+        fits = gm_shape_equal(&owner->tensor[t].shape, &node->tensor[t].shape);
+    }
+    if (!fits) {
+        return gm_fail(err, GM_ERR_INPUT,
+                       "%s: a layer (%s) of %zu parameters tied to a layer (%s) of %zu, expected "
+                       "tensors of the same shapes",
+                       net->name, node->kind->name, node->parameters,
+                       owner->kind ? owner->kind->name : "the input", owner->parameters);
+    }
+    node->offset = owner->offset;
+    node->layer = owner->layer;
+    owner->traits &= ~once;
+    node->traits &= ~once;
+    return GM_OK;
+}
+
+/* owner < 0: the layer brings its own parameters. */
+static gm_status add_node(gm_net *net, const gm_layer_kind *kind, const void *config, int inputs,
+                          const int *input, const char *name, int owner, int *index, gm_error *err)
 {
     gm_status status = reserve_node(net, err);
     if (status != GM_OK) return status;
-    gm_node node = {.kind = kind, .inputs = inputs, .layer = -1};
+    gm_node node = {.kind = kind,
+                    .inputs = inputs,
+                    .layer = -1,
+                    .owner = owner < 0 ? net->nodes : net->node[owner].owner};
     int least = kind->source ? 0 : 1, most = kind->source ? 0 : GM_MAX_INPUTS;
     if (inputs < least || inputs > most) {
         return gm_fail(err, GM_ERR_INPUT, "%s: %d inputs, expected %d ... %d", kind->name, inputs,
@@ -124,6 +152,11 @@ gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config,
         return gm_fail(err, GM_ERR_INPUT, "%s: the layer's size overflows", net->name);
     }
     node.traits = kind->traits(config);
+    if (node.owner != net->nodes) {
+        status = share_slice(net, &node, err);
+        if (status != GM_OK) return status;
+        total = net->parameters;
+    }
     node.config = gm_alloc(1, kind->config_size, "layer", err);
     if (!node.config) return GM_ERR_MEMORY;
     memcpy(node.config, config, kind->config_size);
@@ -133,6 +166,18 @@ gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config,
     *index = net->nodes++;
     net->parameters = total;
     return status;
+}
+
+gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config, int inputs,
+                     const int *input, const char *name, int *index, gm_error *err)
+{
+    return add_node(net, kind, config, inputs, input, name, -1, index, err);
+}
+
+gm_status gm_net_add_tied(gm_net *net, const gm_layer_kind *kind, const void *config, int inputs,
+                          const int *input, int owner, int *index, gm_error *err)
+{
+    return add_node(net, kind, config, inputs, input, NULL, owner, index, err);
 }
 
 gm_status gm_net_keep(gm_net *net, size_t count, const double *numbers, const double **kept,

@@ -23,6 +23,7 @@ typedef struct gm_node {
     gm_tensor tensor[GM_MAX_TENSORS];
     size_t offset, parameters; /* slice of the flat vector */
     int layer;                 /* index among the layers with parameters, -1 without */
+    int owner; /* the node that brought the slice in: itself, or what it is tied to */
 } gm_node;
 
 struct gm_net {
@@ -42,6 +43,13 @@ struct gm_net {
 gm_status gm_net_create(const char *name, const gm_shape *input, gm_net **net, gm_error *err);
 gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config, int inputs,
                      const int *input, const char *name, int *node, gm_error *err);
+
+/* As gm_net_add, for a layer with the parameters of node `owner`: one slice of the flat vector, met
+ * twice. Gradients and products add up over both; neither keeps GM_TRAIT_OUTER, GM_TRAIT_PIECEWISE
+ * and GM_TRAIT_HOMOGENEOUS, so that what holds for a weight met once is not taken for granted.
+ * GM_ERR_INPUT where the tensors have other shapes. */
+gm_status gm_net_add_tied(gm_net *net, const gm_layer_kind *kind, const void *config, int inputs,
+                          const int *input, int owner, int *node, gm_error *err);
 
 /* *kept = a copy of numbers [count] that lives as long as the net: for constants that a layer's
  * configuration points to. */
