@@ -47,7 +47,7 @@ allowed() {
         kernels | data | run | compare) echo base ;;
         matrix) echo base kernels data ;;
         layers) echo base kernels ;;
-        net) echo base kernels layers ;;
+        net) echo base kernels layers data ;;
         diff) echo base kernels layers net data ;;
         curvature) echo base kernels layers net data diff ;;
         spectrum) echo base kernels ;;

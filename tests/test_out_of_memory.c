@@ -616,6 +616,29 @@ static gm_status stability(gm_error *err)
     return status;
 }
 
+/* A net's parameters out to a file of tensors and back. */
+static gm_status parameter_files(gm_error *err)
+{
+    world w = {0};
+    gm_error note;
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/gradiometer-oom-%ld.safetensors", (long)getpid());
+    gm_status status = gm_net_from_spec("mlp:4-5-3", NULL, 0, &w.net, err);
+    double theta[43] = {0.5};
+    if (status == GM_OK) status = gm_net_name_tensor(w.net, 1, 0, "body.weight", err);
+    if (status == GM_OK) status = gm_net_write_parameters(w.net, path, theta, err);
+    if (status == GM_OK) status = gm_net_read_parameters(w.net, path, theta, &note, err);
+    close_world(&w);
+    unlink(path);
+    return status;
+}
+
+static void test_parameter_files(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(parameter_files, 20);
+}
+
 static void test_stability(void **unused)
 {
     (void)unused;
@@ -892,7 +915,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_one_step),  cmocka_unit_test(test_comparison),
         cmocka_unit_test(test_stability), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_policies),  cmocka_unit_test(test_posterior),
-        cmocka_unit_test(test_images),
+        cmocka_unit_test(test_images),    cmocka_unit_test(test_parameter_files),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

@@ -43,6 +43,33 @@ gm_net_layer gm_net_layer_at(const gm_net *net, size_t index); /* index < gm_net
  * lists what there is. */
 gm_status gm_net_find_layer(const gm_net *net, const char *name, size_t *index, gm_error *err);
 
+/* A parameter tensor: a contiguous piece of its layer's slice. */
+typedef struct gm_net_tensor {
+    const char *name; /* "dense1.weight", or a name of its own; owned by the net */
+    size_t layer;     /* index of its layer */
+    size_t offset;    /* of its first number in the flat vector */
+    gm_shape shape;
+} gm_net_tensor;
+size_t gm_net_tensors(const gm_net *net);
+gm_net_tensor gm_net_tensor_at(const gm_net *net, size_t index); /* in the order of the vector */
+
+/* Reads theta [p] from a file: .safetensors, or else .npy with one flat vector.
+ *
+ * Tensors are matched by name where those of the net have names of their own, and where the file
+ * has all the net's names ("dense1.weight"). Else its floating tensors are taken in their order in
+ * the file, or, where that is alphabetical (as safetensors' own library writes), in natural order
+ * of names ("2.weight" before "10.weight") with the weight of a layer first. Shapes must agree.
+ *
+ * GM_ERR_INPUT in one line that names file, tensor, what was found and what was expected; also for
+ * NaN and infinity. note (NULL: not wanted) says which tensors of the file were left aside, its
+ * message empty where there are none. */
+gm_status gm_net_read_parameters(const gm_net *net, const char *path, double *theta, gm_error *note,
+                                 gm_error *err);
+/* Writes theta [p] as .safetensors under the tensors' names, in F32 where that loses nothing, else
+ * in F64; whole or not at all. */
+gm_status gm_net_write_parameters(const gm_net *net, const char *path, const double *theta,
+                                  gm_error *err);
+
 /* True where every logit is linear in each single weight, so that diag(H) = diag(G) exactly (theory
  * section 1). */
 bool gm_net_piecewise_linear(const gm_net *net);

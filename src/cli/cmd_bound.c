@@ -8,7 +8,6 @@
 #include "base/memory.h"
 #include "cli/bound.h"
 #include "cli/bound_compare.h"
-#include "data/npy.h"
 
 static const gm_bound_settings defaults = {.prior_scale = "auto",
                                            .posterior_scale = "auto",
@@ -31,7 +30,8 @@ static const char *const measured[] = {"all", "fast", "none", NULL};
 
 static const gm_option options[] = {
     {"params0", 0, "FILE",
-     "The initialization: .npy or run file (run.gmr, run.gmr@STEP; step 0 by default). Default: "
+     "The initialization: .npy, .safetensors or run file (run.gmr, run.gmr@STEP; step 0 by "
+     "default). Default: "
      "step 0 of the run file in --params.",
      gm_option_text, AT(params0), NULL, 0},
     {"delta", 0, "D",
@@ -173,10 +173,9 @@ static gm_status from_run(gm_cli *cli, gm_session *session, gm_run *run, int64_t
 static gm_status from_file(gm_cli *cli, gm_session *session, const char *path,
                            gm_bound_origin *origin, gm_error *err)
 {
-    size_t length = strlen(path), found;
-    if (length > 4 && strcmp(path + length - 4, ".npy") == 0) {
-        gm_status status = gm_npy_read_vector(path, &origin->theta0, &found, err);
-        if (status == GM_OK) status = check_length(session, path, found, err);
+    if (gm_session_names_parameters(path)) {
+        gm_status status =
+            gm_session_read_parameters(cli, session, "params0", path, &origin->theta0, err);
         if (status != GM_OK) return status;
         gm_cli_note(cli, "that %s does not depend on the samples is taken for granted", path);
         origin->point = gm_strdup(path, err);

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/cli.h"
+#include "cli/session.h"
 #include "data/npy.h"
 #include "gradiometer/run.h"
 #include "gradiometer/version.h"
@@ -25,9 +26,11 @@ static const export_settings export_defaults = {0};
 #define AT(field) offsetof(export_settings, field)
 
 static const gm_option export_options[] = {
-    {"params", 0, "OUT.npy",
-     "Write the last parameters, or those of --at, as one flat f8 vector [p].", gm_option_text,
-     AT(params), NULL, 0},
+    {"params", 0, "OUT",
+     "Write the last parameters, or those of --at: OUT.npy, one flat f8 vector [p]; "
+     "OUT.safetensors, tensors under their names such as dense1.weight, in F32 where that loses "
+     "nothing, else in F64.",
+     gm_option_text, AT(params), NULL, 0},
     {"at", 0, "STEP", "Step of the checkpoint to write. Default: the last one.", gm_option_seed,
      AT(at), NULL, INT64_MAX},
     {"metrics", 0, "OUT.csv",
@@ -41,13 +44,47 @@ static const gm_option export_options[] = {
 
 /* ---- parameters ---- */
 
+static bool names_tensors(const char *path)
+{
+    static const char suffix[] = ".safetensors";
+    size_t length = strlen(path), tail = sizeof suffix - 1;
+    return length >= tail && strcmp(path + length - tail, suffix) == 0;
+}
+
+/* The net that the run was trained on, for the names of its tensors. */
+static gm_status write_tensors(gm_run *run, const char *path, size_t p, const double *theta,
+                               gm_error *err)
+{
+    char *model = NULL, *data = NULL;
+    gm_net *net = NULL;
+    gm_status status = gm_run_get(run, "model", &model, err);
+    if (status == GM_OK) status = gm_run_get(run, "data", &data, err);
+    if (status == GM_OK && (!model || !data)) {
+        status = gm_fail(err, GM_ERR_INPUT, "%s: no setting %s, expected those of a training",
+                         gm_run_path(run), model ? "data" : "model");
+    }
+    if (status == GM_OK) status = gm_session_make_net(model, data, &net, err);
+    if (status == GM_OK && gm_net_parameters(net) != p) {
+        status = gm_fail(err, GM_ERR_INPUT, "%s: %zu parameters, expected %zu, those of %s",
+                         gm_run_path(run), p, gm_net_parameters(net), model);
+    }
+    if (status == GM_OK) status = gm_net_write_parameters(net, path, theta, err);
+    gm_net_free(net);
+    gm_run_free(model);
+    gm_run_free(data);
+    return status;
+}
+
 static gm_status export_parameters(gm_run *run, const char *path, int64_t step, gm_error *err)
 {
     double *theta = NULL;
     size_t p = 0;
     int64_t found = 0;
     gm_status status = gm_run_parameters(run, step, &theta, &p, &found, err);
-    if (status == GM_OK) status = gm_npy_write(path, GM_NPY_F8, 1, &p, theta, err);
+    if (status == GM_OK) {
+        status = names_tensors(path) ? write_tensors(run, path, p, theta, err)
+                                     : gm_npy_write(path, GM_NPY_F8, 1, &p, theta, err);
+    }
     if (status == GM_OK) printf("%s: %zu parameters of step %" PRId64 "\n", path, p, found);
     gm_run_free(theta);
     return status;
@@ -275,12 +312,13 @@ static gm_status run_export(gm_cli *cli, gm_error *err)
 
 const gm_command gm_command_export = {
     .name = "export",
-    .summary = "contents of a run file as NPY, CSV or JSON",
-    .usage = "RUN.gmr [--params OUT.npy [--at STEP]] [--metrics OUT.csv] [--results OUT.json]",
+    .summary = "contents of a run file as NPY, safetensors, CSV or JSON",
+    .usage = "RUN.gmr [--params OUT [--at STEP]] [--metrics OUT.csv] [--results OUT.json]",
     .description =
         "Writes what a run file holds as files that other programs read. The run file may be one "
         "that a training is still writing. Each file appears whole or not at all.",
     .examples = "  gradiometer export run.gmr --params theta.npy --at 1000\n"
+                "  gradiometer export run.gmr --params theta.safetensors\n"
                 "  gradiometer export run.gmr --metrics metrics.csv --results results.json\n",
     .takes = 0,
     .options = export_options,

@@ -114,18 +114,24 @@ gm_status gm_session_strip_all(const char *params, char **path, gm_error *err)
 
 /* ---- model, precision, threads ---- */
 
+gm_status gm_session_make_net(const char *model, const char *data, gm_net **net, gm_error *err)
+{
+    gm_shape shape;
+    size_t classes = 0;
+    *net = NULL;
+    bool asks = gm_net_spec_asks_data(model);
+    gm_status status = asks ? gm_data_describe(data, &shape, &classes, err) : GM_OK;
+    if (status != GM_OK) return status;
+    return gm_net_from_spec(model, asks ? &shape : NULL, classes, net, err);
+}
+
 static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)
 {
     if (!session->shared.model) return gm_cli_require(cli, "model", err);
     const gm_shared *shared = &session->shared;
-    gm_shape shape;
-    size_t classes = 0;
     bool asks = gm_net_spec_asks_data(shared->model);
-    gm_status status = GM_OK;
     if (asks && !shared->data) return gm_cli_require(cli, "data", err);
-    if (asks) status = gm_data_describe(shared->data, &shape, &classes, err);
-    if (status != GM_OK) return status;
-    status = gm_net_from_spec(shared->model, asks ? &shape : NULL, classes, &session->net, err);
+    gm_status status = gm_session_make_net(shared->model, shared->data, &session->net, err);
     if (status != GM_OK) return status;
     session->layer = GM_ALL_LAYERS;
     session->each_layer = session->shared.each_layer;
@@ -206,7 +212,33 @@ static gm_status check_length(const gm_session *session, const char *path, size_
                    path, found, p, gm_net_name(session->net));
 }
 
-static gm_status load_parameters(gm_session *session, gm_error *err)
+bool gm_session_names_parameters(const char *path)
+{
+    return ends_with(path, ".npy") || ends_with(path, ".safetensors");
+}
+
+gm_status gm_session_read_parameters(gm_cli *cli, const gm_session *session, const char *option,
+                                     const char *path, double **theta, gm_error *err)
+{
+    gm_error inner = {0}, note = {0};
+    *theta = NULL;
+    if (!gm_session_names_parameters(path)) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--%s: found '%s', expected an .npy or .safetensors file or a run file "
+                       "(run.gmr, run.gmr@STEP)",
+                       option, path);
+    }
+    *theta = gm_alloc(gm_net_parameters(session->net), sizeof **theta, "parameters", err);
+    if (!*theta) return GM_ERR_MEMORY;
+    gm_status status = gm_net_read_parameters(session->net, path, *theta, &note, &inner);
+    if (*note.message) gm_cli_note(cli, "%s", note.message);
+    if (status == GM_OK) return GM_OK;
+    gm_free(*theta);
+    *theta = NULL;
+    return gm_fail(err, status, "--%s: %s", option, inner.message);
+}
+
+static gm_status load_parameters(gm_cli *cli, gm_session *session, gm_error *err)
 {
     const char *params = session->shared.params;
     size_t p = gm_net_parameters(session->net), found = p;
@@ -224,14 +256,7 @@ static gm_status load_parameters(gm_session *session, gm_error *err)
         session->point =
             gm_format(err, "%s, step %lld", gm_run_path(session->run), (long long)session->step);
     } else if (params) {
-        if (!ends_with(params, ".npy")) {
-            return gm_fail(err, GM_ERR_USAGE,
-                           "--params: found '%s', expected an .npy file or a run file (run.gmr, "
-                           "run.gmr@STEP)",
-                           params);
-        }
-        status = gm_npy_read_vector(params, &session->theta, &found, err);
-        if (status == GM_OK) status = check_length(session, params, found, err);
+        status = gm_session_read_parameters(cli, session, "params", params, &session->theta, err);
         if (status != GM_OK) return status;
         session->point = gm_strdup(params, err);
     } else {
@@ -273,7 +298,7 @@ static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_
     status = load_data(cli, session, err);
     if (status == GM_OK) status = squared_targets(session, err);
     if (status == GM_OK) status = create_problems(session, err); /* the fit of net and data */
-    if (status == GM_OK) status = load_parameters(session, err);
+    if (status == GM_OK) status = load_parameters(cli, session, err);
     return status;
 }
 

@@ -54,6 +54,16 @@ gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err);
 void gm_session_open_alone(gm_cli *cli, gm_session *session);
 void gm_session_close(gm_session *session);
 
+/* The net of a --model, with the sizes that some take from the data of this --data. *net is the
+ * caller's. */
+gm_status gm_session_make_net(const char *model, const char *data, gm_net **net, gm_error *err);
+
+/* True where the ending is that of a file of parameters: .npy, .safetensors. */
+bool gm_session_names_parameters(const char *path);
+/* *theta [p] (the caller's) from such a file that --OPTION names; notes what was left aside. */
+gm_status gm_session_read_parameters(gm_cli *cli, const gm_session *session, const char *option,
+                                     const char *path, double **theta, gm_error *err);
+
 /* "run.gmr@all" becomes "run.gmr" in *path (the caller's, gm_free); NULL where params names no
  * "@all". */
 gm_status gm_session_strip_all(const char *params, char **path, gm_error *err);

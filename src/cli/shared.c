@@ -41,7 +41,9 @@ static const shared_option shared_table[] = {
     {MODEL,
      {"params", 0, "FILE",
       "Parameters: an .npy file with one flat vector (layers in order, each weight row-major [out, "
-      "in(, kh, kw)], then its bias), or a run file, run.gmr for its last state or run.gmr@STEP "
+      "in(, kh, kw)], then its bias), a .safetensors file (matched by name where the names are the "
+      "net's own, else by order and shape), or a run file, run.gmr for its last state or "
+      "run.gmr@STEP "
       "for a "
       "checkpoint; with a run file model, data, loss, seed and precision default to what it "
       "recorded. Default: He initialization from --seed, biases 0.",

@@ -61,6 +61,25 @@ static int of_kind(const gm_net *net, const gm_layer_kind *kind)
     return count;
 }
 
+static gm_status name_tensors(gm_node *node, gm_error *err)
+{
+    for (int t = 0; t < node->tensors; t++) {
+        node->tensor_name[t] = gm_format(err, "%s.%s", node->name, node->tensor[t].name);
+        if (!node->tensor_name[t]) return GM_ERR_MEMORY;
+    }
+    return GM_OK;
+}
+
+gm_status gm_net_name_tensor(gm_net *net, int node, int t, const char *name, gm_error *err)
+{
+    char *copy = gm_strdup(name, err);
+    if (!copy) return GM_ERR_MEMORY;
+    gm_free(net->node[node].tensor_name[t]);
+    net->node[node].tensor_name[t] = copy;
+    net->named = true;
+    return GM_OK;
+}
+
 static gm_status add_layer_index(gm_net *net, gm_node *node, const char *name, gm_error *err)
 {
     if (node->parameters == 0 || node->owner != net->nodes) return GM_OK;
@@ -74,7 +93,7 @@ static gm_status add_layer_index(gm_net *net, gm_node *node, const char *name, g
     node->layer = net->layers++;
     node->name = name ? gm_strdup(name, err)
                       : gm_format(err, "%s%d", node->kind->name, 1 + of_kind(net, node->kind));
-    return node->name ? GM_OK : GM_ERR_MEMORY;
+    return node->name ? name_tensors(node, err) : GM_ERR_MEMORY;
 }
 
 /* Signals run backward: a new user of a node is the first to write there, so that every older one
@@ -206,6 +225,9 @@ void gm_net_free(gm_net *net)
     for (int i = 0; i < net->nodes; i++) {
         gm_free(net->node[i].config);
         gm_free(net->node[i].name);
+        for (int t = 0; t < net->node[i].tensors; t++) {
+            gm_free(net->node[i].tensor_name[t]);
+        }
     }
     gm_free(net->node);
     for (int i = 0; i < net->constants; i++) {
@@ -246,6 +268,31 @@ gm_net_layer gm_net_layer_at(const gm_net *net, size_t index)
 {
     const gm_node *node = &net->node[net->layer_node[index]];
     return (gm_net_layer){node->name, node->offset, node->parameters};
+}
+
+size_t gm_net_tensors(const gm_net *net)
+{
+    size_t tensors = 0;
+    for (int i = 0; i < net->nodes; i++) {
+        tensors += (size_t)net->node[i].tensors;
+    }
+    return tensors;
+}
+
+gm_net_tensor gm_net_tensor_at(const gm_net *net, size_t index)
+{
+    const gm_node *node = net->node;
+    while (index >= (size_t)node->tensors) {
+        index -= (size_t)node++->tensors;
+    }
+    gm_net_tensor tensor = {.name = node->tensor_name[index],
+                            .layer = (size_t)node->layer,
+                            .offset = node->offset,
+                            .shape = node->tensor[index].shape};
+    for (size_t t = 0; t < index; t++) {
+        tensor.offset += gm_shape_size(&node->tensor[t].shape);
+    }
+    return tensor;
 }
 
 gm_status gm_net_find_layer(const gm_net *net, const char *name, size_t *index, gm_error *err)

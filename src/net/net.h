@@ -21,8 +21,9 @@ typedef struct gm_node {
     size_t size; /* elements of shape */
     int tensors;
     gm_tensor tensor[GM_MAX_TENSORS];
-    size_t offset, parameters; /* slice of the flat vector */
-    int layer;                 /* index among the layers with parameters, -1 without */
+    char *tensor_name[GM_MAX_TENSORS]; /* in files: "dense1.weight", or a name of its own */
+    size_t offset, parameters;         /* slice of the flat vector */
+    int layer;                         /* index among the layers with parameters, -1 without */
     int owner; /* the node that brought the slice in: itself, or what it is tied to */
 } gm_node;
 
@@ -31,6 +32,7 @@ struct gm_net {
     int nodes, capacity;
     gm_node *node; /* node 0 is the input, the last one the logits */
     size_t parameters;
+    bool named; /* tensors have names of their own, from where the net comes from */
     int layers;
     int *layer_node; /* [layers]: node of each layer with parameters */
     int constants;
@@ -50,6 +52,9 @@ gm_status gm_net_add(gm_net *net, const gm_layer_kind *kind, const void *config,
  * GM_ERR_INPUT where the tensors have other shapes. */
 gm_status gm_net_add_tied(gm_net *net, const gm_layer_kind *kind, const void *config, int inputs,
                           const int *input, int owner, int *node, gm_error *err);
+/* Gives tensor number t of a node a name of its own (copied), under which files of parameters hold
+ * it; without, it is "LAYER.TENSOR". */
+gm_status gm_net_name_tensor(gm_net *net, int node, int t, const char *name, gm_error *err);
 
 /* *kept = a copy of numbers [count] that lives as long as the net: for constants that a layer's
  * configuration points to. */
