@@ -156,8 +156,8 @@ static void loose_tolerances_miss_nothing(void **state)
     }
 }
 
-/* The same of ARPACK, which a basis as small as this one leaves the problem to, with a tight cluster
- * beside the bulk: given the loose tolerance it lost copies. */
+/* The same of ARPACK, which a basis as small as this one leaves the problem to, with a tight
+ * cluster beside the bulk: given the loose tolerance it lost copies. */
 static void loose_tolerances_miss_nothing_in_a_small_basis(void **state)
 {
     (void)state;
