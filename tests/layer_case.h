@@ -159,7 +159,7 @@ static inline void layer_tangent(layer_run *r)
     for (int i = 0; i < r->c->inputs; i++) {
         call.tin[i] = r->tin[i];
     }
-    call.tparam = (const void *const *)r->tparam;
+    if (r->parameters) call.tparam = (const void *const *)r->tparam;
     call.tout = r->tout;
     r->c->kind->tangent(&call);
 }
@@ -178,7 +178,7 @@ static inline void layer_backward(layer_run *r, size_t b, const void *signal)
     clear_gradients(r);
     call.b = b;
     call.signal = signal;
-    call.grad = r->grad;
+    if (r->parameters) call.grad = r->grad;
     for (int i = 0; i < r->c->inputs; i++) {
         call.din[i] = r->din[i];
     }
@@ -191,8 +191,10 @@ static inline gm_layer_call tangent_backward_call(layer_run *r)
     gm_layer_call call = layer_call_of(r, true);
     if (r->parameters || (r->traits & GM_TRAIT_NEEDS_SIGNAL)) call.signal = r->signal;
     call.tsignal = r->tsignal;
-    call.tparam = (const void *const *)r->tparam;
-    call.grad = r->grad;
+    if (r->parameters) {
+        call.tparam = (const void *const *)r->tparam;
+        call.grad = r->grad;
+    }
     for (int i = 0; i < r->c->inputs; i++) {
         call.tin[i] = r->tin[i];
         call.din[i] = r->din[i];

@@ -361,6 +361,86 @@ static void softmax_ends(void **state)
     check_softmax_ends(gm_kernels_get(GM_F64));
 }
 
+/* Row `row` of d numbers in x, brought to mean 0 and variance 1. */
+static void standard_row(size_t d, double epsilon, const double *x, double *z)
+{
+    double mean = 0, variance = 0;
+    for (size_t j = 0; j < d; j++) {
+        mean += x[j] / (double)d;
+    }
+    for (size_t j = 0; j < d; j++) {
+        variance += (x[j] - mean) * (x[j] - mean) / (double)d;
+    }
+    for (size_t j = 0; j < d; j++) {
+        z[j] = (x[j] - mean) / sqrt(variance + epsilon);
+    }
+}
+
+/* d: numbers of a row; channel: index of number j's scale, of `channels`. */
+static void check_normed(const layer_case *c, size_t d, size_t channels, size_t inner, double eps)
+{
+    layer_run r;
+    layer_open(&r, c, GM_F64, LAYER_N);
+    layer_value(&r);
+    double *z = calloc(LAYER_N * r.out_size, sizeof *z);
+    for (size_t i = 0; i < LAYER_N * r.out_size; i += d) {
+        standard_row(d, eps, (double *)r.in[0] + i, z + i);
+    }
+    for (size_t i = 0; r.parameters && i < LAYER_N * r.out_size; i++) {
+        size_t channel = i / inner % channels;
+        z[i] = ((double *)r.param)[channel] * z[i] + ((double *)r.param)[channels + channel];
+    }
+    assert_at_most(layer_distance(LAYER_N * r.out_size, r.out, z), 1e-14, "%s", c->name);
+    free(z);
+    layer_close(&r);
+}
+
+static void norms(void **state)
+{
+    (void)state;
+    const gm_shape image = {3, {6, 3, 4}}, sequence = {2, {5, 40}};
+    for (int affine = 0; affine < 2; affine++) {
+        for (int axes = 1; axes <= 2; axes++) {
+            gm_layer_norm_config layer = {.axes = axes, .epsilon = 0.01, .affine = affine};
+            layer_case c = {"layer norm", &gm_layer_layer_norm, &layer,      1,
+                            {image},      .curvature = 30,      .single = 10};
+            size_t d = axes == 1 ? 4 : 12;
+            check_normed(&c, d, d, 1, layer.epsilon);
+            check_layer(&c);
+            c.in[0] = sequence;
+            d = axes == 1 ? 40 : 200;
+            check_normed(&c, d, d, 1, layer.epsilon);
+            check_layer(&c);
+        }
+        const size_t groups[] = {1, 2, 6};
+        for (int i = 0; i < 3; i++) {
+            gm_group_norm_config group = {groups[i], 0.01, affine};
+            layer_case c = {"group norm", &gm_layer_group_norm, &group,      1,
+                            {image},      .curvature = 30,      .single = 10};
+            check_normed(&c, 72 / groups[i], 6, 12, group.epsilon);
+            check_layer(&c);
+        }
+    }
+}
+
+/* Equal numbers: z = 0 and finite slopes 1/sqrt(epsilon); numbers of 1e150 and 1e-150; without
+ * epsilon equal numbers are 0/0. */
+static void norm_ends(void **state)
+{
+    (void)state;
+    const gm_kernels *k = gm_kernels_get(GM_F64);
+    const double x[] = {7, 7, 7, 1e150, -1e150, 0, 1e-150, 2e-150, 3e-150}, u[] = {1, 0, 0};
+    double z[9], inverse[3], out[3];
+    k->standardize(3, 3, 1e-4, x, z, inverse);
+    assert_true(z[0] == 0 && z[2] == 0 && inverse[0] == 100);
+    assert_at_most(fabs(z[3] - sqrt(1.5)), 1e-15, "numbers of 1e150");
+    assert_at_most(fabs(z[6] + 1e-148), 1e-160, "numbers of 1e-150");
+    k->standardize_slope(1, 3, z, inverse, u, false, out);
+    assert_at_most(fabs(out[0] - 200.0 / 3), 1e-13, "slope at equal numbers");
+    k->standardize(1, 3, 0, x, z, inverse);
+    assert_true(isnan(z[0]));
+}
+
 /* What does not fit is refused, with both sides. */
 static void misfits(void **state)
 {
@@ -396,9 +476,10 @@ static void misfits(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sources),      cmocka_unit_test(unary),   cmocka_unit_test(binary),
-        cmocka_unit_test(binary_ends),  cmocka_unit_test(reduce),  cmocka_unit_test(softmax),
-        cmocka_unit_test(softmax_ends), cmocka_unit_test(misfits),
+        cmocka_unit_test(sources),      cmocka_unit_test(unary),  cmocka_unit_test(binary),
+        cmocka_unit_test(binary_ends),  cmocka_unit_test(reduce), cmocka_unit_test(softmax),
+        cmocka_unit_test(softmax_ends), cmocka_unit_test(norms),  cmocka_unit_test(norm_ends),
+        cmocka_unit_test(misfits),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "layers");
 }

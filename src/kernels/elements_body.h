@@ -15,6 +15,7 @@
 
 #include "kernels/binary_body.h"
 #include "kernels/softmax_body.h"
+#include "kernels/standardize_body.h"
 
 #include "kernels/loss_body.h"
 #include "kernels/pool_body.h"
@@ -34,6 +35,7 @@
 
 #include "kernels/binary_body.h"
 #include "kernels/softmax_body.h"
+#include "kernels/standardize_body.h"
 
 #include "kernels/loss_body.h"
 #include "kernels/pool_body.h"

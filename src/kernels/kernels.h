@@ -177,6 +177,18 @@ typedef struct gm_kernels {
     void (*softmax_bend)(bool log, size_t n, size_t classes, size_t inner, const void *y,
                          const void *xdot, const void *s, void *d);
 
+    /* Rows of d numbers less their mean and over the root r^-1 of their variance (the mean square)
+     * plus epsilon: z [n, d] and inverse [n] = r. Its derivative is the symmetric L u = r (u - mean
+     * u - z mean(z u)):
+     *   slope  out (+)= L u; out may be u
+     *   bend   out += the derivative of L t along xdot. */
+    void (*standardize)(size_t n, size_t d, double epsilon, const void *x, void *z,
+                        double *inverse);
+    void (*standardize_slope)(size_t n, size_t d, const void *z, const double *inverse,
+                              const void *u, bool add, void *out);
+    void (*standardize_bend)(size_t n, size_t d, const void *z, const double *inverse,
+                             const void *xdot, const void *t, void *out);
+
     /* Softmax cross-entropy of logits z [n, K] with labels y: loss[i] (double, log-sum-exp form),
      * prob [n, K] = softmax, signal [n, K] = prob - onehot(y), where entry y is -(sum of the other
      * probabilities). wrong[i] = 1 where the arg-max (first of equals) is not y. Any output may be
