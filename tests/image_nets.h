@@ -18,7 +18,7 @@ typedef struct image_case {
 } image_case;
 
 typedef struct image_problem {
-    size_t p, n;
+    size_t p, n, positions; /* labels of a sample: the rows of an output [T, K], else 1 */
     gm_net *net;
     gm_dataset *data;
     gm_problem *problem;
@@ -93,6 +93,12 @@ static inline double *image_numbers(size_t count, uint32_t run, double scale)
 static inline void image_data(image_problem *t, const image_case *c, gm_dtype dtype)
 {
     gm_error err = {0};
+    if (t->positions > 1) {
+        expect_ok(gm_data_from_sequences("test", c->n, &c->input, t->x, t->positions, t->label,
+                                         dtype, c->classes, &t->data, &err),
+                  &err);
+        return;
+    }
     expect_ok(gm_data_from_arrays("test", c->n, &c->input, t->x, c->squared ? NULL : t->label,
                                   c->squared ? t->target : NULL, c->squared ? c->classes : 0, dtype,
                                   c->classes, &t->data, &err),
@@ -121,9 +127,12 @@ static inline void image_open(image_problem *t, const image_case *c, gm_dtype dt
     }
     t->theta = image_numbers(t->p, 1, 1);
     t->target = image_numbers(c->n * c->classes, 2, 1);
-    t->label = calloc(c->n, sizeof *t->label);
-    for (size_t i = 0; i < c->n; i++) {
-        t->label[i] = (int32_t)(i % c->classes);
+    const gm_shape *out = &t->net->node[t->net->nodes - 1].shape;
+    t->positions = out->rank == 2 ? out->dim[0] : 1;
+    t->label = calloc(c->n * t->positions, sizeof *t->label);
+    for (size_t i = 0; i < c->n * t->positions; i++) {
+        bool masked = t->positions > 1 && (i == 1 || i % 7 == 5);
+        t->label[i] = masked ? GM_LABEL_MASKED : (int32_t)(i % c->classes);
     }
     /* He's scale for the weights, and biases that keep units off their kinks. */
     double *he = calloc(t->p, sizeof *he);
@@ -165,9 +174,10 @@ static inline void image_product(const image_problem *t, gm_curvature kind, cons
     gm_operator_destroy(&op);
 }
 
-/* Gradient (and loss) of one sample: with label c, or with target y under the squared loss. */
-static inline double image_sample(const image_problem *t, size_t i, size_t classes, int32_t label,
-                                  const double *y, double *gradient)
+/* Gradient (and loss) of one sample: with its labels, or with target y [classes] under the squared
+ * loss. */
+static inline double image_sample(const image_problem *t, size_t i, size_t classes,
+                                  const int32_t *label, const double *y, double *gradient)
 {
     gm_error err = {0};
     gm_dataset *data;
@@ -175,9 +185,15 @@ static inline double image_sample(const image_problem *t, size_t i, size_t class
     gm_problem_options options;
     double loss;
     size_t in = gm_net_inputs(t->net);
-    expect_ok(gm_data_from_arrays("one", 1, &t->data->shape, t->x + i * in, y ? NULL : &label, y,
-                                  y ? classes : 0, GM_F64, classes, &data, &err),
-              &err);
+    if (y || t->positions == 1) {
+        expect_ok(gm_data_from_arrays("one", 1, &t->data->shape, t->x + i * in, y ? NULL : label, y,
+                                      y ? classes : 0, GM_F64, classes, &data, &err),
+                  &err);
+    } else {
+        expect_ok(gm_data_from_sequences("one", 1, &t->data->shape, t->x + i * in, t->positions,
+                                         label, GM_F64, classes, &data, &err),
+                  &err);
+    }
     gm_problem_options_default(&options);
     options.loss = y ? GM_LOSS_SQUARED : GM_LOSS_CROSS_ENTROPY;
     expect_ok(gm_problem_create(t->net, data, &options, &problem, &err), &err);
@@ -187,52 +203,81 @@ static inline double image_sample(const image_problem *t, size_t i, size_t class
     return loss;
 }
 
-/* g [p], jacobian [K, p] and prob [K] of sample i: the gradient of the squared loss falls by J^T
- * e_c when target c grows by one, and p_c = exp(-loss with label c). */
+/* g [p], jacobian [T K, p] and prob [T K] of sample i: the gradient of the squared loss falls by
+ * J^T e_c when target c grows by one, and p_c = exp(-loss with label c), all other positions
+ * masked. */
 static inline void image_derivatives(const image_problem *t, const image_case *c, size_t i,
                                      double *g, double *jacobian, double *prob)
 {
-    double *y = calloc(c->classes, sizeof *y), *base = calloc(t->p, sizeof *base);
-    image_sample(t, i, c->classes, 0, y, base);
-    for (size_t k = 0; k < c->classes; k++) {
+    size_t outputs = t->positions * c->classes, scored = 0;
+    double *y = calloc(outputs, sizeof *y), *base = calloc(t->p, sizeof *base);
+    int32_t *label = calloc(t->positions, sizeof *label);
+    image_sample(t, i, outputs, NULL, y, base);
+    for (size_t k = 0; k < outputs; k++) {
         y[k] = 1;
         double *row = jacobian + k * t->p;
-        image_sample(t, i, c->classes, 0, y, row);
+        image_sample(t, i, outputs, NULL, y, row);
         y[k] = 0;
         for (size_t j = 0; j < t->p; j++) {
             row[j] = base[j] - row[j];
         }
-        prob[k] = exp(-image_sample(t, i, c->classes, (int32_t)k, NULL, g));
+        for (size_t s = 0; s < t->positions; s++) {
+            label[s] = s == k / c->classes ? (int32_t)(k % c->classes) : GM_LABEL_MASKED;
+        }
+        prob[k] = exp(-image_sample(t, i, c->classes, label, NULL, g));
     }
-    image_sample(t, i, c->classes, t->label[i], c->squared ? t->target + i * c->classes : NULL, g);
+    const int32_t *own = t->label + i * t->positions;
+    for (size_t s = 0; s < t->positions; s++) {
+        scored += own[s] != GM_LABEL_MASKED;
+    }
+    image_sample(t, i, c->classes, own, c->squared ? t->target + i * c->classes : NULL, g);
+    for (size_t j = 0; t->positions > 1 && j < t->p; j++) {
+        g[j] *= t->data->weight * (double)scored; /* alone, its positions weigh 1 / scored */
+    }
     free(y);
     free(base);
+    free(label);
+}
+
+/* sum [p, p] += weight (J^T (diag(p) - p p^T) J), or J^T J under the squared loss, of the K outputs
+ * at one position. */
+static inline void image_add_metric(size_t p, size_t classes, bool squared, double weight,
+                                    const double *jacobian, const double *prob, double *mean,
+                                    double *sum)
+{
+    for (size_t j = 0; j < p; j++) {
+        mean[j] = 0;
+        for (size_t k = 0; k < classes; k++) {
+            mean[j] += prob[k] * jacobian[k * p + j];
+        }
+    }
+    for (size_t r = 0; r < p; r++) {
+        for (size_t s = 0; s < p; s++) {
+            double entry = squared ? 0 : -mean[r] * mean[s];
+            for (size_t k = 0; k < classes; k++) {
+                entry += (squared ? 1 : prob[k]) * jacobian[k * p + r] * jacobian[k * p + s];
+            }
+            sum[r * p + s] += weight * entry;
+        }
+    }
 }
 
 /* G and M [p, p], put together sample by sample. */
 static inline void image_matrices(const image_problem *t, const image_case *c, double *ggn,
                                   double *moment)
 {
-    size_t p = t->p, classes = c->classes;
-    double *g = calloc(p, sizeof *g), *jacobian = calloc(classes * p, sizeof *jacobian);
-    double *prob = calloc(classes, sizeof *prob), *mean = calloc(p, sizeof *mean);
+    size_t p = t->p, classes = c->classes, outputs = t->positions * classes;
+    double *g = calloc(p, sizeof *g), *jacobian = calloc(outputs * p, sizeof *jacobian);
+    double *prob = calloc(outputs, sizeof *prob), *mean = calloc(p, sizeof *mean);
     for (size_t i = 0; i < t->n; i++) {
         image_derivatives(t, c, i, g, jacobian, prob);
-        for (size_t j = 0; j < p; j++) {
-            mean[j] = 0;
-            for (size_t k = 0; k < classes; k++) {
-                mean[j] += prob[k] * jacobian[k * p + j];
-            }
+        for (size_t s = 0; s < t->positions; s++) {
+            if (t->label[i * t->positions + s] == GM_LABEL_MASKED) continue;
+            image_add_metric(p, classes, c->squared, t->data->weight / (double)t->n,
+                             jacobian + s * classes * p, prob + s * classes, mean, ggn);
         }
-        for (size_t r = 0; r < p; r++) {
-            for (size_t s = 0; s < p; s++) {
-                double sum = c->squared ? 0 : -mean[r] * mean[s];
-                for (size_t k = 0; k < classes; k++) {
-                    sum += (c->squared ? 1 : prob[k]) * jacobian[k * p + r] * jacobian[k * p + s];
-                }
-                ggn[r * p + s] += sum / (double)t->n;
-                moment[r * p + s] += g[r] * g[s] / (double)t->n;
-            }
+        for (size_t r = 0; r < p * p; r++) {
+            moment[r] += g[r / p] * g[r % p] / (double)t->n;
         }
     }
     free(g);

@@ -170,7 +170,7 @@ static inline void check_gram_forms(const image_case *cases, int count)
         double *matrix = numbers(t.p * t.p), *sum = numbers(t.p * t.p);
         for (int k = 0; k < 3; k++) {
             size_t n = gm_gram_size(t.lin, kinds[k]);
-            assert_int_equal(n, t.n * (kinds[k] == GM_GGN ? cases[i].classes : 1));
+            assert_int_equal(n, t.n * (kinds[k] == GM_GGN ? gm_net_outputs(t.net) : 1));
             double *gram = numbers(n * n), *weight = numbers(n * n), *row = numbers(n * t.p);
             for (size_t r = 0; r < n; r++) {
                 weight[r * n + r] = 1;

@@ -182,7 +182,7 @@ static void batches(void **state)
         image_open(&t, &cases[5], GM_F64, true, 2, 0);
         double *g = numbers(t.p), *sum = numbers(t.p), *one = numbers(t.p), loss, total = 0;
         for (size_t m = 1; m <= 7; m++) {
-            total += image_sample(&t, index[m - 1], 3, t.label[index[m - 1]], NULL, one);
+            total += image_sample(&t, index[m - 1], 3, &t.label[index[m - 1]], NULL, one);
             for (size_t j = 0; j < t.p; j++) {
                 sum[j] += one[j];
                 one[j] = sum[j] / (double)m;

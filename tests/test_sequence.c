@@ -2,6 +2,8 @@
  * layers by position, views, gather, embedding (tests/net_checks.h). */
 #include "support.h"
 
+#include "data/dataset.h"
+#include "data/npy.h"
 #include "net_checks.h"
 
 static int add_dense_at(gm_net *net, size_t units, bool bias, bool transposed)
@@ -175,17 +177,43 @@ static void build_tied_layers(gm_net *net, bool other)
     add_dense(net, 3);
 }
 
+/* [4] tokens to logits [4, 3] at their positions, by an embedding, tanh, neighbours mixed, a dense
+ * layer by position; some labels masked (tests/image_nets.h). */
+static void build_labels(gm_net *net, bool other)
+{
+    (void)other;
+    gm_embedding_config table = {.vocabulary = 5, .width = 3};
+    gm_matmul_config mix = {.transpose_b = true, .factor = 0.4}, apply = {.factor = 1};
+    int x = add_layer(net, &gm_layer_embedding, &table);
+    int scores = join(net, &gm_layer_matmul, &mix, x, x);
+    scores = after(net, &gm_layer_activation, &(gm_activation_config){GM_ACT_TANH}, scores);
+    join(net, &gm_layer_matmul, &apply, scores, x);
+    add_act(net, GM_ACT_GELU);
+    add_dense_at(net, 3, true, true);
+}
+
+/* The same with kinks, where diag(H) = diag(G) comes from the factors of every position. */
+static void build_piecewise_labels(gm_net *net, bool other)
+{
+    (void)other;
+    add_dense_at(net, 4, true, false);
+    add_act(net, GM_ACT_RELU);
+    add_dense_at(net, 3, true, false);
+}
+
 static const image_case cases[] = {
     {"positions", build_positions, {2, {3, 4}}, 5, 3, true, false},
     {"piecewise positions", build_piecewise_positions, {2, {3, 4}}, 5, 3, false, false},
     {"heads", build_heads, {2, {4, 6}}, 4, 3, true, false},
     {"products", build_products, {3, {2, 3, 4}}, 4, 3, true, true},
     {"views", build_views, {2, {3, 4}}, 4, 3, true, false},
+    {"labels", build_labels, {1, {4}}, 5, 3, true, false},
+    {"piecewise labels", build_piecewise_labels, {2, {3, 2}}, 5, 3, false, false},
     {"tied table", build_tied_table, {1, {2}}, 6, 3, true, false},
     {"tied layers", build_tied_layers, {2, {3, 4}}, 4, 3, false, false},
     {"tokens", build_tokens, {1, {4}}, 6, 3, true, false},
 };
-enum { CASES = sizeof cases / sizeof *cases };
+enum { CASES = sizeof cases / sizeof *cases, LABELS = 5 };
 
 static void gradients(void **state)
 {
@@ -227,6 +255,152 @@ static void single_precision(void **state)
 {
     (void)state;
     check_single_precision(cases, CASES);
+}
+
+/* Loss and share of wrong predictions are means over the positions that are not masked, found one
+ * by one in problems of one sample and one label; a mini-batch is the mean of its samples. */
+static void mean_over_positions(void **state)
+{
+    (void)state;
+    const size_t batch[] = {4, 0, 0, 3};
+    image_problem t;
+    gm_error err = {0};
+    image_open(&t, &cases[LABELS], GM_F64, true, 2, 0);
+    double *g = numbers(t.p), *batch_g = numbers(t.p), *sum = numbers(t.p), *one = numbers(t.p);
+    double loss, error, total = 0, wrong = 0, batch_total = 0;
+    size_t scored = 0, T = t.positions;
+    for (size_t i = 0; i < t.n * T; i++) {
+        scored += t.label[i] != GM_LABEL_MASKED;
+    }
+    for (size_t i = 0; i < t.n; i++) {
+        size_t times = 0;
+        for (size_t b = 0; b < 4; b++) {
+            times += batch[b] == i;
+        }
+        for (size_t s = 0; s < T; s++) {
+            double least = INFINITY, mine;
+            int32_t label[4] = {GM_LABEL_MASKED, GM_LABEL_MASKED, GM_LABEL_MASKED, GM_LABEL_MASKED};
+            int32_t own = t.label[i * T + s], best = 0;
+            if (own == GM_LABEL_MASKED) continue;
+            for (label[s] = 0; label[s] < 3; label[s]++) {
+                double l = image_sample(&t, i, 3, label, NULL, one);
+                if (l < least) best = label[s];
+                least = fmin(l, least);
+            }
+            label[s] = own;
+            mine = image_sample(&t, i, 3, label, NULL, one);
+            total += mine / (double)scored;
+            wrong += (best != own) / (double)scored;
+            batch_total += (double)times / 4 * mine * t.data->weight;
+            for (size_t j = 0; j < t.p; j++) {
+                sum[j] += one[j] / (double)scored;
+                batch_g[j] += (double)times / 4 * one[j] * t.data->weight;
+            }
+        }
+    }
+    assert_true(scored < t.n * T && wrong > 0 && wrong < 1);
+    expect_ok(gm_problem_gradient(t.problem, t.theta, &loss, &error, g, &err), &err);
+    assert_at_most(fabs(loss - total), 1e-14 * total, "loss");
+    assert_at_most(fabs(error - wrong), 1e-15, "share of wrong predictions");
+    assert_at_most(relative_error(t.p, g, sum), 1e-13, "gradient");
+    assert_at_most(fabs(gm_linearization_error_rate(t.lin) - wrong), 1e-15, "linearization");
+    expect_ok(gm_problem_batch_gradient(t.problem, t.theta, 4, batch, &loss, g, &err), &err);
+    assert_at_most(fabs(loss - batch_total), 1e-14 * batch_total, "loss of a batch");
+    assert_at_most(relative_error(t.p, g, batch_g), 1e-13, "gradient of a batch");
+    free(g);
+    free(batch_g);
+    free(sum);
+    free(one);
+    image_close(&t);
+}
+
+static void write_npy(const char *path, gm_npy_type type, size_t rows, size_t columns,
+                      const void *values)
+{
+    gm_error err = {0};
+    const size_t dim[] = {rows, columns};
+    expect_ok(gm_npy_write(path, type, columns ? 2 : 1, dim, values, &err), &err);
+}
+
+/* Tokens and labels from files, both integers; subset, redrawn labels, written and read again; what
+ * is refused. */
+static void files(void **state)
+{
+    (void)state;
+    const char *spec = "npy:test_sequence_x.npy,test_sequence_y.npy";
+    const int64_t x[] = {0, 1, 2, 3, 4, 5, 6, 7}, y[] = {1, -100, 2, 0, 2, 2, -100, -100};
+    const int64_t bad[] = {1, -100, 2, 0, -1, 2, 0, 0}, none[] = {-100, -100, -100, -100};
+    gm_error err = {0};
+    gm_dataset *data = NULL, *again = NULL;
+    gm_shape shape;
+    size_t classes;
+    gm_data_options options;
+    gm_data_options_default(&options);
+    write_npy("test_sequence_x.npy", GM_NPY_I8, 4, 2, x);
+    write_npy("test_sequence_y.npy", GM_NPY_I8, 4, 2, y);
+    expect_ok(gm_data_describe(spec, &shape, &classes, &err), &err);
+    assert_int_equal(classes, 3);
+    expect_ok(gm_data_load(spec, &options, &data, &err), &err);
+    assert_int_equal(data->positions, 2);
+    assert_int_equal(data->classes, 3);
+    assert_true(data->weight == 4.0 / 5.0);
+    for (size_t i = 0; i < 8; i++) {
+        assert_true(((double *)data->x)[i] == (double)x[i] && data->label[i] == y[i]);
+    }
+    expect_ok(gm_dataset_write(data, "test_sequence_a.npy,test_sequence_b.npy", &err), &err);
+    expect_ok(gm_data_load("npy:test_sequence_a.npy,test_sequence_b.npy", &options, &again, &err),
+              &err);
+    assert_memory_equal(again->label, data->label, 8 * sizeof *data->label);
+    gm_dataset_free(again);
+    assert_int_equal(gm_dataset_write(data, "test_sequence.csv", &err), GM_ERR_USAGE);
+    assert_int_equal(gm_dataset_one_hot(data, &err), GM_ERR_INPUT);
+    const size_t picks[] = {3, 0};
+    expect_ok(gm_dataset_select(data, 2, picks, "two", &again, &err), &err);
+    assert_true(again->label[0] == -100 && again->label[2] == 1 && again->weight == data->weight);
+    gm_dataset_free(again);
+
+    gm_net *net; /* a net with one label a sample, and one with other positions */
+    gm_problem *problem;
+    gm_problem_options o;
+    gm_problem_options_default(&o);
+    expect_ok(gm_net_from_spec("mlp:2-3", NULL, 0, &net, &err), &err);
+    assert_int_equal(gm_problem_create(net, data, &o, &problem, &err), GM_ERR_INPUT);
+    assert_non_null(strstr(err.message, "labels at 2 positions, but the output of mlp:2-3 has rank "
+                                        "1 and 3 rows, expected [2, K]"));
+    gm_net_free(net);
+    gm_dataset_free(data);
+
+    options.random_labels = 1;
+    expect_ok(gm_data_load(spec, &options, &data, &err), &err);
+    assert_int_equal(data->redrawn, 5);
+    assert_true(data->label[1] == -100 && data->label[7] == -100);
+    gm_dataset_free(data);
+    gm_data_options_default(&options);
+    const struct {
+        const int64_t *y;
+        size_t columns, classes;
+        const char *message;
+    } refused[] = {{y, 2, 4, "label 2, expected 0 ... 1 (K = 2)"},
+                   {y, 2, 5, "labels at 2 positions, but the model's 5 outputs"},
+                   {bad, 2, 0, "row 2 (counted from 0): label -1, expected 0"},
+                   {bad, 0, 0, "label -100, expected 0"}};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        options.classes = refused[i].classes;
+        write_npy("test_sequence_y.npy", GM_NPY_I8, 4, refused[i].columns, refused[i].y);
+        assert_int_equal(gm_data_load(spec, &options, &data, &err), GM_ERR_INPUT);
+        if (!strstr(err.message, refused[i].message)) fail_msg("%zu: %s", i, err.message);
+    }
+    write_npy("test_sequence_x.npy", GM_NPY_I8, 2, 2, x);
+    write_npy("test_sequence_y.npy", GM_NPY_I8, 2, 2, none);
+    options.classes = 0;
+    assert_int_equal(gm_data_load(spec, &options, &data, &err), GM_ERR_INPUT);
+    assert_non_null(strstr(err.message, "all 4 labels are -100 (masked)"));
+    const char *made[] = {"x", "y", "a", "b"};
+    for (int i = 0; i < 4; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "test_sequence_%s.npy", made[i]);
+        remove(path);
+    }
 }
 
 /* What does not fit is refused by the layer, with what was found and expected. */
@@ -347,6 +521,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(nothing_else_matters),
         cmocka_unit_test(single_precision),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(mean_over_positions),
+        cmocka_unit_test(files),
         cmocka_unit_test(ties),
         cmocka_unit_test(tokens),
     };

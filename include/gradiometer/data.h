@@ -14,16 +14,24 @@
 extern "C" {
 #endif
 
+/* The label of a position that has no loss, as in PyTorch. */
+enum { GM_LABEL_MASKED = -100 };
+
 typedef struct gm_dataset {
     char *name;      /* the resolved spec, e.g. "gauss:k=10,d=50,n=1000,sep=2,seed=1" */
     size_t n;        /* samples, >= 1 */
     gm_shape shape;  /* of one sample: [d] or [channels, height, width] */
     size_t features; /* product of shape */
     gm_dtype dtype;
-    void *x;        /* [n, features], dtype; all finite */
-    int32_t *label; /* [n], 0 ... classes-1; NULL where target is given */
+    void *x;          /* [n, features], dtype; all finite */
+    size_t positions; /* labels of a sample: 1, or T for a loss at each place of a sequence */
+    int32_t *label;   /* [n, positions], 0 ... classes-1, or GM_LABEL_MASKED where positions > 1;
+                         NULL where target is given */
+    double weight;  /* of a position's loss in its sample's: n over the labels that are not masked,
+                       so that the mean over samples is that over positions; 1 for one label */
     double *target; /* [n, outputs]; NULL where label is given */
-    size_t classes; /* K: width of the model's output; largest label + 1 where no model is named */
+    size_t classes; /* K: width of the model's output (at one position); largest label + 1 where no
+                       model is named */
     size_t outputs; /* columns of target, 0 without */
     double random_labels; /* share asked for; redrawn counts how many were redrawn, same label or
                              not */
@@ -40,7 +48,8 @@ typedef struct gm_data_options {
     size_t subset;        /* 0 = all; else the first N after a seeded shuffle, 1 ... n */
     double random_labels; /* 0: each label redrawn uniformly over the classes with this probability,
                              0 ... 1 */
-    size_t classes;       /* 0 = unknown (largest label + 1); else labels must lie below it */
+    size_t classes;       /* 0 = unknown (largest label + 1); else the outputs of the model, below
+                             which labels must lie: K, or T K for labels at T positions */
     bool standardize;     /* false */
     bool test; /* false; true reads the test half of mnist: and cifar10:, the test stream of gauss:,
                   and redraws labels from a stream of its own */
@@ -68,8 +77,13 @@ gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape,
                               const int32_t *label, const double *target, size_t outputs,
                               gm_dtype dtype, size_t classes, gm_dataset **data, gm_error *err);
 
+/* Likewise for sequences: labels [n, positions], each 0 ... classes - 1 or GM_LABEL_MASKED. */
+gm_status gm_data_from_sequences(const char *name, size_t n, const gm_shape *shape, const double *x,
+                                 size_t positions, const int32_t *label, gm_dtype dtype,
+                                 size_t classes, gm_dataset **data, gm_error *err);
+
 /* One-hot targets [n, classes] in place of labels, for the squared loss; does nothing where targets
- * exist. */
+ * exist. GM_ERR_INPUT for labels at positions. */
 gm_status gm_dataset_one_hot(gm_dataset *data, gm_error *err);
 
 /* The samples index[0 ... m - 1] of data (repeats allowed) as a set of their own, named "NAME,

@@ -46,6 +46,9 @@ static gm_status make_units(gm_local *l, size_t *widest, gm_error *err)
 gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_error *err)
 {
     const gm_dataset *data = problem->data;
+    if (problem->engine.positions > 1)
+        return gm_fail(err, GM_ERR_USAGE, "%s: the bound is for one label a sample, found %zu",
+                       data->name, problem->engine.positions);
     *l = (gm_local){.problem = problem, .engine = problem->engine, .rows = rows};
     const gm_engine *e = &l->engine;
     size_t widest = 0, outputs = gm_net_outputs(e->net), numbers;

@@ -26,16 +26,21 @@ static const gm_option options[] = {
 typedef struct description {
     double mean, sd, min, max;  /* over all numbers of x */
     size_t constant;            /* features that do not vary */
-    size_t *count;              /* [classes] samples per class; NULL where there are targets */
+    size_t *count;              /* [classes] labels per class; NULL where there are targets */
+    size_t masked;              /* labels that are GM_LABEL_MASKED */
     size_t empty, fewest, most; /* classes without samples; smallest and largest count */
 } description;
 
 static void count_classes(const gm_dataset *data, description *d)
 {
-    for (size_t i = 0; i < data->n; i++) {
-        d->count[data->label[i]]++;
+    for (size_t i = 0; i < data->n * data->positions; i++) {
+        if (data->label[i] == GM_LABEL_MASKED) {
+            d->masked++;
+        } else {
+            d->count[data->label[i]]++;
+        }
     }
-    d->fewest = data->n;
+    d->fewest = data->n * data->positions;
     for (size_t k = 0; k < data->classes; k++) {
         d->empty += d->count[k] == 0;
         if (d->count[k] < d->fewest) d->fewest = d->count[k];
@@ -105,6 +110,8 @@ static void set_description(gm_cli *cli, const gm_dataset *data, const descripti
     json_object_set_new(object, "redrawn", json_integer((json_int_t)data->redrawn));
     json_object_set_new(object, "targets", json_boolean(data->target != NULL));
     if (!d->count) return;
+    json_object_set_new(object, "positions", json_integer((json_int_t)data->positions));
+    json_object_set_new(object, "masked", json_integer((json_int_t)d->masked));
     json_t *counts = json_array();
     for (size_t k = 0; k < data->classes; k++) {
         json_array_append_new(counts, json_integer((json_int_t)d->count[k]));
@@ -142,7 +149,7 @@ static void print_counts(const gm_dataset *data, const description *d)
     }
     printf("classes    %zu, with %zu", data->classes, d->fewest);
     if (d->most > d->fewest) printf(" to %zu", d->most);
-    printf(" samples each");
+    printf(" %s each", data->positions > 1 ? "labels" : "samples");
     if (d->empty) printf(" (%zu without any)", d->empty);
     putchar('\n');
     for (size_t k = 0; k < data->classes && data->classes <= LISTED; k++) {
@@ -164,6 +171,10 @@ static void print_set(const char *title, const gm_dataset *data, const descripti
     if (data->standardized) printf("; standardized");
     putchar('\n');
     print_counts(data, d);
+    if (data->positions > 1) {
+        printf("positions  %zu in each sample; %zu of %zu labels are masked (%d)\n",
+               data->positions, d->masked, data->n * data->positions, (int)GM_LABEL_MASKED);
+    }
     if (data->random_labels > 0) {
         printf("labels     %zu redrawn, each with probability %g\n", data->redrawn,
                data->random_labels);

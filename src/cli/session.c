@@ -187,7 +187,7 @@ static gm_status load_data(const gm_cli *cli, gm_session *session, gm_error *err
         options.subset = 0;
         options.test = true;
         options.reference = session->data;
-        options.classes = session->data->classes;
+        options.classes = 0; /* the reference's */
         status = gm_data_load(shared->test_data, &options, &session->test, err);
     }
     return status;

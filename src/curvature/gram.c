@@ -5,6 +5,7 @@
  * over layers of (D D^T) o (A A^T) / n Sigma: row_i     = (g_i - mu) / sqrt n                C gram
  * C, C = I - 11^T/n G:     row_(i,c) = J_i^T S_i e_c / sqrt n             the same with D^(c), rows
  * i K + c D and A are collected once, in double; no [n, p] array. */
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -40,6 +41,20 @@ static void free_collected(collected *c)
     gm_free(c->active);
 }
 
+/* Column c of the factor of a loss over positions, block by block that of the softmax there: signal
+ * [n, T, K] is 0 elsewhere. */
+static void position_factor(const gm_engine *e, const gm_chunk *chunk, size_t c, void *signal)
+{
+    size_t outputs = gm_net_outputs(e->net), classes = outputs / e->positions;
+    double root = sqrt(e->weight);
+    for (size_t i = 0; i < chunk->n; i++) {
+        size_t at = (i * outputs + c / classes * classes) * e->k->size;
+        char *row = (char *)signal + at;
+        e->k->softmax_factor(1, classes, (const char *)chunk->prob + at, c % classes, row);
+        e->k->scale_rows(1, classes, &root, row, row);
+    }
+}
+
 /* Root signals S_i e_c (squared loss: e_c) for outputs c0 ... c0 + b - 1, [b, n, K]. */
 static void factor_signals(const gm_engine *e, const gm_chunk *chunk, size_t c0, size_t b,
                            void *signal)
@@ -47,11 +62,15 @@ static void factor_signals(const gm_engine *e, const gm_chunk *chunk, size_t c0,
     size_t outputs = gm_net_outputs(e->net), rows = chunk->n * outputs;
     for (size_t j = 0; j < b; j++) {
         char *to = (char *)signal + j * rows * e->k->size;
-        if (e->loss == GM_LOSS_CROSS_ENTROPY) {
+        if (e->loss == GM_LOSS_CROSS_ENTROPY && e->positions == 1) {
             e->k->softmax_factor(chunk->n, outputs, chunk->prob, c0 + j, to);
             continue;
         }
         memset(to, 0, rows * e->k->size);
+        if (e->positions > 1) {
+            position_factor(e, chunk, c0 + j, to);
+            continue;
+        }
         for (size_t i = 0; i < chunk->n; i++) {
             e->k->fill(1, 1.0, to + (i * outputs + c0 + j) * e->k->size);
         }

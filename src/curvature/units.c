@@ -78,7 +78,7 @@ gm_chunk gm_chunk_rows(const gm_engine *e, const gm_chunk *c, size_t first, size
     rows.value = value;
     rows.signal = signal;
     if (c->prob) rows.prob = (char *)c->prob + first * outputs * e->k->size;
-    if (c->label) rows.label = c->label + first;
+    if (c->label) rows.label = c->label + first * e->positions;
     if (c->target) rows.target = c->target + first * outputs;
     return rows;
 }

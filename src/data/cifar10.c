@@ -71,7 +71,7 @@ static gm_status cifar10_next(gm_source *source, gm_sample *sample, gm_error *er
     if (fread(record, 1, RECORD, set->stream) != RECORD)
         return gm_fail(err, GM_ERR_IO, "%s: cannot be read: %s", path,
                        ferror(set->stream) && errno ? strerror(errno) : "it became shorter");
-    sample->label = record[0];
+    *sample->label = record[0];
     for (int j = 0; j < PIXELS; j++) {
         sample->x[j] = record[1 + j] / 255.0;
     }

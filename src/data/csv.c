@@ -141,7 +141,7 @@ static gm_status csv_next(gm_source *source, gm_sample *sample, gm_error *err)
     if (!(fabs(value) <= 0x1p53) || floor(value) != value)
         return gm_fail(err, GM_ERR_INPUT, "%s: line %zu: label %g, expected a whole number",
                        file->path, file->number, value);
-    sample->label = (int64_t)value;
+    *sample->label = (int64_t)value;
     return GM_OK;
 }
 

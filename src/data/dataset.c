@@ -46,10 +46,15 @@ static gm_status check_options(const gm_data_options *options, gm_error *err)
     return GM_OK;
 }
 
+static size_t positions_of(const gm_source *source)
+{
+    return source->positions ? source->positions : 1;
+}
+
 /* K as asked for: of the model, else of the reference set, else of format or spec; 0 = unknown. */
 static size_t classes_asked(const gm_source *source, const gm_data_options *options)
 {
-    if (options->classes) return options->classes;
+    if (options->classes) return options->classes / positions_of(source);
     return options->reference ? options->reference->classes : source->classes;
 }
 
@@ -66,6 +71,15 @@ static gm_status check_source(const gm_source *source, const gm_data_options *op
         return gm_fail(err, GM_ERR_INPUT,
                        "%s: %zu features, expected the %zu of the reference set %s", source->x_file,
                        source->features, reference->features, reference->name);
+    if (options->classes % positions_of(source))
+        return gm_fail(err, GM_ERR_INPUT,
+                       "%s: labels at %zu positions, but the model's %zu outputs are not so many "
+                       "times K",
+                       source->y_file, positions_of(source), options->classes);
+    if (reference && reference->positions != positions_of(source))
+        return gm_fail(err, GM_ERR_INPUT,
+                       "%s: labels at %zu positions, expected the %zu of the reference set %s",
+                       source->y_file, positions_of(source), reference->positions, reference->name);
     if (source->outputs && options->random_labels > 0)
         return gm_fail(err, GM_ERR_USAGE, "random labels: %s holds targets, expected labels",
                        source->y_file);
@@ -97,20 +111,23 @@ static gm_status choose_subset(const gm_data_options *options, size_t n, size_t 
 
 static gm_status allocate(const gm_source *source, size_t n, gm_dataset *data, gm_error *err)
 {
-    size_t count, targets;
-    if (!gm_mul_size(n, source->features, &count) || !gm_mul_size(n, source->outputs, &targets))
+    size_t count, targets, labels;
+    if (!gm_mul_size(n, source->features, &count) || !gm_mul_size(n, source->outputs, &targets) ||
+        !gm_mul_size(n, positions_of(source), &labels))
         return gm_fail(err, GM_ERR_MEMORY, "%s: %zu samples of %zu numbers overflow",
                        source->x_file, n, source->features);
     data->n = n;
     data->shape = source->shape;
     data->features = source->features;
     data->outputs = source->outputs;
+    data->positions = positions_of(source);
+    data->weight = 1.0;
     data->x = gm_alloc(count, gm_dtype_size(data->dtype), source->x_file, err);
     if (!data->x) return GM_ERR_MEMORY;
     if (source->outputs)
         data->target = gm_alloc(targets, sizeof *data->target, source->y_file, err);
     else
-        data->label = gm_alloc(n, sizeof *data->label, source->y_file, err);
+        data->label = gm_alloc(labels, sizeof *data->label, source->y_file, err);
     return data->target || data->label ? GM_OK : GM_ERR_MEMORY;
 }
 
@@ -127,6 +144,7 @@ static gm_status check_label(const gm_source *source, int64_t label, size_t clas
 {
     const char *note = source->base ? "" : " (counted from 0)";
     if (label >= 0 && (uint64_t)label < (classes ? classes : MAX_CLASSES)) return GM_OK;
+    if (label == GM_LABEL_MASKED && positions_of(source) > 1) return GM_OK;
     if (classes)
         return gm_fail(err, GM_ERR_INPUT, "%s: %s %zu%s: label %lld, expected 0 ... %zu (K = %zu)",
                        source->y_file, source->unit, source->position, note, (long long)label,
@@ -143,10 +161,11 @@ static gm_status store_sample(const gm_source *source, const gm_sample *sample, 
     size_t bad = gm_dataset_store(data, at, sample->x);
     if (bad < source->features)
         return fail_number(source, source->x_file, bad, sample->x[bad], err);
-    if (!source->outputs) {
-        gm_status status = check_label(source, sample->label, limit, err);
-        if (status == GM_OK) data->label[at] = (int32_t)sample->label;
-        return status;
+    size_t positions = positions_of(source);
+    for (size_t t = 0; !source->outputs && t < positions; t++) {
+        gm_status status = check_label(source, sample->label[t], limit, err);
+        if (status != GM_OK) return status;
+        data->label[at * positions + t] = (int32_t)sample->label[t];
     }
     for (size_t k = 0; k < source->outputs; k++) {
         if (!isfinite(sample->target[k]))
@@ -161,7 +180,8 @@ static gm_status store_sample(const gm_source *source, const gm_sample *sample, 
 static gm_status read_samples(gm_source *source, const size_t *position, size_t classes,
                               gm_dataset *data, gm_error *err)
 {
-    size_t limit = source->classes ? source->classes : classes, largest = 0;
+    size_t limit = source->classes ? source->classes : classes;
+    int64_t largest = 0;
     gm_sample sample = {0};
     gm_dataset aside = {.dtype = data->dtype}; /* room for one sample that is left out */
     gm_status status = allocate(source, 1, &aside, err);
@@ -169,7 +189,8 @@ static gm_status read_samples(gm_source *source, const size_t *position, size_t 
     status = GM_ERR_MEMORY;
     sample.x = gm_alloc(source->features, sizeof *sample.x, "a sample", err);
     sample.target = gm_alloc(source->outputs, sizeof *sample.target, "a target", err);
-    if (!sample.x || !sample.target) goto done;
+    sample.label = gm_alloc(positions_of(source), sizeof *sample.label, "labels", err);
+    if (!sample.x || !sample.target || !sample.label) goto done;
 
     for (size_t i = 0; i < source->n; i++) {
         size_t at = position ? position[i] : i;
@@ -178,12 +199,15 @@ static gm_status read_samples(gm_source *source, const size_t *position, size_t 
         if (status == GM_OK)
             status = store_sample(source, &sample, limit, kept ? at : 0, kept ? data : &aside, err);
         if (status != GM_OK) goto done;
-        if ((size_t)sample.label > largest) largest = (size_t)sample.label;
+        for (size_t t = 0; t < positions_of(source); t++) {
+            if (sample.label[t] > largest) largest = sample.label[t];
+        }
     }
-    data->classes = source->outputs ? source->outputs : classes ? classes : largest + 1;
+    data->classes = source->outputs ? source->outputs : classes ? classes : (size_t)largest + 1;
 done:
     gm_free(sample.x);
     gm_free(sample.target);
+    gm_free(sample.label);
     gm_free(aside.x);
     gm_free(aside.label);
     gm_free(aside.target);
@@ -197,11 +221,26 @@ static void redraw_labels(const gm_data_options *options, gm_dataset *data)
 {
     gm_stream stream = gm_stream_of(options->seed, GM_PURPOSE_LABELS, options->test);
     data->random_labels = options->random_labels;
-    for (size_t i = 0; i < data->n && options->random_labels > 0; i++) {
+    for (size_t i = 0; i < data->n * data->positions && options->random_labels > 0; i++) {
+        if (data->label[i] == GM_LABEL_MASKED) continue;
         if (gm_uniform(stream, 2 * (uint64_t)i) >= options->random_labels) continue;
         data->label[i] = (int32_t)gm_below(stream, 2 * (uint64_t)i + 1, data->classes);
         data->redrawn++;
     }
+}
+
+/* The weight of a position, from how many labels are not masked. */
+static gm_status weigh_positions(gm_dataset *data, gm_error *err)
+{
+    size_t scored = 0, labels = data->n * data->positions;
+    for (size_t i = 0; i < labels; i++) {
+        scored += data->label[i] != GM_LABEL_MASKED;
+    }
+    if (scored == 0)
+        return gm_fail(err, GM_ERR_INPUT, "%s: all %zu labels are %d (masked)", data->name, labels,
+                       (int)GM_LABEL_MASKED);
+    data->weight = (double)data->n / (double)scored;
+    return GM_OK;
 }
 
 static gm_status build(gm_source *source, const char *name, const gm_data_options *options,
@@ -223,6 +262,8 @@ static gm_status build(gm_source *source, const char *name, const gm_data_option
     if (status == GM_OK)
         status = read_samples(source, position, classes_asked(source, options), data, err);
     gm_free(position);
+    if (status != GM_OK) return status;
+    if (data->positions > 1) status = weigh_positions(data, err);
     if (status != GM_OK) return status;
     if (!source->outputs) redraw_labels(options, data);
     if (options->standardize) status = gm_dataset_standardize(data, options->reference, err);
@@ -288,16 +329,19 @@ static gm_status count_classes(gm_source *source, size_t *classes, gm_error *err
     gm_sample sample = {0};
     gm_status status = GM_OK;
     sample.x = gm_alloc(source->features, sizeof *sample.x, "a sample", err);
-    if (!sample.x) return GM_ERR_MEMORY;
+    sample.label = gm_alloc(positions_of(source), sizeof *sample.label, "labels", err);
+    if (!sample.x || !sample.label) status = GM_ERR_MEMORY;
     *classes = 0;
     for (size_t i = 0; status == GM_OK && i < source->n; i++) {
         status = source->next(source, &sample, err);
-        if (status == GM_OK) status = check_label(source, sample.label, 0, err);
-        if (status == GM_OK && (size_t)sample.label >= *classes) {
-            *classes = (size_t)sample.label + 1;
+        for (size_t t = 0; status == GM_OK && t < positions_of(source); t++) {
+            int64_t label = sample.label[t];
+            status = check_label(source, label, 0, err);
+            if (label >= 0 && (size_t)label >= *classes) *classes = (size_t)label + 1;
         }
     }
     gm_free(sample.x);
+    gm_free(sample.label);
     return status;
 }
 
@@ -333,7 +377,9 @@ static gm_status arrays_next(gm_source *source, gm_sample *sample, gm_error *err
     size_t i = a->next++;
     memcpy(sample->x, a->x + i * source->features, source->features * sizeof *sample->x);
     if (a->label)
-        sample->label = a->label[i];
+        for (size_t t = 0; t < source->positions; t++) {
+            sample->label[t] = a->label[i * source->positions + t];
+        }
     else
         memcpy(sample->target, a->target + i * source->outputs,
                source->outputs * sizeof *sample->target);
@@ -341,9 +387,10 @@ static gm_status arrays_next(gm_source *source, gm_sample *sample, gm_error *err
     return GM_OK;
 }
 
-gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape, const double *x,
-                              const int32_t *label, const double *target, size_t outputs,
-                              gm_dtype dtype, size_t classes, gm_dataset **data, gm_error *err)
+static gm_status from_arrays(const char *name, size_t n, const gm_shape *shape, const double *x,
+                             size_t positions, const int32_t *label, const double *target,
+                             size_t outputs, gm_dtype dtype, size_t classes, gm_dataset **data,
+                             gm_error *err)
 {
     *data = NULL;
     if (!name || !shape || !x || n < 1 || shape->rank < 1 || shape->rank > GM_MAX_RANK)
@@ -355,7 +402,7 @@ gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape,
     gm_data_options options;
     gm_data_options_default(&options);
     options.dtype = dtype;
-    options.classes = classes;
+    if (!gm_mul_size(classes, positions, &options.classes)) options.classes = SIZE_MAX;
     gm_status status = check_options(&options, err);
     if (status != GM_OK) return status;
 
@@ -363,6 +410,7 @@ gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape,
     gm_source source = {.n = n,
                         .shape = *shape,
                         .outputs = target ? outputs : 0,
+                        .positions = positions,
                         .x_file = name,
                         .y_file = name,
                         .unit = "row",
@@ -372,9 +420,30 @@ gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape,
     return status == GM_OK ? load_source(&source, name, &options, data, err) : status;
 }
 
+gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape, const double *x,
+                              const int32_t *label, const double *target, size_t outputs,
+                              gm_dtype dtype, size_t classes, gm_dataset **data, gm_error *err)
+{
+    return from_arrays(name, n, shape, x, 1, label, target, outputs, dtype, classes, data, err);
+}
+
+gm_status gm_data_from_sequences(const char *name, size_t n, const gm_shape *shape, const double *x,
+                                 size_t positions, const int32_t *label, gm_dtype dtype,
+                                 size_t classes, gm_dataset **data, gm_error *err)
+{
+    *data = NULL;
+    if (positions < 1)
+        return gm_fail(err, GM_ERR_USAGE, "%s: 0 positions, expected 1 or more", name);
+    return from_arrays(name, n, shape, x, positions, label, NULL, 0, dtype, classes, data, err);
+}
+
 gm_status gm_dataset_one_hot(gm_dataset *data, gm_error *err)
 {
     if (data->target) return GM_OK;
+    if (data->positions > 1)
+        return gm_fail(err, GM_ERR_INPUT,
+                       "%s: labels at %zu positions have no squared loss, expected cross_entropy",
+                       data->name, data->positions);
     size_t count;
     if (!gm_mul_size(data->n, data->classes, &count))
         return gm_fail(err, GM_ERR_MEMORY, "%s: %zu samples of %zu classes overflow", data->name,

@@ -133,7 +133,7 @@ static gm_status gauss_next(gm_source *source, gm_sample *sample, gm_error *err)
     for (size_t j = 0; j < g->d; j++) {
         sample->x[j] += g->mean[y * g->d + j];
     }
-    sample->label = (int64_t)y;
+    *sample->label = (int64_t)y;
     source->position = i;
     return GM_OK;
 }

@@ -148,7 +148,7 @@ static gm_status idx_next(gm_source *source, gm_sample *sample, gm_error *err)
     for (size_t j = 0; j < source->features; j++) {
         sample->x[j] = files->value[files->pixels[j]];
     }
-    sample->label = y;
+    *sample->label = y;
     source->position = files->next++;
     if (files->next < source->n) return GM_OK;
     status = check_end(&files->images, err);

@@ -1,5 +1,5 @@
-/* npy:X.npy,Y.npy: X [n, ...] numbers as they are; Y [n] whole numbers (labels) or [n, K] f4/f8
- * (targets). */
+/* npy:X.npy,Y.npy: X [n, ...] numbers as they are; Y [n] whole numbers (labels), [n, T] whole
+ * numbers (labels at T positions) or [n, K] f4/f8 (targets). */
 #include "base/memory.h"
 #include "data/npy.h"
 #include "data/source.h"
@@ -17,7 +17,7 @@ static gm_status pair_next(gm_source *source, gm_sample *sample, gm_error *err)
     if (status != GM_OK) return status;
     source->position = pair->next++;
     if (source->outputs) return gm_npy_read(pair->y, source->outputs, sample->target, err);
-    return gm_npy_read_integers(pair->y, 1, &sample->label, err);
+    return gm_npy_read_integers(pair->y, source->positions, sample->label, err);
 }
 
 static void pair_close(void *state)
@@ -51,18 +51,21 @@ static gm_status check_x(const npy_pair *pair, gm_source *source, gm_error *err)
 static gm_status check_y(const npy_pair *pair, gm_source *source, gm_error *err)
 {
     const gm_npy *y = pair->y;
-    bool labels = y->rank == 1 && gm_npy_is_integer(y);
+    bool labels = (y->rank == 1 || y->rank == 2) && gm_npy_is_integer(y);
     bool targets = y->rank == 2 && !gm_npy_is_integer(y);
     if (!labels && !targets)
-        return gm_fail(err, GM_ERR_INPUT,
-                       "%s: Y has %d dimensions of %s, expected [n] whole numbers or [n, K] f4/f8",
-                       pair->y_path, y->rank, gm_npy_type_name(y->type));
+        return gm_fail(
+            err, GM_ERR_INPUT,
+            "%s: Y has %d dimensions of %s, expected [n] or [n, T] whole numbers, or [n, K] "
+            "f4/f8",
+            pair->y_path, y->rank, gm_npy_type_name(y->type));
     if (y->dim[0] != source->n)
         return gm_fail(err, GM_ERR_INPUT, "%s: Y has %zu rows, but X in %s has %zu", pair->y_path,
                        y->dim[0], pair->x_path, source->n);
-    if (targets && y->dim[1] == 0)
+    if (y->rank == 2 && y->dim[1] == 0)
         return gm_fail(err, GM_ERR_INPUT, "%s: Y has no columns", pair->y_path);
     source->outputs = targets ? y->dim[1] : 0;
+    source->positions = labels && y->rank == 2 ? y->dim[1] : 1;
     return GM_OK;
 }
 

@@ -16,7 +16,9 @@ static gm_status allocate(const gm_dataset *data, const char *what, gm_dataset *
     out->x = gm_alloc(out->n, row, "selected features", err);
     if (!out->name || !out->x) return GM_ERR_MEMORY;
     if (data->label) {
-        out->label = gm_alloc(out->n, sizeof *out->label, "selected labels", err);
+        size_t labels;
+        if (!gm_mul_size(out->n, data->positions, &labels)) labels = SIZE_MAX;
+        out->label = gm_alloc(labels, sizeof *out->label, "selected labels", err);
         if (!out->label) return GM_ERR_MEMORY;
     }
     if (data->target) {
@@ -37,7 +39,10 @@ static void copy_sample(const gm_dataset *data, size_t from, gm_dataset *out, si
 {
     size_t row = data->features * gm_dtype_size(data->dtype), k = data->outputs;
     memcpy((char *)out->x + to * row, (const char *)data->x + from * row, row);
-    if (data->label) out->label[to] = data->label[from];
+    if (data->label) {
+        size_t labels = data->positions;
+        memcpy(out->label + to * labels, data->label + from * labels, labels * sizeof *out->label);
+    }
     if (data->target) {
         memcpy(out->target + to * k, data->target + from * k, k * sizeof *out->target);
     }

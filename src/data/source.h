@@ -12,11 +12,11 @@
 
 #include "gradiometer/data.h"
 
-/* One sample on its way: x [features], and either label or target [outputs]. */
+/* One sample on its way: x [features], and either label [positions] or target [outputs]. */
 typedef struct gm_sample {
     double *x;
     double *target;
-    int64_t label;
+    int64_t *label;
 } gm_sample;
 
 typedef struct gm_source gm_source;
@@ -25,9 +25,10 @@ struct gm_source {
     char *name; /* resolved spec; NULL = as the user wrote it */
     size_t n;   /* samples, >= 1 */
     gm_shape shape;
-    size_t features; /* product of shape, >= 1 */
-    size_t classes;  /* fixed by the format or spec; 0 = largest label + 1 */
-    size_t outputs;  /* columns of target; 0 = labels */
+    size_t features;  /* product of shape, >= 1 */
+    size_t classes;   /* fixed by the format or spec; 0 = largest label + 1 */
+    size_t outputs;   /* columns of target; 0 = labels */
+    size_t positions; /* labels of a sample; 0 = 1 */
 
     /* Where the sample delivered last stands, for messages: files of x and of y, "row" or "line",
      * its number, and what rows and columns are counted from. */

@@ -43,10 +43,10 @@ static void write_x(const gm_dataset *data, FILE *stream)
 
 static void write_y(const gm_dataset *data, FILE *stream)
 {
-    size_t dim[2] = {data->n, data->outputs};
+    size_t dim[2] = {data->n, data->label ? data->positions : data->outputs};
     if (data->label) {
-        gm_npy_write_header(stream, GM_NPY_I4, 1, dim);
-        fwrite(data->label, sizeof *data->label, data->n, stream);
+        gm_npy_write_header(stream, GM_NPY_I4, data->positions > 1 ? 2 : 1, dim);
+        fwrite(data->label, sizeof *data->label, data->n * data->positions, stream);
     } else {
         gm_npy_write_header(stream, GM_NPY_F8, 2, dim);
         fwrite(data->target, sizeof *data->target, data->n * data->outputs, stream);
@@ -81,10 +81,10 @@ gm_status gm_dataset_write(const gm_dataset *data, const char *output, gm_error 
     gm_file *x = NULL, *y = NULL;
     gm_status status = gm_dataset_paths(output, path, err);
     if (status != GM_OK) goto done;
-    if (!path[1] && !data->label) {
-        status =
-            gm_fail(err, GM_ERR_USAGE,
-                    "output \"%s\": CSV has no room for targets, expected X.npy,Y.npy", output);
+    if (!path[1] && (!data->label || data->positions > 1)) {
+        status = gm_fail(err, GM_ERR_USAGE,
+                         "output \"%s\": CSV has room for one label alone, expected X.npy,Y.npy",
+                         output);
         goto done;
     }
     status = gm_file_create(path[0], &x, err);

@@ -82,10 +82,7 @@ static void linearize_work(void *job, gm_worker *w, size_t index)
         .count = 1, .size = e->net->parameters, .sum = gm_sums_of(j->sums, w->thread)};
     gm_pass_backward(e, &c, problem->active, 1, c.signal, &d);
     gm_sums_added(j->sums, w->thread, c.n);
-    for (size_t i = 0; i < c.n; i++) {
-        j->loss[index] += w->loss[i];
-        j->wrong[index] += w->wrong[i];
-    }
+    gm_worker_losses(w, &j->loss[index], &j->wrong[index]);
     if (!kept) return;
     for (int i = 1; i < e->net->nodes; i++) {
         size_t bytes = c.n * e->net->node[i].size * e->k->size;

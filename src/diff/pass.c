@@ -162,13 +162,27 @@ void gm_pass_value(const gm_engine *e, const gm_chunk *c)
     }
 }
 
+/* The samples' losses from those of their positions, in place, and the signals' share in them. */
+static void join_positions(const gm_engine *e, size_t n, size_t width, double *loss, void *signal)
+{
+    for (size_t i = 0; loss && i < n; i++) {
+        double sum = 0.0;
+        for (size_t t = 0; t < e->positions; t++) {
+            sum += loss[i * e->positions + t];
+        }
+        loss[i] = e->weight * sum;
+    }
+    if (signal) e->k->scale_rows(1, n * width, &e->weight, signal, signal);
+}
+
 void gm_pass_loss(const gm_engine *e, const gm_chunk *c, double *loss, uint8_t *wrong)
 {
     int last = e->net->nodes - 1;
     size_t width = e->net->node[last].size;
     if (e->loss == GM_LOSS_CROSS_ENTROPY) {
-        e->k->softmax_loss(c->n, width, c->value[last], c->label, loss, wrong, c->prob,
-                           c->signal[last]);
+        e->k->softmax_loss(c->n * e->positions, width / e->positions, c->value[last], c->label,
+                           loss, wrong, c->prob, c->signal[last]);
+        if (e->positions > 1) join_positions(e, c->n, width, loss, c->signal[last]);
     } else {
         e->k->squared_loss(c->n, width, c->value[last], c->target, loss, wrong, c->signal[last]);
     }
@@ -223,7 +237,8 @@ void gm_pass_root(const gm_engine *e, const gm_chunk *c, gm_root root, size_t b,
         const void *in = slice(e, tangent, shift);
         void *to = (char *)out + shift * k->size;
         if (e->loss == GM_LOSS_CROSS_ENTROPY) {
-            k->softmax_metric(c->n, width, c->prob, in, to);
+            k->softmax_metric(c->n * e->positions, width / e->positions, c->prob, in, to);
+            if (e->positions > 1) k->scale_rows(1, c->n * width, &e->weight, to, to);
         } else {
             memcpy(to, in, c->n * width * k->size);
         }

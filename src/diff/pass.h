@@ -23,6 +23,9 @@ typedef struct gm_engine {
     const gm_net *net;
     const gm_kernels *k;
     gm_loss loss;
+    size_t
+        positions; /* T: the output is [T, K] with a label at each position, whose losses weigh */
+    double weight; /* this much in their sample's; else 1 and 1 */
     gm_scratch scratch; /* of the thread that runs the passes: gm_pass_scratch bytes */
 } gm_engine;
 
@@ -32,8 +35,8 @@ typedef struct gm_chunk {
     const void *theta;    /* [p] */
     void **value;         /* [nodes]: value[0] the samples' features; NULL where not kept */
     void **signal;        /* [nodes]: NULL where not kept */
-    void *prob;           /* [n, K] softmax of the logits (cross-entropy only) */
-    const int32_t *label; /* [n], or */
+    void *prob;           /* [n, outputs] softmax of the logits (cross-entropy only) */
+    const int32_t *label; /* [n, positions], or */
     const double *target; /* [n, K] */
 } gm_chunk;
 
@@ -70,8 +73,8 @@ size_t gm_pass_scratch(const gm_engine *e, size_t n, size_t b);
 /* All values from value[0]. */
 void gm_pass_value(const gm_engine *e, const gm_chunk *c);
 
-/* Loss [n] and wrong [n] of each sample (each may be NULL); where signal[last] is not NULL it is
- * written, and prob. */
+/* Loss [n] of each sample and wrong [n, positions], each may be NULL; loss has room for [n,
+ * positions]. Where signal[last] is not NULL it is written, and prob. */
 void gm_pass_loss(const gm_engine *e, const gm_chunk *c, double *loss, uint8_t *wrong);
 
 /* b signals from the output (signal[last] given, [b, n, K]) back to the nodes in `wanted`;

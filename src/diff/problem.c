@@ -27,18 +27,34 @@ static size_t machine_memory(void)
     return pages > 0 && page > 0 ? (size_t)pages * (size_t)page : (size_t)4 << 30;
 }
 
+/* Labels at T positions ask for an output [T, K]. */
+static gm_status check_positions(const gm_net *net, const gm_dataset *data, gm_error *err)
+{
+    const gm_shape *out = &net->node[net->nodes - 1].shape;
+    if (data->positions <= 1 || (out->rank == 2 && out->dim[0] == data->positions)) return GM_OK;
+    return gm_fail(err, GM_ERR_INPUT,
+                   "%s: labels at %zu positions, but the output of %s has rank %d and %zu rows, "
+                   "expected [%zu, K]",
+                   data->name, data->positions, gm_net_name(net), out->rank, out->dim[0],
+                   data->positions);
+}
+
 static gm_status check_labels(const gm_net *net, const gm_dataset *data, gm_error *err)
 {
-    size_t outputs = gm_net_outputs(net);
     if (!data->label) {
         return gm_fail(err, GM_ERR_INPUT, "%s: cross_entropy needs labels, the data has targets",
                        data->name);
     }
-    for (size_t i = 0; i < data->n; i++) {
-        if (data->label[i] < 0 || (size_t)data->label[i] >= outputs) {
-            return gm_fail(err, GM_ERR_INPUT,
-                           "%s: label %d of sample %zu, expected 0 ... %zu (outputs of %s)",
-                           data->name, (int)data->label[i], i, outputs - 1, gm_net_name(net));
+    gm_status status = check_positions(net, data, err);
+    if (status != GM_OK) return status;
+    size_t outputs = gm_net_outputs(net) / data->positions;
+    for (size_t i = 0; i < data->n * data->positions; i++) {
+        int32_t label = data->label[i];
+        if (label == GM_LABEL_MASKED && data->positions > 1) continue;
+        if (label < 0 || (size_t)label >= outputs) {
+            return gm_fail(
+                err, GM_ERR_INPUT, "%s: label %d of sample %zu, expected 0 ... %zu (outputs of %s)",
+                data->name, (int)label, i / data->positions, outputs - 1, gm_net_name(net));
         }
     }
     return GM_OK;
@@ -111,7 +127,7 @@ size_t gm_problem_sample_bytes(const gm_problem *problem)
         if (net->node[i].kind->scratch) image = widest;
     }
     return (widths + widest + image + gm_net_outputs(net)) * problem->engine.k->size +
-           4 * sizeof(double);
+           (3 + problem->engine.positions) * sizeof(double);
 }
 
 /* Chunk, workers and block from the widths, the memory and the threads. */
@@ -177,8 +193,9 @@ static gm_status make_worker(gm_problem *problem, gm_worker *w, int thread, gm_e
     status = gm_arrays_make(e->net, problem->all, problem->chunk, e->k->size, &w->signal, err);
     if (status != GM_OK) return status;
     w->prob = gm_alloc(problem->chunk * gm_net_outputs(e->net), e->k->size, "probabilities", err);
-    w->loss = gm_alloc(problem->chunk, sizeof *w->loss, "losses", err);
-    w->wrong = gm_alloc(problem->chunk, sizeof *w->wrong, "predictions", err);
+    size_t labels = problem->chunk * e->positions;
+    w->loss = gm_alloc(labels, sizeof *w->loss, "losses", err);
+    w->wrong = gm_alloc(labels, sizeof *w->wrong, "predictions", err);
     return w->prob && w->loss && w->wrong ? GM_OK : GM_ERR_MEMORY;
 }
 
@@ -190,8 +207,11 @@ gm_status gm_problem_create(const gm_net *net, const gm_dataset *data,
     if (status != GM_OK) return status;
     gm_problem *problem = gm_alloc(1, sizeof *problem, "problem", err);
     if (!problem) return GM_ERR_MEMORY;
-    problem->engine =
-        (gm_engine){.net = net, .k = gm_kernels_get(data->dtype), .loss = options->loss};
+    problem->engine = (gm_engine){.net = net,
+                                  .k = gm_kernels_get(data->dtype),
+                                  .loss = options->loss,
+                                  .positions = data->label ? data->positions : 1,
+                                  .weight = data->label ? data->weight : 1.0};
     problem->data = data;
     problem->options = *options;
     problem->memory = options->memory ? options->memory : machine_memory() / 2;
@@ -380,6 +400,6 @@ void gm_worker_load(const gm_problem *problem, gm_worker *w, const void *theta, 
                           .value = w->value.node,
                           .signal = w->signal.node,
                           .prob = w->prob,
-                          .label = data->label ? data->label + first : NULL,
+                          .label = data->label ? data->label + first * data->positions : NULL,
                           .target = data->target ? data->target + first * data->outputs : NULL};
 }

@@ -52,6 +52,9 @@ void gm_sweep(gm_problem *problem, gm_sweep_work *work, void *job);
 const gm_chunk *gm_problem_batch_chunk(gm_problem *problem, const void *theta, size_t m,
                                        const size_t *index, size_t first, gm_worker **worker);
 
+/* Sums over the worker's chunk of the losses and the wrong predictions that gm_pass_loss left. */
+void gm_worker_losses(const gm_worker *w, double *loss, double *wrong);
+
 /* Mean over n samples of the chunks' sums, in their order. Parameters and features are finite, so
  * that NaN comes from logits that overflow (infinity - infinity): the mean is infinity then. */
 double gm_chunks_mean(const double *sum, size_t chunks, size_t n);

@@ -13,6 +13,19 @@ typedef struct value_job {
     gm_sums *sums; /* NULL: value only */
 } value_job;
 
+void gm_worker_losses(const gm_worker *w, double *loss, double *wrong)
+{
+    size_t count = 0;
+    *loss = 0.0;
+    for (size_t i = 0; i < w->chunk.n; i++) {
+        *loss += w->loss[i];
+    }
+    for (size_t i = 0; i < w->chunk.n * w->engine.positions; i++) {
+        count += w->wrong[i];
+    }
+    *wrong = w->engine.weight * (double)count;
+}
+
 /* Loss of the worker's chunk; its backward signals and the sums of its gradient where asked. */
 static void chunk_value(const gm_problem *problem, gm_worker *w, void *const *sum, double *loss,
                         double *wrong)
@@ -21,11 +34,7 @@ static void chunk_value(const gm_problem *problem, gm_worker *w, void *const *su
     int last = e->net->nodes - 1;
     gm_pass_value(e, &w->chunk);
     gm_pass_loss(e, &w->chunk, w->loss, w->wrong);
-    *loss = *wrong = 0.0;
-    for (size_t i = 0; i < w->chunk.n; i++) {
-        *loss += w->loss[i];
-        *wrong += w->wrong[i];
-    }
+    gm_worker_losses(w, loss, wrong);
     if (!sum || !w->chunk.signal[last]) return;
     gm_directions d = {.count = 1, .offset = 0, .size = e->net->parameters, .sum = sum};
     gm_pass_backward(e, &w->chunk, problem->active, 1, w->chunk.signal, &d);
@@ -95,8 +104,9 @@ static void gather(const gm_problem *problem, gm_worker *w, const void *theta, s
 {
     const gm_dataset *data = problem->data;
     problem->engine.k->gather_rows(n, data->features, index, data->x, w->x);
+    size_t labels = data->positions;
     for (size_t i = 0; data->label && i < n; i++) {
-        w->label[i] = data->label[index[i]];
+        memcpy(w->label + i * labels, data->label + index[i] * labels, labels * sizeof *w->label);
     }
     for (size_t i = 0; data->target && i < n; i++) {
         memcpy(w->target + i * data->outputs, data->target + index[i] * data->outputs,
@@ -119,7 +129,7 @@ static gm_status reserve_batch(gm_problem *problem, gm_worker *w, gm_error *err)
         w->x =
             gm_alloc(problem->chunk * data->features, problem->engine.k->size, "mini-batch", err);
     if (data->label && !w->label)
-        w->label = gm_alloc(problem->chunk, sizeof *w->label, "mini-batch", err);
+        w->label = gm_alloc(problem->chunk * data->positions, sizeof *w->label, "mini-batch", err);
     if (data->target && !w->target) {
         w->target = gm_alloc(problem->chunk * data->outputs, sizeof *w->target, "mini-batch", err);
     }

@@ -30,10 +30,11 @@ typedef struct gm_worker {
     gm_arrays tangent, tsignal; /* [block, chunk, size]; made by gm_problem_reserve */
     void *work;                 /* [block, chunk, largest width]; likewise */
     void *prob;                 /* [chunk, K] */
-    double *loss;               /* [chunk] */
-    uint8_t *wrong;             /* [chunk] */
+    double *loss;               /* [chunk, positions] */
+    uint8_t *wrong;             /* [chunk, positions] */
     double *dots;               /* [block, chunk]; by gm_problem_reserve */
-    void *x; /* [chunk, features], label or target: a gathered mini-batch, made when first asked */
+    void *x; /* [chunk, features], label [chunk, positions] or target: a gathered mini-batch, made
+                when first asked */
     int32_t *label;
     double *target;
     double batch_loss; /* sum over this worker's part of a mini-batch */

@@ -16,6 +16,7 @@ bool gm_tiles_fit(const gm_problem *problem)
     const gm_net *net = gm_problem_net(problem);
     size_t size = gm_kernels_get(gm_problem_data(problem)->dtype)->size;
     if (net->parameters > WEIGHTS_BYTES / size) return false;
+    if (gm_problem_data(problem)->positions > 1) return false;
     for (int i = 1; i < net->nodes; i++) {
         const gm_node *node = &net->node[i];
         bool dense = node->kind == &gm_layer_dense && (node->traits & GM_TRAIT_OUTER);

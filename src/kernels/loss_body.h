@@ -81,6 +81,13 @@ static void FN(softmax_loss)(size_t n, size_t classes, const void *z, const int3
         return;
     }
     for (size_t i = 0; i < n; i++) {
+        if (y[i] < 0) {
+            if (loss) loss[i] = 0;
+            if (wrong) wrong[i] = 0;
+            if (p) memset(p + i * classes, 0, classes * sizeof *p);
+            if (r) memset(r + i * classes, 0, classes * sizeof *r);
+            continue;
+        }
         FN(softmax_row)
         (classes, logit + i * classes, (size_t)y[i], loss ? loss + i : NULL,
          wrong ? wrong + i : NULL, p ? p + i * classes : NULL, r ? r + i * classes : NULL);

@@ -44,7 +44,10 @@ void gm_identity_checksum(gm_problem *problem, char value[GM_IDENTITY_LENGTH])
     const gm_dataset *data = gm_problem_data(problem);
     uLong crc = crc32_z(0, NULL, 0);
     crc = crc32_z(crc, data->x, data->n * data->features * gm_dtype_size(data->dtype));
-    if (data->label) crc = crc32_z(crc, (const void *)data->label, data->n * sizeof *data->label);
+    if (data->label) {
+        crc = crc32_z(crc, (const void *)data->label,
+                      data->n * data->positions * sizeof *data->label);
+    }
     if (data->target)
         crc = crc32_z(crc, (const void *)data->target,
                       data->n * data->outputs * sizeof *data->target);

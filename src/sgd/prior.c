@@ -100,7 +100,10 @@ static void print_checksum(gm_problem *problem, char value[VALUE_LENGTH])
     const gm_dataset *data = gm_problem_data(problem);
     size_t numbers = data->n * data->features;
     uLong crc = crc32_z(0, NULL, 0);
-    if (data->label) crc = crc32_z(crc, (const void *)data->label, data->n * sizeof *data->label);
+    if (data->label) {
+        crc = crc32_z(crc, (const void *)data->label,
+                      data->n * data->positions * sizeof *data->label);
+    }
     if (data->target)
         crc = crc32_z(crc, (const void *)data->target,
                       data->n * data->outputs * sizeof *data->target);

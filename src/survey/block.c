@@ -200,7 +200,7 @@ gm_status gm_survey_block(gm_linearization *lin, const gm_decompose_options *opt
     task.k = smaller(options->k, task.size);
     task.precision = gm_problem_data(problem)->dtype;
     task.eps = gm_dtype_eps(task.precision);
-    task.outlier_limit = 3 * gm_net_outputs(net);
+    task.outlier_limit = 3 * gm_net_outputs(net) / gm_problem_data(problem)->positions;
     name_block(&task, block);
     block->products = gm_decompose_choice(task.size, options) == GM_DECOMPOSE_PRODUCTS;
     return block->products ? gm_survey_products(&task, block, err)
