@@ -197,11 +197,12 @@ static void build_labels(gm_net *net, bool other)
     add_dense_at(net, 3, true, true);
 }
 
-/* The same with kinks, where diag(H) = diag(G) comes from the factors of every position. */
+/* curvlinops' case 10-5-3 on sequences of five, here seven of them in chunks that do not divide;
+ * diag(H) = diag(G) comes from the factors of every position. */
 static void build_piecewise_labels(gm_net *net, bool other)
 {
     (void)other;
-    add_dense_at(net, 4, true, false);
+    add_dense_at(net, 5, true, false);
     add_act(net, GM_ACT_RELU);
     add_dense_at(net, 3, true, false);
 }
@@ -213,7 +214,7 @@ static const image_case cases[] = {
     {"products", build_products, {3, {2, 3, 4}}, 4, 3, true, true},
     {"views", build_views, {2, {3, 4}}, 4, 3, true, false},
     {"labels", build_labels, {1, {4}}, 5, 3, true, false},
-    {"piecewise labels", build_piecewise_labels, {2, {3, 2}}, 5, 3, false, false},
+    {"piecewise labels", build_piecewise_labels, {2, {5, 10}}, 7, 3, false, false},
     {"tied table", build_tied_table, {1, {2}}, 6, 3, true, false},
     {"tied layers", build_tied_layers, {2, {3, 4}}, 4, 3, false, false},
     {"tokens", build_tokens, {1, {4}}, 6, 3, true, false},
