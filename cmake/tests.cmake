@@ -50,12 +50,14 @@ foreach(source ${GM_TESTS})
   endif()
   add_executable(${name} ${source})
   target_include_directories(${name} PRIVATE src tests)
+  target_include_directories(${name} SYSTEM PRIVATE ${GM_MESSAGES})
   target_compile_definitions(${name} PRIVATE GM_SHARED_DATA="${CMAKE_CURRENT_SOURCE_DIR}/../shared/data"
                                              GM_FIXTURES="${tests_dir}/fixtures")
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>) # half the time to compile, and the library keeps its own
   # NAN and INFINITY are float constants, of which only clang complains.
   target_compile_options(${name} PRIVATE $<$<C_COMPILER_ID:Clang>:-Wno-double-promotion>)
-  target_link_libraries(${name} PRIVATE gm cmocka PkgConfig::SQLITE PkgConfig::JANSSON ZLIB::ZLIB m)
+  target_link_libraries(${name} PRIVATE gm cmocka PkgConfig::SQLITE PkgConfig::JANSSON
+                        PkgConfig::PROTOBUFC ZLIB::ZLIB m)
   gm_add_test(${name} ${name})
 endforeach()
 

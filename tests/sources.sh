@@ -48,6 +48,7 @@ allowed() {
         matrix) echo base kernels data ;;
         layers) echo base kernels ;;
         net) echo base kernels layers data ;;
+        onnx) echo base kernels layers net data ;;
         diff) echo base kernels layers net data ;;
         curvature) echo base kernels layers net data diff ;;
         spectrum) echo base kernels ;;
@@ -57,7 +58,7 @@ allowed() {
         bound) echo base kernels layers net data diff curvature spectrum ;;
         survey) echo base kernels layers net data diff curvature spectrum run ;;
         report) echo base run survey ;;
-        cli) echo base kernels layers net data matrix diff curvature spectrum sgd track dynamics bound survey run report compare ;;
+        cli) echo base kernels layers net onnx data matrix diff curvature spectrum sgd track dynamics bound survey run report compare ;;
         *) echo "(unknown room $1)" ;;
     esac
 }
@@ -70,6 +71,8 @@ rules() {
     refuse 'BLAS, LAPACK and oneDNN are known under src/kernels only' \
         '\b(cblas_|LAPACKE_|openblas_|dnnl_)|\b[sd](gemm|gemv|syrk|syevd|gesdd|geqrf)_\(|<(cblas|lapacke|lapack|dnnl)' \
         "${outside[@]}"
+    mapfile -t outside < <(find include src -name '*.[ch]' ! -path 'src/onnx/*')
+    refuse 'protocol buffers are known under src/onnx only' 'protobuf|\.pb-c\.|Onnx__|onnx__' "${outside[@]}"
     refuse 'the library never ends its host' '\b(exit|_exit|abort|assert)\(' "${library[@]}"
     refuse 'random numbers come from gradiometer/random.h' '\b(rand|srand|random|drand48)\(' "${library[@]}"
     refuse 'memory comes from base/memory.h' '\b(malloc|calloc|realloc|strdup|asprintf)\(' "${library[@]}"

@@ -14,6 +14,7 @@
 #include "gradiometer/matrix.h"
 #include "gradiometer/measures.h"
 #include "gradiometer/net.h"
+#include "gradiometer/onnx.h"
 #include "gradiometer/operator.h"
 #include "gradiometer/posterior.h"
 #include "gradiometer/random.h"

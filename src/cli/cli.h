@@ -57,7 +57,7 @@ gm_status gm_option_choice(const gm_option *o, const char *text, void *target, g
 /* Groups of shared options that a command takes. -v, -q and --help belong to every command,
  * --threads, --seed and --json to those that take a model or data. */
 enum {
-    GM_TAKES_MODEL = 1 << 0,     /* --model --params; with --loss --precision --memory */
+    GM_TAKES_MODEL = 1 << 0,     /* --model --logits --params; with --loss --precision --memory */
     GM_TAKES_DATA = 1 << 1,      /* --data --subset --random-labels --standardize */
     GM_TAKES_TEST = 1 << 2,      /* --test-data */
     GM_TAKES_BATCH = 1 << 3,     /* --replacement */
@@ -70,6 +70,7 @@ enum {
  * in the session, not here. */
 typedef struct gm_shared {
     const char *model;          /* [NULL] */
+    const char *logits;         /* [NULL: the model's only output] */
     const char *params;         /* [NULL: initialization] */
     const char *data;           /* [NULL] */
     const char *test_data;      /* [NULL] */

@@ -7,6 +7,7 @@
 #include "cli/document.h"
 #include "cli/record.h"
 #include "cli/session.h"
+#include "cli/spectrum_describe.h"
 #include "cli/spectrum_measure.h"
 #include "cli/spectrum_output.h"
 #include "cli/spectrum_resample.h"
@@ -138,6 +139,10 @@ static const gm_option spectrum_options[] = {
      gm_option_text, AT(export_vectors), NULL, 0},
     {"export-diagonal", 0, "F.npy", "dense, diagonal: write the diagonal, [p] in f8.",
      gm_option_text, AT(export_diagonal), NULL, 0},
+    {"describe", 0, NULL,
+     "Measure nothing: list the parameters of the model, layer by layer, and of an ONNX file which "
+     "initializers are parameters and which are constants. Takes no data.",
+     gm_option_flag, AT(describe), NULL, 0},
     {0}};
 
 static const char *const titles[] = {
@@ -281,6 +286,7 @@ static gm_status run(gm_cli *cli, gm_error *err)
     gm_spectrum_source source = {0};
     gm_spectrum *block = NULL;
     size_t blocks = 0;
+    if (set->describe) return gm_spectrum_describe(cli, err);
     gm_status status = check(cli, err);
     if (status == GM_OK) status = gm_spectrum_source_open(cli, set, &session, &source, err);
     if (status != GM_OK) goto done;
@@ -342,7 +348,8 @@ const gm_command gm_command_spectrum = {
         "  gradiometer spectrum --params run.gmr --method trace --rel-error 0.01\n"
         "  gradiometer spectrum --params run.gmr --method diagonal --export-diagonal d.npy\n"
         "  gradiometer spectrum --params run.gmr --precondition optimizer --method lanczos\n"
-        "  gradiometer spectrum --matrix A.mtx --method lanczos --k 20 --which BE\n",
+        "  gradiometer spectrum --matrix A.mtx --method lanczos --k 20 --which BE\n"
+        "  gradiometer spectrum --model net.onnx --describe\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TOLERANCE | GM_TAKES_LAYER | GM_TAKES_OUTPUT,
     .options = spectrum_options,
     .settings_size = sizeof(gm_spectrum_settings),

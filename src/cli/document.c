@@ -9,8 +9,7 @@
 #include "base/memory.h"
 #include "gradiometer/version.h"
 
-/* A string; bytes that are no UTF-8 (file names may hold any) become '?'. */
-static json_t *text_value(const char *text)
+json_t *gm_json_text(const char *text)
 {
     json_t *value = json_string(text);
     if (value) return value;
@@ -53,12 +52,12 @@ static json_t *model_value(const gm_net *net)
     for (size_t i = 0; i < gm_net_layers(net); i++) {
         gm_net_layer layer = gm_net_layer_at(net, i);
         json_t *entry = json_object();
-        json_object_set_new(entry, "name", text_value(layer.name));
+        json_object_set_new(entry, "name", gm_json_text(layer.name));
         json_object_set_new(entry, "parameters", json_integer((json_int_t)layer.parameters));
         json_array_append_new(layers, entry);
     }
     json_t *model = json_object();
-    json_object_set_new(model, "name", text_value(gm_net_name(net)));
+    json_object_set_new(model, "name", gm_json_text(gm_net_name(net)));
     json_object_set_new(model, "parameters", json_integer((json_int_t)gm_net_parameters(net)));
     json_object_set_new(model, "layers", layers);
     return model;
@@ -68,7 +67,7 @@ static json_t *data_value(const gm_dataset *data)
 {
     if (!data) return json_null();
     json_t *value = json_object();
-    json_object_set_new(value, "name", text_value(data->name));
+    json_object_set_new(value, "name", gm_json_text(data->name));
     json_object_set_new(value, "n", json_integer((json_int_t)data->n));
     json_object_set_new(value, "classes",
                         json_integer((json_int_t)(data->classes ? data->classes : data->outputs)));
@@ -99,14 +98,14 @@ json_t *gm_document_create(gm_cli *cli, const gm_session *session, gm_error *err
     json_object_set_new(document, "tool", json_string("gradiometer"));
     json_object_set_new(document, "version", json_string(gm_version()));
     json_object_set_new(document, "command", json_string(cli->command->name));
-    json_object_set_new(document, "command_line", text_value(cli->line)); /* repeats it */
+    json_object_set_new(document, "command_line", gm_json_text(cli->line)); /* repeats it */
     json_object_set_new(document, "seed", json_integer((json_int_t)session->seed));
     json_object_set_new(document, "precision", json_string(gm_dtype_name(session->precision)));
     json_object_set_new(document, "threads", json_integer(session->threads));
     json_object_set_new(document, "model", model_value(session->net));
     json_object_set_new(document, "data", data_value(session->data));
     json_object_set_new(document, "point",
-                        session->point ? text_value(session->point) : json_null());
+                        session->point ? gm_json_text(session->point) : json_null());
     json_object_set_new(document, "step",
                         session->step >= 0 ? json_integer(session->step) : json_null());
     set_loss(cli, session, document);
@@ -118,7 +117,7 @@ static void set_closing(const gm_cli *cli, json_t *document)
 {
     json_t *notes = json_array();
     for (size_t i = 0; i < cli->notes; i++) {
-        json_array_append_new(notes, text_value(cli->note[i]));
+        json_array_append_new(notes, gm_json_text(cli->note[i]));
     }
     json_object_set_new(document, "seconds", json_real(gm_cli_seconds(cli)));
     json_object_set_new(document, "notes", notes);

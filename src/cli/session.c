@@ -29,7 +29,7 @@ static bool names_run(const char *params)
 
 /* What the run recorded for a shared option; NULL where it recorded nothing. Keys are the options'
  * names with _ for -. */
-static const char *recorded_value(const gm_session *session, const char *name)
+const char *gm_session_recorded(const gm_session *session, const char *name)
 {
     for (size_t i = 0; i < session->recordings; i++) {
         const char *a = session->recorded[i].key, *b = name;
@@ -44,7 +44,7 @@ static const char *recorded_value(const gm_session *session, const char *name)
 static gm_status inherit_option(const gm_entry *entry, gm_session *session, gm_error *err)
 {
     const gm_option *o = &entry->option;
-    const char *value = recorded_value(session, o->name);
+    const char *value = gm_session_recorded(session, o->name);
     if (!value || !*value) return GM_OK;
     if (!o->argument && strcmp(value, "true") != 0) return GM_OK;
     gm_error inner = {0};
@@ -72,10 +72,11 @@ static gm_status inherit_options(const gm_cli *cli, gm_session *session, size_t 
  * belong to the old one and are left out with it. */
 static gm_status inherit(const gm_cli *cli, gm_session *session, bool reopen, gm_error *err)
 {
-    static const char *const always[] = {"model", "test-data", "loss", "seed", "precision"};
+    static const char *const always[] = {"model", "logits", "test-data",
+                                         "loss",  "seed",   "precision"};
     static const char *const of_data[] = {"data", "subset", "random-labels", "standardize"};
     static const char *const of_rounding[] = {"threads", "memory"};
-    gm_status status = inherit_options(cli, session, 5, always, err);
+    gm_status status = inherit_options(cli, session, 6, always, err);
     if (status == GM_OK && !gm_cli_given(cli, "data")) {
         status = inherit_options(cli, session, 4, of_data, err);
     }
@@ -131,7 +132,15 @@ static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)
     const gm_shared *shared = &session->shared;
     bool asks = gm_net_spec_asks_data(shared->model);
     if (asks && !shared->data) return gm_cli_require(cli, "data", err);
-    gm_status status = gm_session_make_net(shared->model, shared->data, &session->net, err);
+    gm_status status;
+    if (gm_onnx_names_model(shared->model)) {
+        status = gm_session_import(cli, session, err);
+    } else if (gm_cli_given(cli, "logits")) {
+        status =
+            gm_fail(err, GM_ERR_USAGE, "--logits: the model %s is no ONNX file", shared->model);
+    } else {
+        status = gm_session_make_net(shared->model, shared->data, &session->net, err);
+    }
     if (status != GM_OK) return status;
     session->layer = GM_ALL_LAYERS;
     session->each_layer = session->shared.each_layer;
@@ -144,7 +153,7 @@ static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)
 
 static bool has_recorded(const gm_session *session, const char *name)
 {
-    const char *value = recorded_value(session, name);
+    const char *value = gm_session_recorded(session, name);
     return value && *value;
 }
 
@@ -259,6 +268,11 @@ static gm_status load_parameters(gm_cli *cli, gm_session *session, gm_error *err
         status = gm_session_read_parameters(cli, session, "params", params, &session->theta, err);
         if (status != GM_OK) return status;
         session->point = gm_strdup(params, err);
+    } else if (session->onnx) {
+        session->theta = gm_alloc(p, sizeof(double), "parameters", err);
+        if (!session->theta) return GM_ERR_MEMORY;
+        memcpy(session->theta, session->onnx->theta, p * sizeof(double));
+        session->point = gm_format(err, "%s, as stored", session->onnx->path);
     } else {
         session->theta = gm_alloc(p, sizeof(double), "parameters", err);
         if (!session->theta) return GM_ERR_MEMORY;
@@ -286,7 +300,8 @@ static gm_status create_problems(gm_session *session, gm_error *err)
     return status;
 }
 
-static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_error *err)
+/* Everything but data and parameters. */
+static gm_status open_model(gm_cli *cli, gm_session *session, bool reopen, gm_error *err)
 {
     gm_status status = open_run(cli, session, reopen, err);
     if (status == GM_OK) status = open_net(cli, session, err);
@@ -295,10 +310,18 @@ static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_
     session->loss_kind = session->shared.loss;
     choose_precision(cli, session);
     set_threads(session);
+    return GM_OK;
+}
+
+static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_error *err)
+{
+    gm_status status = open_model(cli, session, reopen, err);
+    if (status != GM_OK) return status;
     status = load_data(cli, session, err);
     if (status == GM_OK) status = squared_targets(session, err);
     if (status == GM_OK) status = create_problems(session, err); /* the fit of net and data */
     if (status == GM_OK) status = load_parameters(cli, session, err);
+    if (status == GM_OK && session->onnx) status = gm_session_check_repeats(session, err);
     return status;
 }
 
@@ -315,6 +338,12 @@ gm_status gm_session_open_in(gm_cli *cli, gm_dtype precision, gm_session *sessio
                             .precision = precision,
                             .precision_fixed = true};
     return open_session(cli, session, false, err);
+}
+
+gm_status gm_session_open_model(gm_cli *cli, gm_session *session, gm_error *err)
+{
+    *session = (gm_session){.shared = cli->shared, .step = GM_RUN_NO_STEP};
+    return open_model(cli, session, false, err);
 }
 
 gm_status gm_session_reopen(gm_cli *cli, const char *path, gm_session *session, gm_error *err)
@@ -346,7 +375,8 @@ void gm_session_close(gm_session *session)
     gm_problem_free(session->problem);
     gm_dataset_free(session->test);
     gm_dataset_free(session->data);
-    gm_net_free(session->net);
+    if (!session->onnx) gm_net_free(session->net);
+    gm_onnx_free(session->onnx);
     gm_free(session->theta);
     gm_free(session->point);
     gm_run_free(session->recorded);

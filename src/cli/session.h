@@ -10,12 +10,14 @@
 #include "gradiometer/data.h"
 #include "gradiometer/diff.h"
 #include "gradiometer/net.h"
+#include "gradiometer/onnx.h"
 #include "gradiometer/run.h"
 
 typedef struct gm_session {
     gm_shared shared;     /* as given, filled up from the run file in --params */
     const char *matrix;   /* --matrix: the file in the place of net and data; else NULL */
     gm_net *net;          /* NULL in a session of data, or of nothing, alone */
+    gm_onnx *onnx;        /* the file that net is from and belongs to; else NULL */
     gm_dataset *data;     /* the training set */
     gm_dataset *test;     /* NULL without --test-data */
     double *theta;        /* [p] */
@@ -48,6 +50,8 @@ gm_status gm_session_open_in(gm_cli *cli, gm_dtype precision, gm_session *sessio
 /* The same for the run file at path, whose threads and memory are taken over too where not given:
  * rounding depends on them, and the training is to go on as it was. */
 gm_status gm_session_reopen(gm_cli *cli, const char *path, gm_session *session, gm_error *err);
+/* Run file, model and layer alone, which need no data. */
+gm_status gm_session_open_model(gm_cli *cli, gm_session *session, gm_error *err);
 /* The same for commands that take no model: threads and data (in f64). */
 gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err);
 /* The same for commands that take neither: threads, seed and memory, nothing that can fail. */
@@ -67,6 +71,17 @@ gm_status gm_session_read_parameters(gm_cli *cli, const gm_session *session, con
 /* "run.gmr@all" becomes "run.gmr" in *path (the caller's, gm_free); NULL where params names no
  * "@all". */
 gm_status gm_session_strip_all(const char *params, char **path, gm_error *err);
+
+/* ---- nets from ONNX files, in session_onnx.c ---- */
+
+/* session->onnx and net from the file in --model. Where the run file in --params named it, it must
+ * be the file that the run was made with. */
+gm_status gm_session_import(const gm_cli *cli, gm_session *session, gm_error *err);
+/* GM_ERR_INPUT unless two passes over a few samples give the same loss and gradient. */
+gm_status gm_session_check_repeats(const gm_session *session, gm_error *err);
+
+/* What the run recorded for a shared option; NULL where it recorded nothing. */
+const char *gm_session_recorded(const gm_session *session, const char *name);
 
 /* Budget for dense matrices in bytes: --memory, or half of the machine's memory. */
 size_t gm_session_memory(const gm_session *session);

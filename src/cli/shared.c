@@ -36,8 +36,14 @@ static const shared_option shared_table[] = {
       "bias=yes|no. On images, whose size and classes come from the data: cnn:16-32-64 (for each "
       "width a 3x3 convolution with padding, ReLU and 2x2 max-pooling, then a dense layer; the "
       "same "
-      "options), lenet and resnet20 (normalization in inference mode).",
+      "options), lenet and resnet20 (normalization in inference mode). Or an ONNX file, net.onnx: "
+      "its initializers are the parameters, in their order there, and it must end in logits.",
       gm_option_text, AT(model), NULL, 0}},
+    {MODEL,
+     {"logits", 0, "NAME",
+      "Of an ONNX file: the value that holds the logits, an output or any other. Default: its only "
+      "output.",
+      gm_option_text, AT(logits), NULL, 0}},
     {MODEL,
      {"params", 0, "FILE",
       "Parameters: an .npy file with one flat vector (layers in order, each weight row-major [out, "
@@ -46,7 +52,7 @@ static const shared_option shared_table[] = {
       "run.gmr@STEP "
       "for a "
       "checkpoint; with a run file model, data, loss, seed and precision default to what it "
-      "recorded. Default: He initialization from --seed, biases 0.",
+      "recorded. Default: those in the ONNX file, else He initialization from --seed, biases 0.",
       gm_option_text, AT(params), NULL, 0}},
     {DATA,
      {"data", 0, "SPEC",

@@ -56,6 +56,7 @@ extern const char *const gm_divisor_words[];
 
 /* The options as given; what they leave open is settled by gm_spectrum_settle. */
 typedef struct gm_spectrum_settings {
+    bool describe;      /* the net, and measure nothing */
     const char *matrix; /* file in the place of net and data; NULL: none */
     gm_curvature kind;
     gm_divisor_kind divisor;

@@ -199,6 +199,28 @@ gm_status gm_net_add_tied(gm_net *net, const gm_layer_kind *kind, const void *co
     return add_node(net, kind, config, inputs, input, NULL, owner, index, err);
 }
 
+void gm_net_place(gm_net *net, int node, size_t offset)
+{
+    net->node[node].offset = offset;
+}
+
+void gm_net_settle(gm_net *net, size_t parameters)
+{
+    net->parameters = parameters;
+    for (int i = 1; i < net->layers; i++) { /* insertion: they are nearly in order */
+        int moving = net->layer_node[i], to = i;
+        for (; to > 0; to--) {
+            int before = net->layer_node[to - 1];
+            if (net->node[before].offset <= net->node[moving].offset) break;
+            net->layer_node[to] = before;
+        }
+        net->layer_node[to] = moving;
+    }
+    for (int i = 0; i < net->layers; i++) {
+        net->node[net->layer_node[i]].layer = i;
+    }
+}
+
 gm_status gm_net_keep(gm_net *net, size_t count, const double *numbers, const double **kept,
                       gm_error *err)
 {

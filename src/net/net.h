@@ -55,6 +55,10 @@ gm_status gm_net_add_tied(gm_net *net, const gm_layer_kind *kind, const void *co
 /* Gives tensor number t of a node a name of its own (copied), under which files of parameters hold
  * it; without, it is "LAYER.TENSOR". */
 gm_status gm_net_name_tensor(gm_net *net, int node, int t, const char *name, gm_error *err);
+/* The node's slice of the flat vector begins at offset instead of behind those before it. Once all
+ * are placed, gm_net_settle says how long the vector is and puts the layers in its order. */
+void gm_net_place(gm_net *net, int node, size_t offset);
+void gm_net_settle(gm_net *net, size_t parameters);
 
 /* *kept = a copy of numbers [count] that lives as long as the net: for constants that a layer's
  * configuration points to. */

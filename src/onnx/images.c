@@ -1,0 +1,233 @@
+/* Operators on images and signals. Inside the net they keep the channels last, which convolutions
+ * are faster with; a value turns back where something asks for the order of its shape. */
+#include <string.h>
+
+#include "onnx/operators.h"
+
+/* ---- windows ---- */
+
+/* Numbers of an attribute along each direction into pairs of the window's: [directions], or one
+ * half of [2 directions] pads. A signal's are the second of each pair. */
+static gm_status take_pairs(const gm_onnx_step *s, const char *name, int plane, int halves,
+                            size_t otherwise, size_t *first, size_t *second, gm_error *err)
+{
+    size_t count;
+    const int64_t *given = gm_onnx_ints(s, name, &count);
+    if (given && count != (size_t)(halves * plane)) {
+        return gm_onnx_refuse(s, err, "attribute '%s' has %zu numbers, expected %d", name, count,
+                              halves * plane);
+    }
+    for (int i = 0; i < 2; i++) {
+        int from = i - (2 - plane);
+        first[i] = second[i] = otherwise;
+        if (!given || from < 0) continue;
+        int64_t a = given[from], b = given[halves > 1 ? from + plane : from];
+        if (a < 0 || b < 0) return gm_onnx_refuse(s, err, "attribute '%s' is negative", name);
+        first[i] = (size_t)a;
+        second[i] = (size_t)b;
+    }
+    return GM_OK;
+}
+
+/* As much padding as makes ceil(in / stride) windows. */
+static void pad_same(const gm_onnx_tensor *in, bool lower, gm_window_config *w)
+{
+    int plane = in->rank - 2;
+    for (int i = 2 - plane; i < 2; i++) {
+        size_t size = in->dim[2 + i - (2 - plane)], stride = w->stride[i] ? w->stride[i] : 1;
+        size_t out = (size - 1) / stride + 1, reach = (w->kernel[i] - 1) * w->dilation[i] + 1;
+        size_t covered = (out - 1) * stride + reach, all = covered > size ? covered - size : 0;
+        w->pad[i] = lower ? all - all / 2 : all / 2;
+        w->pad_after[i] = all - w->pad[i];
+    }
+}
+
+/* The window of a node over its input; kernel: from the weight's shape, or NULL. */
+static gm_status window_of(const gm_onnx_step *s, const gm_onnx_tensor *in, const size_t *kernel,
+                           gm_window_config *w, gm_error *err)
+{
+    size_t unused[2];
+    int plane = in->rank - 2;
+    *w = (gm_window_config){.channels_last = true, .ceil = gm_onnx_int(s, "ceil_mode", 0) != 0};
+    gm_status status =
+        take_pairs(s, "kernel_shape", plane, 1, kernel ? 0 : 1, w->kernel, unused, err);
+    if (status == GM_OK) status = take_pairs(s, "strides", plane, 1, 1, w->stride, unused, err);
+    if (status == GM_OK) status = take_pairs(s, "dilations", plane, 1, 1, w->dilation, unused, err);
+    if (status == GM_OK) status = take_pairs(s, "pads", plane, 2, 0, w->pad, w->pad_after, err);
+    if (status != GM_OK) return status;
+    for (int i = 0; i < 2; i++) {
+        int from = i - (2 - plane);
+        size_t own = kernel && from >= 0 ? kernel[from] : 1;
+        if (kernel && from >= 0 && w->kernel[i] && w->kernel[i] != own) {
+            return gm_onnx_refuse(s, err, "kernel_shape %zu, the weight has %zu", w->kernel[i],
+                                  own);
+        }
+        if (kernel) w->kernel[i] = own;
+        if (w->kernel[i] == 0 || w->kernel[i] > 1 << 24 || w->dilation[i] > 1 << 24) {
+            return gm_onnx_refuse(s, err, "a kernel of 1 to 2^24 and a dilation to 2^24 expected");
+        }
+    }
+    bool upper = gm_onnx_text_is(s, "auto_pad", "SAME_UPPER", false);
+    bool lower = gm_onnx_text_is(s, "auto_pad", "SAME_LOWER", false);
+    if (upper || lower) pad_same(in, lower, w);
+    if (upper || lower || gm_onnx_text_is(s, "auto_pad", "NOTSET", true)) return GM_OK;
+    if (!gm_onnx_text_is(s, "auto_pad", "VALID", false)) {
+        return gm_onnx_refuse(s, err, "its auto_pad is not supported");
+    }
+    memset(w->pad, 0, sizeof w->pad);
+    memset(w->pad_after, 0, sizeof w->pad_after);
+    return GM_OK;
+}
+
+/* The output, [1, C, ...] from the node's [..., C]. */
+static void put_image(const gm_onnx_step *s, int node)
+{
+    const gm_shape *shape = &s->g->net->node[node].shape;
+    size_t dim[GM_ONNX_RANK] = {1, shape->dim[shape->rank - 1]};
+    memcpy(dim + 2, shape->dim, (size_t)(shape->rank - 1) * sizeof *dim);
+    gm_onnx_put(s, 0, shape->rank + 1, dim, -1, node);
+}
+
+/* ---- operators ---- */
+
+gm_status gm_onnx_emit_conv(gm_onnx_step *s, gm_error *err)
+{
+    gm_onnx_value *in = gm_onnx_in(s, 0), *weight = gm_onnx_in(s, 1), *bias = gm_onnx_in(s, 2);
+    int node;
+    gm_conv_config config = {.groups = 0};
+    gm_status status = gm_onnx_image_of(s, in, &node, err);
+    if (status != GM_OK) return status;
+    if (!gm_onnx_is_weight(weight) || weight->tensor.rank != in->tensor.rank) {
+        return gm_onnx_refuse(s, err, "its weight '%.100s' is no initializer of rank %d",
+                              weight->name, in->tensor.rank);
+    }
+    if (bias && (!gm_onnx_is_weight(bias) || bias->tensor.rank != 1 ||
+                 bias->tensor.count != weight->tensor.dim[0])) {
+        return gm_onnx_refuse(s, err, "its bias '%.100s' is no initializer of %zu numbers",
+                              bias->name, weight->tensor.dim[0]);
+    }
+    status = window_of(s, &in->tensor, weight->tensor.dim + 2, &config.window, err);
+    if (status != GM_OK) return status;
+    int64_t groups = gm_onnx_int(s, "group", 1);
+    config.out_channels = weight->tensor.dim[0];
+    config.groups = groups > 0 ? (size_t)groups : 0;
+    if (groups < 1 || in->tensor.dim[1] != weight->tensor.dim[1] * config.groups) {
+        return gm_onnx_refuse(s, err, "%zu channels, its weight takes %zu in %lld groups",
+                              in->tensor.dim[1], weight->tensor.dim[1], (long long)groups);
+    }
+    bool apart = bias && !gm_onnx_follows(s, weight, bias);
+    if (apart) {
+        return gm_onnx_refuse(s, err,
+                              "bias '%.100s' does not follow its weight among the "
+                              "initializers: not supported",
+                              bias->name);
+    }
+    config.bias = bias != NULL;
+    status = gm_onnx_add_weighted(s, &gm_layer_conv, &config, 1, &node, weight, bias, &node, err);
+    if (status == GM_OK) put_image(s, node);
+    return status;
+}
+
+static gm_status emit_pool(gm_onnx_step *s, const gm_layer_kind *kind, gm_error *err)
+{
+    gm_onnx_value *in = gm_onnx_in(s, 0);
+    gm_pool_config config = {.padded = gm_onnx_int(s, "count_include_pad", 0) != 0};
+    int node;
+    if (gm_onnx_int(s, "storage_order", 0) || gm_onnx_wanted(s, 1)) {
+        return gm_onnx_refuse(s, err, "indices of the largest: not supported");
+    }
+    gm_status status = gm_onnx_image_of(s, in, &node, err);
+    if (status == GM_OK) status = window_of(s, &in->tensor, NULL, &config.window, err);
+    if (status == GM_OK) status = gm_onnx_add(s, kind, &config, 1, &node, &node, err);
+    if (status == GM_OK) put_image(s, node);
+    return status;
+}
+
+gm_status gm_onnx_emit_max_pool(gm_onnx_step *s, gm_error *err)
+{
+    return emit_pool(s, &gm_layer_max_pool, err);
+}
+
+gm_status gm_onnx_emit_average_pool(gm_onnx_step *s, gm_error *err)
+{
+    return emit_pool(s, &gm_layer_mean_pool, err);
+}
+
+/* [1, C, ...] to [1, C, 1, ...], or to [1, C]. */
+static gm_status emit_global_mean(gm_onnx_step *s, int rank, gm_error *err)
+{
+    gm_onnx_value *in = gm_onnx_in(s, 0);
+    gm_channels_config config = {.channels_last = true};
+    int node;
+    gm_status status = gm_onnx_image_of(s, in, &node, err);
+    if (status != GM_OK) return status;
+    status = gm_onnx_add(s, &gm_layer_global_mean_pool, &config, 1, &node, &node, err);
+    size_t dim[GM_ONNX_RANK] = {1, in->tensor.dim[1], 1, 1};
+    if (status == GM_OK) gm_onnx_put(s, 0, rank, dim, node, -1);
+    return status;
+}
+
+gm_status gm_onnx_emit_global_average_pool(gm_onnx_step *s, gm_error *err)
+{
+    return emit_global_mean(s, gm_onnx_in(s, 0)->tensor.rank, err);
+}
+
+gm_status gm_onnx_emit_reduce_mean(gm_onnx_step *s, gm_error *err)
+{
+    const gm_onnx_tensor *in = &gm_onnx_in(s, 0)->tensor;
+    bool wanted[GM_ONNX_RANK], given;
+    gm_status status = gm_onnx_axes(s, 1, in->rank, wanted, &given, err);
+    if (status != GM_OK) return status;
+    bool planes = given && (in->rank == 3 || in->rank == 4) && in->dim[0] == 1;
+    for (int i = 0; planes && i < in->rank; i++) {
+        planes = wanted[i] == (i > 1);
+    }
+    if (!planes) return gm_onnx_refuse(s, err, "over other axes than those of images");
+    return emit_global_mean(s, gm_onnx_int(s, "keepdims", 1) ? in->rank : 2, err);
+}
+
+gm_status gm_onnx_emit_batch_norm(gm_onnx_step *s, gm_error *err)
+{
+    gm_onnx_value *in = gm_onnx_in(s, 0), *scale = gm_onnx_in(s, 1), *shift = gm_onnx_in(s, 2);
+    const gm_onnx_value *mean = gm_onnx_in(s, 3), *variance = gm_onnx_in(s, 4);
+    size_t channels = in->tensor.rank > 1 ? in->tensor.dim[1] : 0;
+    gm_norm_config config = {.epsilon = gm_onnx_float(s, "epsilon", 1e-5), .start = 1.0};
+    if (gm_onnx_int(s, "training_mode", 0) || gm_onnx_wanted(s, 1)) {
+        return gm_onnx_refuse(s, err,
+                              "in training mode a sample's loss depends on the others; "
+                              "export the net in inference mode (model.eval())");
+    }
+    const gm_onnx_value *of[] = {scale, shift, mean, variance};
+    for (int i = 0; i < 4; i++) {
+        bool right = i < 2 ? gm_onnx_is_weight(of[i])
+                           : of[i]->what == GM_ONNX_CONSTANT && of[i]->tensor.of == GM_ONNX_REAL;
+        if (right && of[i]->tensor.count == channels) continue;
+        return gm_onnx_refuse(s, err, "input '%.100s' is no initializer of %zu numbers",
+                              of[i]->name, channels);
+    }
+    if (!gm_onnx_follows(s, scale, shift)) {
+        return gm_onnx_refuse(s, err,
+                              "shift '%.100s' does not follow the scale among the "
+                              "initializers: not supported",
+                              shift->name);
+    }
+    gm_status status = gm_net_keep(s->g->net, channels, mean->tensor.real, &config.mean, err);
+    if (status == GM_OK) {
+        status = gm_net_keep(s->g->net, channels, variance->tensor.real, &config.variance, err);
+    }
+    bool image = in->tensor.rank > 2;
+    gm_shape row = {.rank = 1, .dim = {channels}};
+    int node;
+    config.channels_last = image;
+    if (status == GM_OK) {
+        status =
+            image ? gm_onnx_image_of(s, in, &node, err) : gm_onnx_node_as(s, in, &row, &node, err);
+    }
+    if (status == GM_OK) {
+        status =
+            gm_onnx_add_weighted(s, &gm_layer_norm, &config, 1, &node, scale, shift, &node, err);
+    }
+    if (status != GM_OK) return status;
+    gm_onnx_put(s, 0, in->tensor.rank, in->tensor.dim, image ? -1 : node, image ? node : -1);
+    return GM_OK;
+}

@@ -1,0 +1,191 @@
+/* From a file to a net: operators one after the other, makers before users. */
+#include <string.h>
+
+#include "base/memory.h"
+#include "onnx/file.h"
+#include "onnx/graph.h"
+
+bool gm_onnx_names_model(const char *spec)
+{
+    size_t length = strlen(spec);
+    return length > 5 && strcmp(spec + length - 5, ".onnx") == 0;
+}
+
+/* ---- the net ---- */
+
+static gm_status run_node(gm_onnx_graph *g, int index, gm_error *err)
+{
+    gm_onnx_step s = {.g = g, .index = index, .node = g->proto->node[index], .op = g->op[index]};
+    bool constant = true;
+    for (size_t i = 0; i < s.node->n_input; i++) {
+        const gm_onnx_value *in = gm_onnx_in(&s, i);
+        constant = constant && (!in || in->what == GM_ONNX_CONSTANT);
+        if (in && in->what == GM_ONNX_UNSET) {
+            return gm_onnx_refuse(&s, err, "input '%.100s' was not computed", in->name);
+        }
+    }
+    gm_status status;
+    bool of_shapes = strcmp(s.op->name, "Shape") == 0 || strcmp(s.op->name, "Size") == 0;
+    if (s.op->fold && (constant || of_shapes)) {
+        status = s.op->fold(&s, err);
+    } else if (s.op->emit) {
+        status = s.op->emit(&s, err);
+    } else {
+        status = gm_onnx_refuse(&s, err,
+                                "supported on constants only, here its input depends on "
+                                "the sample or on parameters");
+    }
+    for (size_t i = 0; status == GM_OK && i < s.node->n_output; i++) {
+        const gm_onnx_value *out = gm_onnx_out(&s, i);
+        if (out && out->users && out->what == GM_ONNX_UNSET) {
+            status =
+                gm_onnx_refuse(&s, err, "output %zu, '%.100s', is not supported", i, out->name);
+        }
+    }
+    return status;
+}
+
+/* The logits as the last node, of the net's own form: [1, K] is K numbers. */
+static gm_status finish(gm_onnx_graph *g, gm_error *err)
+{
+    gm_onnx_value *value = g->logits;
+    int maker = value->maker < 0 ? 0 : value->maker, node;
+    if (value->what != GM_ONNX_ACTIVATION || value->maker < 0 || !value->moves) {
+        return gm_fail(err, GM_ERR_INPUT, "%s: the logits '%.100s' do not depend on the sample",
+                       g->path, value->name);
+    }
+    gm_onnx_step s = {.g = g, .index = maker, .node = g->proto->node[maker], .op = g->op[maker]};
+    bool batched = !g->unbatched;
+    if (batched && (value->tensor.rank < 1 || value->tensor.dim[0] != 1)) {
+        return gm_onnx_refuse(&s, err,
+                              "the logits '%.100s' have %zu along their first axis for one sample, "
+                              "expected 1, the batch",
+                              value->name, value->tensor.rank ? value->tensor.dim[0] : 0);
+    }
+    gm_onnx_tensor form = value->tensor;
+    if (batched && form.rank > 1) {
+        form.rank--;
+        memmove(form.dim, value->tensor.dim + 1, (size_t)form.rank * sizeof *form.dim);
+    }
+    gm_shape shape;
+    gm_status status = gm_onnx_shape_of(&s, &form, &shape, err);
+    if (status == GM_OK) status = gm_onnx_node_as(&s, value, &shape, &node, err);
+    if (status == GM_OK && node != g->net->nodes - 1) { /* a view of an earlier node */
+        gm_reshape_config config = {.shape = shape};
+        status = gm_onnx_add(&s, &gm_layer_reshape, &config, 1, &node, &node, err);
+    }
+    for (int i = 0; status == GM_OK && i < g->initializers; i++) {
+        if (g->offset[i] == SIZE_MAX || g->placed[i]) continue;
+        status = gm_fail(err, GM_ERR_INPUT, "%s: no layer takes initializer '%.200s'", g->path,
+                         g->value[i].name);
+    }
+    if (status == GM_OK) gm_net_settle(g->net, g->parameters);
+    return status;
+}
+
+static gm_status build(gm_onnx_graph *g, gm_error *err)
+{
+    gm_shape shape = {.rank = g->input->tensor.rank};
+    memcpy(shape.dim, g->input->tensor.dim, sizeof shape.dim);
+    gm_status status = gm_net_create(g->path, &shape, &g->net, err);
+    for (size_t i = 0; status == GM_OK && i < g->nodes; i++) {
+        if (!g->done[g->order[i]]) status = run_node(g, g->order[i], err);
+    }
+    return status == GM_OK ? finish(g, err) : status;
+}
+
+/* ---- the model ---- */
+
+static gm_status list_initializer(const gm_onnx_graph *g, int i, gm_onnx_initializer *to,
+                                  gm_error *err)
+{
+    const gm_onnx_value *value = &g->value[i];
+    gm_onnx_tensor shape;
+    const Onnx__TensorProto *proto = g->proto->initializer[i];
+    gm_error unread;
+    if (value->users) {
+        shape = value->tensor;
+    } else if (gm_onnx_tensor_shape(&g->folder, proto, "initializer", &shape, &unread) != GM_OK) {
+        shape = (gm_onnx_tensor){0}; /* of a type that is not read, but nothing asks for it */
+    }
+    *to = (gm_onnx_initializer){.name = gm_strdup(value->name, err),
+                                .type = gm_onnx_type_name(proto->data_type),
+                                .role = value->users == 0 ? GM_ONNX_IS_UNUSED : GM_ONNX_IS_CONSTANT,
+                                .rank = shape.rank,
+                                .count = shape.count};
+    memcpy(to->dim, shape.dim, sizeof to->dim);
+    if (g->offset[i] != SIZE_MAX) {
+        to->role = GM_ONNX_IS_PARAMETER;
+        to->offset = g->offset[i];
+    }
+    return to->name ? GM_OK : GM_ERR_MEMORY;
+}
+
+static gm_status deliver(gm_onnx_graph *g, gm_onnx *model, gm_error *err)
+{
+    size_t count = (size_t)g->initializers;
+    model->path = gm_strdup(g->path, err);
+    model->input = gm_strdup(g->input->name, err);
+    model->logits = gm_strdup(g->logits->name, err);
+    model->theta = gm_alloc(g->parameters, sizeof(double), "parameters", err);
+    model->initializer = gm_alloc(count, sizeof *model->initializer, "initializers", err);
+    if (!model->path || !model->input || !model->logits || !model->theta || !model->initializer) {
+        return GM_ERR_MEMORY;
+    }
+    model->opset = g->opset;
+    model->checksum = g->folder.checksum;
+    for (int i = 0; i < g->initializers; i++) {
+        gm_status status = list_initializer(g, i, &model->initializer[i], err);
+        if (status != GM_OK) return status;
+        model->initializers++;
+        const gm_onnx_tensor *t = &g->value[i].tensor;
+        if (g->offset[i] == SIZE_MAX) continue;
+        memcpy(model->theta + g->offset[i], t->real, t->count * sizeof(double));
+    }
+    model->net = g->net;
+    g->net = NULL;
+    return GM_OK;
+}
+
+void gm_onnx_options_default(gm_onnx_options *options)
+{
+    *options = (gm_onnx_options){.logits = NULL, .unbatched = false};
+}
+
+gm_status gm_onnx_load(const char *path, const gm_onnx_options *options, gm_onnx **model,
+                       gm_error *err)
+{
+    gm_onnx_graph g = {.path = path, .unbatched = options->unbatched};
+    *model = NULL;
+    gm_status status = gm_onnx_file_read(path, &g.folder, &g.model, err);
+    if (status == GM_OK) status = gm_onnx_graph_open(&g, options->logits, err);
+    if (status == GM_OK) status = gm_onnx_graph_roles(&g, err);
+    if (status == GM_OK) status = build(&g, err);
+    if (status == GM_OK) {
+        *model = gm_alloc(1, sizeof **model, "model", err);
+        status = *model ? deliver(&g, *model, err) : GM_ERR_MEMORY;
+    }
+    Onnx__ModelProto *messages = g.model;
+    gm_onnx_graph_close(&g);
+    gm_onnx_file_free(messages);
+    if (status != GM_OK) {
+        gm_onnx_free(*model);
+        *model = NULL;
+    }
+    return status;
+}
+
+void gm_onnx_free(gm_onnx *model)
+{
+    if (!model) return;
+    for (size_t i = 0; i < model->initializers; i++) {
+        gm_free((char *)model->initializer[i].name);
+    }
+    gm_free(model->initializer);
+    gm_free(model->path);
+    gm_free(model->input);
+    gm_free(model->logits);
+    gm_free(model->theta);
+    gm_net_free(model->net);
+    gm_free(model);
+}

@@ -1,0 +1,28 @@
+/* The operators, by what they do: constants (fold*.c), views and shapes (views.c), images
+ * (images.c), matrix products (dense.c), everything elementwise (elements.c). */
+#ifndef GM_ONNX_OPERATORS_H
+#define GM_ONNX_OPERATORS_H
+
+#include <string.h>
+
+#include "onnx/graph.h"
+
+/* A constant that a graph computes has at most so many numbers: masks and positions of long
+ * sequences fit, bombs do not. */
+enum { GM_ONNX_FOLDED = 1 << 26 };
+
+gm_onnx_work gm_onnx_fold_identity, gm_onnx_fold_reshape, gm_onnx_fold_constant, gm_onnx_fold_shape,
+    gm_onnx_fold_size, gm_onnx_fold_transpose, gm_onnx_fold_slice, gm_onnx_fold_expand,
+    gm_onnx_fold_constant_of_shape, gm_onnx_fold_gather, gm_onnx_fold_concat;
+gm_onnx_work gm_onnx_fold_cast, gm_onnx_fold_range, gm_onnx_fold_unary, gm_onnx_fold_binary,
+    gm_onnx_fold_where, gm_onnx_fold_trilu, gm_onnx_fold_reduce_prod;
+
+gm_onnx_work gm_onnx_emit_identity, gm_onnx_emit_cast, gm_onnx_emit_dropout, gm_onnx_emit_reshape,
+    gm_onnx_emit_transpose, gm_onnx_emit_concat;
+gm_onnx_work gm_onnx_emit_conv, gm_onnx_emit_max_pool, gm_onnx_emit_average_pool,
+    gm_onnx_emit_global_average_pool, gm_onnx_emit_batch_norm, gm_onnx_emit_reduce_mean;
+gm_onnx_work gm_onnx_emit_gemm;
+gm_onnx_work gm_onnx_emit_activation, gm_onnx_emit_leaky_relu, gm_onnx_emit_add,
+    gm_onnx_emit_random;
+
+#endif

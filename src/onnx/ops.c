@@ -1,0 +1,96 @@
+/* The operators that are read: docs/onnx.md has the same list in words. */
+#include <string.h>
+
+#include "onnx/operators.h"
+
+#define WINDOW "auto_pad:s dilations:I kernel_shape:I pads:I strides:I"
+enum { SLOT1 = 2, SLOT2 = 4, SLOT3 = 8, SLOT4 = 16 };
+
+static const gm_onnx_op ops[] = {
+    /* constants */
+    {"Constant", NULL, gm_onnx_fold_constant, 0, 1, 0, 0,
+     "value:t value_int:i value_ints:I value_float:f"},
+    {"ConstantOfShape", NULL, gm_onnx_fold_constant_of_shape, 1, 1, 0, 0, "value:t"},
+    {"Shape", NULL, gm_onnx_fold_shape, 1, 1, 0, 0, "start:i end:i"},
+    {"Size", NULL, gm_onnx_fold_size, 1, 1, 0, 0, NULL},
+    {"Range", NULL, gm_onnx_fold_range, 3, 3, 0, 11, NULL},
+    {"Abs", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Ceil", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Cos", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Erf", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Exp", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Floor", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Log", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Neg", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Not", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Reciprocal", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Sign", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Sin", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Sqrt", NULL, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"And", NULL, gm_onnx_fold_binary, 2, 2, 0, 0, NULL},
+    {"Equal", NULL, gm_onnx_fold_binary, 2, 2, 0, 0, NULL},
+    {"Greater", NULL, gm_onnx_fold_binary, 2, 2, 0, 0, NULL},
+    {"GreaterOrEqual", NULL, gm_onnx_fold_binary, 2, 2, 0, 12, NULL},
+    {"Less", NULL, gm_onnx_fold_binary, 2, 2, 0, 0, NULL},
+    {"LessOrEqual", NULL, gm_onnx_fold_binary, 2, 2, 0, 12, NULL},
+    {"Max", NULL, gm_onnx_fold_binary, 1, 0, 0, 0, NULL},
+    {"Min", NULL, gm_onnx_fold_binary, 1, 0, 0, 0, NULL},
+    {"Mod", NULL, gm_onnx_fold_binary, 2, 2, 0, 10, "fmod:i"},
+    {"Or", NULL, gm_onnx_fold_binary, 2, 2, 0, 0, NULL},
+    {"Pow", NULL, gm_onnx_fold_binary, 2, 2, SLOT1, 0, NULL},
+    {"Xor", NULL, gm_onnx_fold_binary, 2, 2, 0, 0, NULL},
+    {"Where", NULL, gm_onnx_fold_where, 3, 3, 0, 0, NULL},
+    {"Trilu", NULL, gm_onnx_fold_trilu, 1, 2, 0, 14, "upper:i"},
+    {"ReduceProd", NULL, gm_onnx_fold_reduce_prod, 1, 2, 0, 0, "axes:I keepdims:i"},
+    {"Slice", NULL, gm_onnx_fold_slice, 1, 5, ~1u, 0, "starts:I ends:I axes:I"},
+    {"Expand", NULL, gm_onnx_fold_expand, 2, 2, SLOT1, 0, NULL},
+    {"Gather", NULL, gm_onnx_fold_gather, 2, 2, SLOT1, 0, "axis:i"},
+    {"Div", NULL, gm_onnx_fold_binary, 2, 2, 0, 0, NULL},
+    {"Mul", NULL, gm_onnx_fold_binary, 2, 2, 0, 0, NULL},
+    {"Sub", NULL, gm_onnx_fold_binary, 2, 2, 0, 0, NULL},
+    /* views */
+    {"Cast", gm_onnx_emit_cast, gm_onnx_fold_cast, 1, 1, 0, 0, "to:i"},
+    {"Dropout", gm_onnx_emit_dropout, gm_onnx_fold_identity, 1, 3, SLOT1 | SLOT2, 0,
+     "ratio:f seed:i"},
+    {"Flatten", gm_onnx_emit_reshape, gm_onnx_fold_reshape, 1, 1, 0, 0, "axis:i"},
+    {"Identity", gm_onnx_emit_identity, gm_onnx_fold_identity, 1, 1, 0, 0, NULL},
+    {"Reshape", gm_onnx_emit_reshape, gm_onnx_fold_reshape, 2, 2, SLOT1, 0, "allowzero:i"},
+    {"Squeeze", gm_onnx_emit_reshape, gm_onnx_fold_reshape, 1, 2, SLOT1, 0, "axes:I"},
+    {"Transpose", gm_onnx_emit_transpose, gm_onnx_fold_transpose, 1, 1, 0, 0, "perm:I"},
+    {"Unsqueeze", gm_onnx_emit_reshape, gm_onnx_fold_reshape, 1, 2, SLOT1, 0, "axes:I"},
+    {"Concat", gm_onnx_emit_concat, gm_onnx_fold_concat, 1, 0, 0, 0, "axis:i"},
+    /* images */
+    {"Conv", gm_onnx_emit_conv, NULL, 2, 3, 0, 0, WINDOW " group:i"},
+    {"MaxPool", gm_onnx_emit_max_pool, NULL, 1, 1, 0, 0, WINDOW " ceil_mode:i storage_order:i"},
+    {"AveragePool", gm_onnx_emit_average_pool, NULL, 1, 1, 0, 0,
+     "auto_pad:s kernel_shape:I pads:I strides:I ceil_mode:i count_include_pad:i"},
+    {"GlobalAveragePool", gm_onnx_emit_global_average_pool, NULL, 1, 1, 0, 0, NULL},
+    {"BatchNormalization", gm_onnx_emit_batch_norm, NULL, 5, 5, SLOT3 | SLOT4, 0,
+     "epsilon:f momentum:f training_mode:i"},
+    {"ReduceMean", gm_onnx_emit_reduce_mean, NULL, 1, 2, SLOT1, 0, "axes:I keepdims:i"},
+    /* matrix products */
+    {"Gemm", gm_onnx_emit_gemm, NULL, 2, 3, 0, 0, "alpha:f beta:f transA:i transB:i"},
+    /* elements */
+    {"Add", gm_onnx_emit_add, gm_onnx_fold_binary, 2, 2, 0, 0, NULL},
+    {"Sum", gm_onnx_emit_add, NULL, 1, 0, 0, 0, NULL},
+    {"Relu", gm_onnx_emit_activation, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Sigmoid", gm_onnx_emit_activation, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"Softplus", gm_onnx_emit_activation, NULL, 1, 1, 0, 0, NULL},
+    {"Tanh", gm_onnx_emit_activation, gm_onnx_fold_unary, 1, 1, 0, 0, NULL},
+    {"LeakyRelu", gm_onnx_emit_leaky_relu, NULL, 1, 1, 0, 0, "alpha:f"},
+    /* what is random */
+    {"Bernoulli", gm_onnx_emit_random, NULL, 0, 0, ~0u, 0, "*"},
+    {"Multinomial", gm_onnx_emit_random, NULL, 0, 0, ~0u, 0, "*"},
+    {"RandomNormal", gm_onnx_emit_random, NULL, 0, 0, ~0u, 0, "*"},
+    {"RandomNormalLike", gm_onnx_emit_random, NULL, 0, 0, ~0u, 0, "*"},
+    {"RandomUniform", gm_onnx_emit_random, NULL, 0, 0, ~0u, 0, "*"},
+    {"RandomUniformLike", gm_onnx_emit_random, NULL, 0, 0, ~0u, 0, "*"},
+};
+
+const gm_onnx_op *gm_onnx_op_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        if (strcmp(ops[i].name, name) == 0) return &ops[i];
+    }
+    return NULL;
+}

@@ -1,0 +1,163 @@
+/* ONNX files through the program: --describe, every way to a spectrum, training, and run files that
+ * find their model again or say why not. */
+#include "support.h"
+
+#include <math.h>
+#include <unistd.h>
+
+#include "folder.h"
+#include "onnx_model.h"
+#include "program.h"
+
+#define DIMS(...)                                                                                  \
+    (sizeof((long[]){__VA_ARGS__}) / sizeof(long)), (long[])                                       \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+#define DATA "--data gauss:k=3,d=6,n=40"
+
+/* 6-5-3 with tanh, the bias of the first layer apart from everything in name. */
+static int make_model(void **state)
+{
+    if (folder_make(state) != 0) return -1;
+    model_begin(13);
+    model_input("x", 2, (long[]){-1, 6});
+    model_weight("net.0.weight", (int)DIMS(5, 6));
+    model_weight("net.0.bias", (int)DIMS(5));
+    model_weight("net.2.weight", (int)DIMS(3, 5));
+    model_weight("net.2.bias", (int)DIMS(3));
+    model_int(model_node("Gemm", "x,net.0.weight,net.0.bias", "h"), "transB", 1);
+    model_node("Tanh", "h", "a");
+    model_int(model_node("Gemm", "a,net.2.weight,net.2.bias", "z"), "transB", 1);
+    model_node("Softmax", "z", "p");
+    model_output("z");
+    model_output("p");
+    model_write(folder_path("net.onnx"));
+    return 0;
+}
+
+static json_t *document(program_result result)
+{
+    json_t *d = program_document(result);
+    assert_non_null(d);
+    return d;
+}
+
+static void describe(void **state)
+{
+    (void)state;
+    json_t *d =
+        document(program("spectrum --model %s/net.onnx --logits z --describe --json", folder));
+    const json_t *onnx = json_object_get(d, "onnx");
+    assert_int_equal(program_number(onnx, "opset"), 13);
+    assert_string_equal(json_string_value(json_object_get(onnx, "logits")), "z");
+    const json_t *second = json_array_get(json_object_get(onnx, "initializers"), 1);
+    assert_string_equal(json_string_value(json_object_get(second, "name")), "net.0.bias");
+    assert_string_equal(json_string_value(json_object_get(second, "role")), "parameter");
+    assert_int_equal(program_number(second, "offset"), 30);
+    const json_t *layers = json_object_get(json_object_get(d, "model"), "layers");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(layers, 1), "name")),
+                        "net.2");
+    json_decref(d);
+
+    program_result text = program("spectrum --model %s/net.onnx --logits z --describe", folder);
+    assert_int_equal(text.exit, 0);
+    assert_non_null(strstr(text.out, "net.2.weight"));
+    assert_non_null(strstr(text.out, "parameters 35 ... 49"));
+    program_free(&text);
+    text = program("spectrum --model mlp:4-3-2 --describe");
+    assert_int_equal(text.exit, 0);
+    assert_non_null(strstr(text.out, "dense2"));
+    program_free(&text);
+}
+
+/* The file's own numbers are the point; a layer goes by its name; the same numbers in an .npy give
+ * the same. */
+static void measure(void **state)
+{
+    (void)state;
+    json_t *whole =
+        document(program("spectrum --model %s/net.onnx --logits z " DATA " --json", folder));
+    assert_int_equal(program_number(json_object_get(whole, "model"), "parameters"), 53);
+    assert_non_null(
+        strstr(json_string_value(json_object_get(whole, "point")), "net.onnx, as stored"));
+    json_t *layer = document(
+        program("spectrum --model %s/net.onnx --logits z " DATA " --layer net.2 --json", folder));
+    assert_int_equal(json_array_size(json_object_get(layer, "eigenvalues")), 18);
+    assert_true(program_number(whole, "loss") == program_number(layer, "loss"));
+    json_decref(whole);
+    json_decref(layer);
+}
+
+static void assert_refused(program_result result, const char *part)
+{
+    if (result.exit != 2 || !program_one_line(result.err) || !strstr(result.err, part)) {
+        fail_msg("exit %d, \"%s\", expected \"%s\"", result.exit, result.err, part);
+    }
+    assert_string_equal(result.out, "");
+    program_free(&result);
+}
+
+static void refuse(void **state)
+{
+    (void)state;
+    assert_refused(program("spectrum --model %s/net.onnx " DATA, folder),
+                   "expected --logits NAME to choose one");
+    assert_refused(program("spectrum --model %s/net.onnx --logits p " DATA, folder),
+                   "is the output of a Softmax");
+    assert_refused(program("spectrum --model %s/net.onnx --logits q " DATA, folder),
+                   "no value is named 'q'");
+    assert_refused(program("spectrum --model mlp:6-3 --logits z " DATA), "is no ONNX file");
+    assert_refused(program("spectrum --model %s/none.onnx " DATA, folder), "No such file");
+    assert_refused(
+        program("spectrum --model %s/net.onnx --logits z --data gauss:k=3,d=7,n=40", folder),
+        "samples of 7 numbers");
+    assert_refused(
+        program("spectrum --model %s/net.onnx --logits z --data gauss:k=4,d=6,n=40", folder),
+        "has 4 classes, expected at most K = 3");
+}
+
+/* A run finds its model by itself, from anywhere; another file in its place is noticed. */
+static void run_files(void **state)
+{
+    (void)state;
+    program_result train = program("train --model %s/net.onnx --logits z " DATA
+                                   " --batch 10 --step 0.1 --steps 20 -q -o %s/run.gmr",
+                                   folder, folder);
+    assert_int_equal(train.exit, 0);
+    program_free(&train);
+    json_t *last = document(program("spectrum --params %s/run.gmr --json", folder));
+    json_t *first = document(program("spectrum --params %s/run.gmr@0 --json", folder));
+    json_t *stored =
+        document(program("spectrum --model %s/net.onnx --logits z " DATA " --json", folder));
+    assert_true(program_number(first, "loss") == program_number(stored, "loss"));
+    assert_true(program_number(last, "loss") < program_number(first, "loss"));
+    json_decref(last);
+    json_decref(first);
+    json_decref(stored);
+
+    rename(folder_path("net.onnx"), folder_path("kept.onnx"));
+    assert_refused(program("spectrum --params %s/run.gmr", folder),
+                   "the model that it recorded is gone");
+    model_graph.initializer[0]->raw_data.data[3] ^= 1;
+    model_write(folder_path("net.onnx"));
+    assert_refused(program("spectrum --params %s/run.gmr", folder), "has changed since");
+    json_t *given = document(
+        program("spectrum --params %s/run.gmr --model %s/kept.onnx --json", folder, folder));
+    json_decref(given);
+    rename(folder_path("kept.onnx"), folder_path("net.onnx"));
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(describe),
+        cmocka_unit_test(measure),
+        cmocka_unit_test(refuse),
+        cmocka_unit_test(run_files),
+    };
+    if (make_model(NULL) != 0) return 99;
+    int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "cli onnx");
+    folder_remove(NULL);
+    return failed;
+}
