@@ -16,7 +16,8 @@ static int make_run(void **state)
 {
     if (folder_make(state) != 0) return -1;
     program_result r =
-        program("train -q --threads 1 --steps 20 --batch 5 -o %s " NET DATA, folder_path("r.gmr"));
+        program("train -q --threads 1 --steps 20 --keep-every 2 --batch 5 -o %s " NET DATA,
+                folder_path("r.gmr"));
     bool trained = r.exit == 0;
     program_free(&r);
     r = program("export %s --params %s", folder_path("r.gmr"), folder_path("r.safetensors"));
@@ -86,6 +87,123 @@ static void test_export_of_an_image_net(void **state)
     free(text);
 }
 
+/* ---- series ---- */
+
+/* The run's parameters at steps 2, 10 and 20 under these names, numbered in no order of bytes. */
+static void export_series(const char *stem, const char *ending)
+{
+    static const int steps[] = {2, 10, 20};
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s%d%s", stem, steps[i], ending);
+        program_result r = program("export %s --at %d --params %s", folder_path("r.gmr"), steps[i],
+                                   folder_path(name));
+        assert_int_equal(r.exit, 0);
+        program_free(&r);
+    }
+}
+
+static const json_t *entry_at(const json_t *document, size_t index)
+{
+    const json_t *list = json_object_get(document, "trajectory");
+    assert_int_equal(json_array_size(list), 3);
+    return json_array_get(list, index);
+}
+
+static void assert_label(const json_t *entry, int step, const char *label)
+{
+    assert_int_equal(program_number(entry, "step"), step);
+    assert_string_equal(json_string_value(json_object_get(entry, "label")), label);
+}
+
+/* A series of files is the trajectory that the run's checkpoints are. */
+static void test_decomposed_series(void **state)
+{
+    (void)state;
+    static const char *const label[] = {"c-2.safetensors", "c-10.safetensors", "c-20.safetensors"};
+    export_series("c-", ".safetensors");
+    json_t *files = program_document(
+        program("decompose --params '%s'" NET DATA QUIET, folder_path("c-*.safetensors")));
+    json_t *run =
+        program_document(program("decompose --params %s@all" QUIET, folder_path("r.gmr")));
+    assert_true(files && run);
+    const json_t *all = json_object_get(run, "trajectory");
+    for (size_t i = 0, j = 0; i < 3; i++) {
+        const json_t *file = entry_at(files, i), *kept = NULL;
+        assert_label(file, i == 0 ? 2 : 10 * (int)i, label[i]);
+        while (!kept && j < json_array_size(all)) {
+            kept = json_array_get(all, j++);
+            if (program_number(kept, "step") != program_number(file, "step")) kept = NULL;
+        }
+        assert_non_null(kept);
+        assert_true(program_number(file, "loss") == program_number(kept, "loss"));
+        assert_true(json_equal(json_object_get(json_object_get(file, "operators"), "hessian"),
+                               json_object_get(json_object_get(kept, "operators"), "hessian")));
+    }
+    assert_int_equal(program_number(files, "step"), 20);
+    json_decref(files);
+    json_decref(run);
+}
+
+/* Warm starts find what whole spectra have, with fewer products. */
+static void test_followed_spectrum(void **state)
+{
+    (void)state;
+    export_series("w", ".npy");
+    unlink(folder_path("w20.npy")); /* the last point is the one before once more */
+    assert_int_equal(symlink(folder_path("w10.npy"), folder_path("w20.npy")), 0);
+    unlink(folder_path("w.gmr"));
+    json_t *warm = program_document(
+        program("spectrum --method lanczos --k 3 --params '%s' -o %s" NET DATA QUIET,
+                folder_path("w*.npy"), folder_path("w.gmr")));
+    assert_non_null(warm);
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *entry = entry_at(warm, i);
+        json_t *dense = program_document(program("spectrum --method dense --params %s@%d" QUIET,
+                                                 folder_path("r.gmr"), i ? 10 : 2));
+        assert_non_null(dense);
+        for (size_t j = 0; j < 3; j++) {
+            double found =
+                json_number_value(json_array_get(json_object_get(entry, "eigenvalues"), j));
+            double whole =
+                json_number_value(json_array_get(json_object_get(dense, "eigenvalues"), j));
+            assert_true(fabs(found - whole) <= 1e-10 * whole);
+        }
+        json_decref(dense);
+    }
+    assert_true(program_number(entry_at(warm, 2), "products") <
+                program_number(entry_at(warm, 0), "products"));
+    assert_true(json_equal(json_object_get(entry_at(warm, 2), "eigenvalues"),
+                           json_object_get(warm, "eigenvalues")));
+    json_decref(warm);
+
+    /* Each point is a result, and its eigenvalues are metrics for the figure. */
+    program_result r = program("export %s --metrics %s --results %s", folder_path("w.gmr"),
+                               folder_path("w.csv"), folder_path("w.json"));
+    assert_int_equal(r.exit, 0);
+    program_free(&r);
+    char *csv = program_slurp(folder_path("w.csv"));
+    assert_non_null(strstr(csv, "hessian/eigenvalue/3"));
+    free(csv);
+    json_t *stored = json_load_file(folder_path("w.json"), 0, NULL);
+    const json_t *results = json_object_get(stored, "results");
+    assert_int_equal(json_array_size(results), 3);
+    assert_int_equal(program_number(json_array_get(results, 1), "step"), 10);
+    json_decref(stored);
+
+    /* A line for each, and names without numbers count from 0. */
+    assert_int_equal(rename(folder_path("w2.npy"), folder_path("wz.npy")), 0);
+    r = program("spectrum --method trace --threads 1 --params '%s'" NET DATA,
+                folder_path("w*.npy"));
+    assert_true(r.exit == 0 && strstr(r.out, "wz.npy") > strstr(r.out, "w20.npy"));
+    program_free(&r);
+    json_t *places = program_document(
+        program("spectrum --method trace --params '%s'" NET DATA QUIET, folder_path("w*.npy")));
+    assert_non_null(places);
+    assert_label(entry_at(places, 2), 2, "wz.npy");
+    json_decref(places);
+}
+
 static void assert_refused(program_result r, const char *part)
 {
     if (r.exit != 2 || !program_one_line(r.err) || !strstr(r.err, part))
@@ -105,6 +223,15 @@ static void test_refusals(void **state)
         "tensor 'dense2.weight' has the shape [3, 5], expected [5, 5]");
     assert_refused(program("spectrum --params net.pt" NET DATA),
                    "found 'net.pt', expected an .npy or .safetensors file or a run file");
+    const char *none = folder_path("none*.npy"), *both = folder_path("r.*"),
+               *many = folder_path("c*.safetensors");
+    assert_refused(program("decompose --params '%s'" NET DATA, none), "none*.npy' matches no file");
+    assert_refused(program("spectrum --params '%s'" NET DATA, both),
+                   "expected .npy or .safetensors files alone");
+    assert_refused(program("bound --params0 %s --params '%s'" NET DATA, params, many),
+                   "expected one file (decompose and spectrum go through a series)");
+    assert_refused(program("spectrum --data-resample 3 --params %s@all", folder_path("r.gmr")),
+                   "--data-resample: found beside several points, expected one");
     folder_write("short.safetensors", "1234567", 7);
     assert_refused(program("spectrum --params %s" NET DATA, folder_path("short.safetensors")),
                    "not a safetensors file");
@@ -115,8 +242,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_export_and_back),
-        cmocka_unit_test(test_export_of_an_image_net),
+        cmocka_unit_test(test_export_and_back),   cmocka_unit_test(test_export_of_an_image_net),
+        cmocka_unit_test(test_decomposed_series), cmocka_unit_test(test_followed_spectrum),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, make_run, folder_remove);

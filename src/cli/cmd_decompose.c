@@ -56,70 +56,25 @@ static const gm_option options[] = {
 
 /* ---- the points ---- */
 
-typedef struct points {
-    gm_cli *cli;
-    gm_session *session;
-    int64_t *step; /* [count] checkpoints of the run; NULL: the session's own point */
-    size_t count;
+typedef struct walk {
+    gm_series *series;
     gm_progress progress;
-} points;
-
-static gm_status find_points(points *p, bool all, gm_error *err)
-{
-    gm_session *session = p->session;
-    p->count = 1;
-    if (!all) return GM_OK;
-    if (!session->run) {
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--params: found '%s@all', expected a run file before @all",
-                       session->shared.params);
-    }
-    gm_status status = gm_run_checkpoints(session->run, &p->step, &p->count, err);
-    if (status != GM_OK || p->count == 0) return status;
-    char *point = gm_format(err, "%s, %zu checkpoints from step %lld to %lld; f at the last one",
-                            gm_run_path(session->run), p->count, (long long)p->step[0],
-                            (long long)p->step[p->count - 1]);
-    if (!point) return GM_ERR_MEMORY;
-    gm_free(session->point);
-    session->point = point;
-    session->step = p->step[p->count - 1];
-    return GM_OK;
-}
+} walk;
 
 static gm_status point_at(void *self, size_t index, int64_t *step, double *theta, gm_error *err)
 {
-    points *p = self;
-    size_t size = gm_problem_parameters(p->session->problem), found = 0;
-    if (gm_interrupt_requested(NULL)) {
-        return gm_fail(err, GM_ERR_INTERRUPTED,
-                       "interrupted after %zu of %zu points, the finished ones are kept; --params "
-                       "RUN@STEP does a single one",
-                       index, p->count);
-    }
-    if (!p->step) {
-        *step = p->session->step;
-        memcpy(theta, p->session->theta, size * sizeof *theta);
-        return GM_OK;
-    }
-    double *stored = NULL;
-    gm_status status =
-        gm_run_parameters(p->session->run, p->step[index], &stored, &found, step, err);
+    walk *w = self;
+    bool found;
+    gm_status status = gm_series_await(w->series, index, &found, err);
     if (status != GM_OK) return status;
-    if (found == size) {
-        memcpy(theta, stored, size * sizeof *theta);
-    } else {
-        status = gm_fail(err, GM_ERR_INPUT, "%s: step %lld holds %zu parameters, expected %zu",
-                         gm_run_path(p->session->run), (long long)p->step[index], found, size);
-    }
-    gm_run_free(stored);
-    return status;
+    return gm_series_read(w->series, index, step, theta, err);
 }
 
 static gm_status point_done(void *self, size_t index, const gm_decomposition *point, gm_error *err)
 {
     (void)point, (void)err;
-    points *p = self;
-    gm_progress_update(&p->progress, index + 1, NULL);
+    walk *w = self;
+    gm_progress_update(&w->progress, index + 1, NULL);
     return GM_OK;
 }
 
@@ -321,16 +276,6 @@ static gm_status deliver(gm_cli *cli, const gm_session *session,
     return status;
 }
 
-/* The documents of an interrupted survey speak of the points that it has. */
-static void cut_short(gm_cli *cli, gm_session *session, const points *p, size_t finished)
-{
-    session->step = p->step[finished - 1];
-    gm_cli_note(cli,
-                "interrupted after %zu of %zu points, steps %lld to %lld: f is at the last "
-                "of them; --params RUN@STEP does a single one",
-                finished, p->count, (long long)p->step[0], (long long)session->step);
-}
-
 /* A result that did not converge is delivered all the same; then this is the line on stderr. */
 static gm_status refuse_unconverged(const gm_decompose_results *results, gm_error *err)
 {
@@ -351,23 +296,25 @@ static gm_status refuse_unconverged(const gm_decompose_results *results, gm_erro
     return GM_OK;
 }
 
-static gm_status measure(gm_cli *cli, gm_session *session, points *p, const gm_decompose_options *o,
-                         gm_error *err)
+static gm_status measure(gm_cli *cli, gm_session *session, gm_series *p,
+                         const gm_decompose_options *o, gm_error *err)
 {
-    gm_decompose_results results = {.options = o, .asked = p->count, .trajectory = p->step != NULL};
+    walk w = {.series = p};
+    gm_decompose_results results = {.options = o, .asked = p->count, .series = p};
     gm_decomposition *point = gm_alloc(p->count, sizeof *point, "points", err);
     if (!point) return GM_ERR_MEMORY;
     results.point = point;
-    gm_decompose_points source = {.count = p->count, .self = p, .at = point_at, .done = point_done};
-    gm_progress_start(&p->progress, "decompose", "points", 0, p->count,
+    gm_decompose_points source = {
+        .count = p->count, .self = &w, .at = point_at, .done = point_done};
+    gm_progress_start(&w.progress, "decompose", "points", 0, p->count,
                       cli->shared.quiet || p->count == 1);
     gm_interrupt_install();
     gm_status status = gm_decompose_run(session->problem, &source, o, point, &results.count, err);
-    gm_progress_finish(&p->progress);
+    gm_progress_finish(&w.progress);
     bool interrupted = status == GM_ERR_INTERRUPTED && results.count > 0;
     gm_error later = {0}; /* err holds what the interruption is reported by */
     if (interrupted) {
-        cut_short(cli, session, p, results.count);
+        gm_series_cut_short(p, results.count);
         status = GM_OK;
     }
     if (status == GM_OK) {
@@ -392,13 +339,10 @@ static gm_status run(gm_cli *cli, gm_error *err)
 {
     gm_session session = {0};
     gm_decompose_options o;
-    points p = {.cli = cli, .session = &session};
-    char *path = NULL;
-    gm_status status = gm_session_strip_all(cli->shared.params, &path, err);
-    if (status != GM_OK) return status;
-    if (path) cli->shared.params = path;
-    status = gm_session_open(cli, &session, err);
-    if (status == GM_OK) status = find_points(&p, path != NULL, err);
+    gm_series p;
+    gm_status status = gm_series_open(cli, &p, err);
+    if (status == GM_OK) status = gm_session_open(cli, &session, err);
+    if (status == GM_OK) status = gm_series_attach(&p, &session, err);
     if (status != GM_OK) goto done;
     resolve_options(cli, &session, &o);
     tell_method(cli, &session, &o);
@@ -408,9 +352,8 @@ static gm_status run(gm_cli *cli, gm_error *err)
     gm_cli_begin(cli);
     status = measure(cli, &session, &p, &o, err);
 done:
-    gm_run_free(p.step);
     gm_session_close(&session);
-    gm_free(path);
+    gm_series_close(&p);
     return status;
 }
 
@@ -424,7 +367,8 @@ const gm_command gm_command_decompose = {
         "eigenvalues of H, M, their covariance, H_p and the Gauss-Newton matrix G, overlaps and "
         "principal angles of their leading eigenspaces against those of random subspaces, and the "
         "share of the gradient in them.\n\n"
-        "With --params run.gmr@all it does so at every checkpoint of a training run, and says "
+        "With --params run.gmr@all it does so at every checkpoint of a training run, with --params "
+        "'ckpt-*.safetensors' at every file that the pattern matches (2 before 10), and says "
         "whether two findings hold in it: that H_p stays significant after convergence and is "
         "close to -H, and that the top directions of H and M are well aligned.\n\n"
         "Up to 5,000 parameters this is done by dense matrices, whose memory grows as the square "
@@ -435,6 +379,8 @@ const gm_command gm_command_decompose = {
         "in place of the net, --layers each takes all of them along.",
     .examples = "  gradiometer decompose --model mlp:50-30-10 --data gauss:n=100\n"
                 "  gradiometer decompose --params run.gmr@all -o run.gmr\n"
+                "  gradiometer decompose --model mlp:50-30-10 --data gauss:n=100 \\\n"
+                "              --params 'ckpt-*.safetensors' -o ckpt.gmr\n"
                 "  gradiometer decompose --params run.gmr@1000 --layers each --json\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_BATCH | GM_TAKES_LAYER | GM_TAKES_OUTPUT |
              GM_TAKES_TOLERANCE,

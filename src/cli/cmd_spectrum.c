@@ -6,7 +6,9 @@
 #include "base/memory.h"
 #include "cli/document.h"
 #include "cli/record.h"
+#include "cli/series.h"
 #include "cli/session.h"
+#include "cli/spectrum_along.h"
 #include "cli/spectrum_describe.h"
 #include "cli/spectrum_measure.h"
 #include "cli/spectrum_output.h"
@@ -173,9 +175,8 @@ static gm_status check(const gm_cli *cli, gm_error *err)
     return status;
 }
 
-/* Checks that every block can be done, then measures them one by one. */
-static gm_status measure_blocks(gm_cli *cli, gm_spectrum_source *source, size_t blocks,
-                                gm_spectrum *block, gm_error *err)
+/* Checks that every block can be done. */
+static gm_status check_blocks(gm_cli *cli, gm_spectrum_source *source, size_t blocks, gm_error *err)
 {
     const gm_spectrum_settings *set = cli->settings;
     gm_spectrum_operator target = {0};
@@ -186,6 +187,14 @@ static gm_status measure_blocks(gm_cli *cli, gm_spectrum_source *source, size_t 
         gm_spectrum_operator_close(&target);
     }
     if (status == GM_OK) gm_cli_begin(cli);
+    return status;
+}
+
+static gm_status measure_blocks(gm_spectrum_source *source, const gm_spectrum_settings *set,
+                                size_t blocks, gm_spectrum *block, gm_error *err)
+{
+    gm_spectrum_operator target = {0};
+    gm_status status = GM_OK;
     for (size_t i = 0; status == GM_OK && i < blocks; i++) {
         status = gm_spectrum_source_block(source, set, i, &target, err);
         if (status == GM_OK) status = gm_spectrum_measure(&target, set, block + i, err);
@@ -214,7 +223,7 @@ static gm_status deliver(const gm_spectrum_report *report, gm_error *err)
     if (status != GM_OK) return status;
     json_t *document = gm_spectrum_document(report, err);
     if (!document) return GM_ERR_MEMORY;
-    status = gm_spectrum_record(report, document, err);
+    if (!report->trajectory) status = gm_spectrum_record(report, document, err);
     if (status == GM_OK && report->cli->shared.json) {
         return gm_document_print(report->cli, document, err);
     }
@@ -279,18 +288,52 @@ static gm_status refuse_unconverged(const gm_spectrum_report *report, gm_error *
                    set->rel_error);
 }
 
+/* The measurement at one point, with its resamples. */
+static gm_status measure_once(gm_spectrum_source *source, const gm_spectrum_report *report,
+                              gm_spectrum *block, gm_error *err)
+{
+    gm_status status = measure_blocks(source, report->set, report->blocks, block, err);
+    if (status == GM_OK) {
+        status = gm_spectrum_resample(source, report->set, report->blocks, block, err);
+    }
+    if (status == GM_OK) status = deliver(report, err);
+    return status == GM_OK ? refuse_unconverged(report, err) : status;
+}
+
+/* At several points; those that were finished before Ctrl-C are delivered. */
+static gm_status measure_along(gm_spectrum_source *source, gm_series *series,
+                               gm_spectrum_report *report, gm_spectrum *block, gm_error *err)
+{
+    size_t done;
+    gm_error later = {0}; /* err holds what an interruption is reported by */
+    gm_spectrum_source_rest(source);
+    gm_status status = gm_spectrum_along(source, series, report->set, report, block, &done, err);
+    bool interrupted = status == GM_ERR_INTERRUPTED && done > 0;
+    if (interrupted) gm_series_cut_short(series, done);
+    if ((status == GM_OK && done > 0) || interrupted) status = deliver(report, &later);
+    if (status == GM_OK && !interrupted && done > 0) status = refuse_unconverged(report, &later);
+    if (status != GM_OK && *later.message) *err = later;
+    json_decref(report->trajectory);
+    return status == GM_OK && interrupted ? GM_ERR_INTERRUPTED : status;
+}
+
 static gm_status run(gm_cli *cli, gm_error *err)
 {
     gm_spectrum_settings *set = cli->settings;
     gm_session session = {0};
     gm_spectrum_source source = {0};
+    gm_series series = {0};
     gm_spectrum *block = NULL;
     size_t blocks = 0;
     if (set->describe) return gm_spectrum_describe(cli, err);
     gm_status status = check(cli, err);
+    if (status == GM_OK) status = gm_series_open(cli, &series, err);
+    if (status == GM_OK) status = gm_spectrum_along_check(cli, &series, err);
     if (status == GM_OK) status = gm_spectrum_source_open(cli, set, &session, &source, err);
+    if (status == GM_OK) status = gm_series_attach(&series, &session, err);
     if (status != GM_OK) goto done;
 
+    set->following = series.trajectory;
     status = gm_spectrum_settle(cli, gm_spectrum_source_largest(&source), session.precision,
                                 session.seed, gm_session_memory(&session), set, err);
     if (status != GM_OK) goto done;
@@ -298,11 +341,8 @@ static gm_status run(gm_cli *cli, gm_error *err)
     block = gm_alloc(blocks, sizeof *block, "spectra", err);
     status =
         block ? gm_spectrum_source_linearize(&source, set, session.problem, err) : GM_ERR_MEMORY;
-    if (status == GM_OK) {
-        if (source.lin) gm_session_measure(&session, source.lin);
-        status = measure_blocks(cli, &source, blocks, block, err);
-        if (status == GM_OK) status = gm_spectrum_resample(&source, set, blocks, block, err);
-    }
+    if (status == GM_OK && source.lin) gm_session_measure(&session, source.lin);
+    if (status == GM_OK) status = check_blocks(cli, &source, blocks, err);
     if (status == GM_OK) {
         gm_spectrum_report report = {.cli = cli,
                                      .session = &session,
@@ -313,8 +353,8 @@ static gm_status run(gm_cli *cli, gm_error *err)
                                      .each = session.each_layer,
                                      .blocks = blocks,
                                      .block = block};
-        status = deliver(&report, err);
-        if (status == GM_OK) status = refuse_unconverged(&report, err);
+        status = series.trajectory ? measure_along(&source, &series, &report, block, err)
+                                   : measure_once(&source, &report, block, err);
     }
 done:
     for (size_t i = 0; block && i < blocks; i++) {
@@ -323,6 +363,7 @@ done:
     gm_free(block);
     gm_spectrum_source_close(&source);
     gm_session_close(&session);
+    gm_series_close(&series);
     return status;
 }
 
@@ -338,12 +379,17 @@ const gm_command gm_command_spectrum = {
         "take nets of millions: lanczos finds extreme eigenpairs with their residuals, density "
         "the shape of the whole spectrum, trace and diagonal what their names say. Every estimate "
         "stands beside its standard error and the number of products it took.\n\n"
+        "With --params run.gmr@all, or a pattern in quotes such as 'ckpt-*.safetensors' (2 before "
+        "10), it does so at one checkpoint after the other, lanczos from the eigenvectors of the "
+        "one before; each is recorded as it is done.\n\n"
         "Eigenvalues are printed in descending order. A result that did not converge is printed "
         "and recorded, and the exit status is 1. Ctrl-C ends after the current product.",
     .examples =
         "  gradiometer spectrum --model mlp:50-30-10 --data gauss:n=100 --json\n"
         "  gradiometer spectrum --params run.gmr@1000 --operator moment --k 15\n"
         "  gradiometer spectrum --params run.gmr --method lanczos --k 20 --which BE -o run.gmr\n"
+        "  gradiometer spectrum --model mlp:50-30-10 --data gauss:n=100 \\\n"
+        "              --params 'ckpt-*.safetensors' --method lanczos -o ckpt.gmr\n"
         "  gradiometer spectrum --params run.gmr --method density --count 0.1,inf\n"
         "  gradiometer spectrum --params run.gmr --method trace --rel-error 0.01\n"
         "  gradiometer spectrum --params run.gmr --method diagonal --export-diagonal d.npy\n"

@@ -92,6 +92,11 @@ static const gm_option train_options[] = {
      "Keep the parameters of every N-th step in the history. Default: the start, and ten steps "
      "spaced evenly on a logarithmic scale, the last of them T.",
      gm_option_steps, AT(train.keep_every), NULL, MOST_STEPS},
+    {"record-every", 0, "N",
+     "Measure loss, error and gradient on the whole sets at every N-th step, beside the first, the "
+     "last and those kept. Default: about 200 steps, dense at first; fewer where that would take "
+     "more than a quarter of the training, but at least about 20.",
+     gm_option_steps, AT(train.record_every), NULL, MOST_STEPS},
     {"prior-fraction", 0, "F",
      "Learn the prior of `gradiometer bound` first: train on this share of the samples, above 0 "
      "and below 1, drawn by --seed, and begin the run itself, on all samples, where that ends. "

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "cli/cli.h"
+#include "cli/series.h"
 #include "cli/session.h"
 #include "gradiometer/survey.h"
 
@@ -13,13 +14,13 @@ typedef struct gm_decompose_results {
     const gm_decompose_options *options;
     size_t count;
     const gm_decomposition *point; /* [count] by ascending step */
-    bool trajectory;               /* the points are checkpoints of one run */
+    const gm_series *series;       /* where the points are from; its trajectory says whether one */
     size_t asked;                  /* more than count where the survey was interrupted */
     gm_finding finding[GM_FINDINGS];
 } gm_decompose_results;
 
-/* The document: common keys, the last point's measurements at top level, findings and, of a run,
- * trajectory with the same keys for every point. NULL with err recorded. */
+/* The document: common keys, the last point's measurements at top level, findings and, of several
+ * points, trajectory with the same keys for every point. NULL with err recorded. */
 json_t *gm_decompose_document(gm_cli *cli, const gm_session *session,
                               const gm_decompose_results *results, gm_error *err);
 

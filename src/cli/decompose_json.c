@@ -225,7 +225,10 @@ static json_t *trajectory_value(gm_cli *cli, const gm_decompose_results *results
     for (size_t i = 0; i < results->count; i++) {
         const gm_decomposition *point = &results->point[i];
         json_t *entry = json_object();
+        char label[GM_SERIES_LABEL];
+        gm_series_label(results->series, i, label);
         json_object_set_new(entry, "step", json_integer((json_int_t)point->step));
+        json_object_set_new(entry, "label", gm_json_text(label));
         json_object_set_new(entry, "loss", gm_json_number(cli, "loss", point->loss));
         json_object_set_new(entry, "gradient_norm",
                             gm_json_number(cli, "gradient_norm", point->gradient_norm));
@@ -283,7 +286,7 @@ json_t *gm_decompose_document(gm_cli *cli, const gm_session *session,
     json_object_set_new(document, "probes", integer(results->options->probes));
     tell_open(cli, results);
     json_object_set_new(document, "findings", findings_value(cli, results));
-    if (results->trajectory) {
+    if (results->series->trajectory) {
         json_object_set_new(document, "trajectory", trajectory_value(cli, results));
         json_object_set_new(document, "points_asked", integer(results->asked));
         json_object_set_new(document, "interrupted", json_boolean(results->count < results->asked));

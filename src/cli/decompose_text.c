@@ -167,15 +167,28 @@ static void print_estimates(const gm_decompose_results *results)
     }
 }
 
+/* Which files the steps stand for, where their names do not say. */
+static void print_names(const gm_decompose_results *results)
+{
+    const gm_series *series = results->series;
+    for (size_t i = 0; series->path && i < results->count; i++) {
+        char label[GM_SERIES_LABEL];
+        if (gm_series_number(series->path[i]) == series->step[i]) continue;
+        gm_series_label(series, i, label);
+        printf("step %lld: %s\n", (long long)series->step[i], label);
+    }
+}
+
 static void print_points(const gm_decompose_results *results)
 {
-    print_row_header(results->trajectory ? "step" : "");
+    print_row_header(results->series->trajectory ? "step" : "");
     for (size_t i = 0; i < results->count; i++) {
         char label[32];
         name_point(&results->point[i], "", label, sizeof label);
         print_row(label, &results->point[i], &results->point[i].block);
     }
     putchar('\n');
+    print_names(results);
     print_legend(results);
     print_estimates(results);
 }

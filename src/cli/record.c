@@ -159,3 +159,16 @@ gm_status gm_record_result(gm_cli *cli, const gm_session *session, const char *k
     free(text);
     return status;
 }
+
+gm_status gm_record_metrics(const gm_cli *cli, const gm_metric *metric, size_t count, gm_error *err)
+{
+    if (!cli->shared.output) return GM_OK;
+    gm_run *run = NULL;
+    char *steps = NULL;
+    gm_status status = gm_run_open(cli->shared.output, GM_RUN_WRITE, &run, err);
+    if (status == GM_OK) status = gm_run_get(run, "train.steps", &steps, err);
+    if (status == GM_OK && !steps) status = gm_run_add_metrics(run, metric, count, err);
+    gm_run_free(steps);
+    gm_run_close(run);
+    return status;
+}

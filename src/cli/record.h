@@ -34,4 +34,8 @@ gm_status gm_record_result(gm_cli *cli, const gm_session *session, const char *k
                            json_t *document, const gm_run_array *array, size_t arrays,
                            gm_error *err);
 
+/* Metrics for the run file that --output names, which is there; none for that of a training. */
+gm_status gm_record_metrics(const gm_cli *cli, const gm_metric *metric, size_t count,
+                            gm_error *err);
+
 #endif

@@ -237,6 +237,12 @@ gm_status gm_session_read_parameters(gm_cli *cli, const gm_session *session, con
                        "(run.gmr, run.gmr@STEP)",
                        option, path);
     }
+    if (strpbrk(path, "*?[") && access(path, F_OK) != 0) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--%s: found '%s', expected one file (decompose and spectrum go through a "
+                       "series)",
+                       option, path);
+    }
     *theta = gm_alloc(gm_net_parameters(session->net), sizeof **theta, "parameters", err);
     if (!*theta) return GM_ERR_MEMORY;
     gm_status status = gm_net_read_parameters(session->net, path, *theta, &note, &inner);

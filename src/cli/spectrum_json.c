@@ -198,6 +198,34 @@ static void set_spectrum(const gm_spectrum_report *report, const gm_spectrum *s,
     set_count(object, "products", s->products);
 }
 
+/* The measurement itself: of the one block, or of all. */
+static void set_blocks(const gm_spectrum_report *report, json_t *object)
+{
+    if (!report->each) {
+        set_spectrum(report, report->block, object);
+        return;
+    }
+    json_t *list = json_array();
+    for (size_t i = 0; i < report->blocks; i++) {
+        json_t *entry = json_object();
+        set_spectrum(report, report->block + i, entry);
+        json_array_append_new(list, entry);
+    }
+    json_object_set_new(object, "blocks", list);
+}
+
+json_t *gm_spectrum_entry(const gm_spectrum_report *report, const char *label)
+{
+    const gm_session *session = report->session;
+    json_t *entry = json_object();
+    json_object_set_new(entry, "step", json_integer(session->step));
+    json_object_set_new(entry, "label", gm_json_text(label));
+    set_number(report->cli, entry, "loss", session->loss);
+    set_number(report->cli, entry, "gradient_norm", session->gradient_norm);
+    set_blocks(report, entry);
+    return entry;
+}
+
 /* The file of --matrix; a name may hold any bytes, and then is left out. */
 static json_t *matrix_file(const gm_spectrum_report *report)
 {
@@ -227,16 +255,7 @@ json_t *gm_spectrum_document(const gm_spectrum_report *report, gm_error *err)
                         report->divisor ? divisor_value(report->cli, report->divisor)
                                         : json_null());
     json_object_set_new(document, "method", json_string(gm_spectrum_methods[report->set->method]));
-    if (!report->each) {
-        set_spectrum(report, report->block, document);
-        return document;
-    }
-    json_t *list = json_array();
-    for (size_t i = 0; i < report->blocks; i++) {
-        json_t *object = json_object();
-        set_spectrum(report, report->block + i, object);
-        json_array_append_new(list, object);
-    }
-    json_object_set_new(document, "blocks", list);
+    set_blocks(report, document);
+    if (report->trajectory) json_object_set(document, "trajectory", report->trajectory);
     return document;
 }

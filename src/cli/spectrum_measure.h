@@ -79,6 +79,7 @@ typedef struct gm_spectrum_settings {
     bool count_wanted;
     bool estimate;    /* the diagonal by products: --estimator was given */
     size_t resamples; /* of the data; 0: none */
+    bool following;   /* one of several points: lanczos starts from the vectors before */
     const char *export_vectors, *export_diagonal; /* NULL: not wanted */
 
     double tol;    /* of the residuals, relative to |lambda|_max */

@@ -9,7 +9,7 @@
 static gm_status watched_apply(void *self, size_t count, const double *v, double *av, gm_error *err)
 {
     gm_spectrum_operator *target = self;
-    if (target->watched && gm_interrupt_requested(NULL)) {
+    if (target->watched && !target->steady && gm_interrupt_requested(NULL)) {
         return gm_fail(err, GM_ERR_INTERRUPTED,
                        "interrupted after %zu products with the %s; nothing was written",
                        target->op.products, target->op.name);

@@ -14,6 +14,11 @@ typedef struct gm_spectrum_operator gm_spectrum_operator;
 struct gm_spectrum_operator {
     gm_operator op; /* what the methods work on: its products are those of `inner` */
 
+    /* Vectors [starts, size] that the eigenproblem may start from, those of a neighbouring
+     * operator; 0: none. */
+    size_t starts;
+    const double *start;
+
     /* Who it is; strings outlive the struct. */
     const char *layer; /* whose block it is; NULL: the whole operator */
 
@@ -29,6 +34,8 @@ struct gm_spectrum_operator {
     gm_status (*form_gram)(gm_spectrum_operator *target, double *matrix, gm_error *err);
     gm_status (*gram_vectors)(gm_spectrum_operator *target, size_t count, const double *weight,
                               double *vector, gm_error *err);
+
+    bool steady; /* Ctrl-C does not end the products: somebody else looks after it */
 
     /* private to spectrum_operator.c */
     gm_operator inner;

@@ -19,8 +19,11 @@ static gm_eigen_options options_of(const gm_spectrum_settings *set, size_t size)
 double gm_lanczos_bytes(const gm_spectrum_settings *set, size_t size)
 {
     gm_eigen_options options = options_of(set, size);
-    return (double)(set->solver == GM_SOLVER_BLOCK ? gm_eigen_track_bytes(size, &options, 0)
-                                                   : gm_eigen_bytes(size, &options));
+    double cold = (double)(set->solver == GM_SOLVER_BLOCK ? gm_eigen_track_bytes(size, &options, 0)
+                                                          : gm_eigen_bytes(size, &options));
+    if (!set->following) return cold;
+    double warm = (double)gm_eigen_track_bytes(size, &options, options.k);
+    return fmax(cold, warm) + (double)options.k * (double)size * sizeof(double);
 }
 
 gm_status gm_check_lanczos(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
@@ -68,9 +71,10 @@ gm_status gm_measure_lanczos(gm_spectrum_operator *target, const gm_spectrum_set
     gm_eigen_options options = options_of(set, s->size);
     gm_eigen found = {0};
     gm_spectrum_operator_watch(target, 0);
-    gm_status status = set->solver == GM_SOLVER_BLOCK
-                           ? gm_eigen_track(&target->op, &options, 0, NULL, &found, err)
-                           : gm_eigenpairs(&target->op, &options, &found, err);
+    bool tracks = set->solver == GM_SOLVER_BLOCK || target->starts;
+    gm_status status =
+        tracks ? gm_eigen_track(&target->op, &options, target->starts, target->start, &found, err)
+               : gm_eigenpairs(&target->op, &options, &found, err);
     if (status != GM_OK) return status;
     keep(&found, options.k, &s->pairs);
     s->converged = s->pairs.converged >= options.k;

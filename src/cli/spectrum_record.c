@@ -73,6 +73,15 @@ static gm_status add_block(collection *c, const gm_spectrum_report *report, cons
     return add(c, s, "diagonal_stderr", s->size, 0, s->diagonal.std_error, err);
 }
 
+char *gm_spectrum_key(const gm_spectrum_report *report, gm_error *err)
+{
+    const char *layer = report->each ? "each" : report->block->layer ? report->block->layer : "net";
+    return gm_format(err, "%s/%s/%s%s%s%s", report->name, gm_spectrum_methods[report->set->method],
+                     layer, report->divisor ? "/precondition=" : "",
+                     report->divisor ? report->divisor->name : "",
+                     report->set->resamples ? "/data_resample" : "");
+}
+
 gm_status gm_spectrum_record(const gm_spectrum_report *report, json_t *document, gm_error *err)
 {
     size_t most = ARRAYS * report->blocks;
@@ -83,17 +92,8 @@ gm_status gm_spectrum_record(const gm_spectrum_report *report, json_t *document,
     for (size_t i = 0; status == GM_OK && i < report->blocks; i++) {
         status = add_block(&c, report, report->block + i, c.grid + i, err);
     }
-    char *key = NULL;
-    if (status == GM_OK) {
-        const char *layer = report->each           ? "each"
-                            : report->block->layer ? report->block->layer
-                                                   : "net";
-        key = gm_format(
-            err, "%s/%s/%s%s%s%s", report->name, gm_spectrum_methods[report->set->method], layer,
-            report->divisor ? "/precondition=" : "", report->divisor ? report->divisor->name : "",
-            report->set->resamples ? "/data_resample" : "");
-        if (!key) status = GM_ERR_MEMORY;
-    }
+    char *key = status == GM_OK ? gm_spectrum_key(report, err) : NULL;
+    if (status == GM_OK && !key) status = GM_ERR_MEMORY;
     if (status == GM_OK) {
         status =
             gm_record_result(report->cli, report->session, key, document, c.array, c.count, err);
@@ -108,5 +108,32 @@ gm_status gm_spectrum_record(const gm_spectrum_report *report, json_t *document,
     gm_free(c.name);
     gm_free(c.array);
     gm_free(key);
+    return status;
+}
+
+gm_status gm_spectrum_record_metrics(const gm_spectrum_report *report, gm_error *err)
+{
+    const gm_spectrum *s = report->block;
+    const gm_session *session = report->session;
+    size_t k = s->pairs.k < s->pairs.values ? s->pairs.k : s->pairs.values;
+    if (report->each || s->layer || !s->pairs.value || session->step < 0) return GM_OK;
+    char **name = gm_alloc(k, sizeof *name, "record", err);
+    gm_metric *metric = gm_alloc(k + 2, sizeof *metric, "record", err);
+    gm_status status = name && metric ? GM_OK : GM_ERR_MEMORY;
+    for (size_t j = 0; status == GM_OK && j < k; j++) {
+        name[j] = gm_format(err, "%s/eigenvalue/%zu", report->name, j + 1);
+        if (!name[j]) status = GM_ERR_MEMORY;
+        metric[j] = (gm_metric){session->step, name[j], s->pairs.value[j]};
+    }
+    if (status == GM_OK) {
+        metric[k] = (gm_metric){session->step, "loss", session->loss};
+        metric[k + 1] = (gm_metric){session->step, "gradient_norm", session->gradient_norm};
+        status = gm_record_metrics(report->cli, metric, k + 2, err);
+    }
+    for (size_t j = 0; name && j < k; j++) {
+        gm_free(name[j]);
+    }
+    gm_free(name);
+    gm_free(metric);
     return status;
 }

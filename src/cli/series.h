@@ -1,0 +1,50 @@
+/* The points of the parameter space that a command goes through: one; the checkpoints of a run
+ * file, run.gmr@all; a series of files, 'ckpt-*.safetensors'; or files as they arrive in a folder
+ * (--watch). */
+#ifndef GM_CLI_SERIES_H
+#define GM_CLI_SERIES_H
+
+#include "cli/cli.h"
+#include "cli/session.h"
+
+typedef struct gm_series {
+    gm_cli *cli;
+    gm_session *session;
+    bool trajectory; /* more than the session's own point was asked for */
+    bool all;        /* run.gmr@all */
+    bool watched;    /* files that arrive in a folder */
+    size_t count, capacity;
+    int64_t *step; /* [count] ascending; NULL: the session's own point */
+    char **path;   /* [count] files; NULL: checkpoints of the run file */
+    char *params;  /* what cli->shared.params points to instead of "run.gmr@all" */
+} gm_series;
+
+/* Before the session: takes "@all" off --params, or finds the files that its pattern matches, in
+ * natural order of their names, and leaves the last one there. The step of a file is the last
+ * number in its name, or, where these do not ascend, its place in the series. *series is for
+ * gm_series_close in any case. */
+gm_status gm_series_open(gm_cli *cli, gm_series *series, gm_error *err);
+/* After gm_session_open: the checkpoints of the run, and what the session says of its point. */
+gm_status gm_series_attach(gm_series *series, gm_session *session, gm_error *err);
+void gm_series_close(gm_series *series);
+
+/* Whether there is a point of this index. GM_ERR_INTERRUPTED after Ctrl-C. */
+gm_status gm_series_await(gm_series *series, size_t index, bool *found, gm_error *err);
+
+/* theta [p] and step of point index < count. */
+gm_status gm_series_read(gm_series *series, size_t index, int64_t *step, double *theta,
+                         gm_error *err);
+/* The point in a word: the file's name, or "step 100" in text. */
+enum { GM_SERIES_LABEL = 256 };
+void gm_series_label(const gm_series *series, size_t index, char text[GM_SERIES_LABEL]);
+
+/* After an interruption: documents speak of the `finished` points that there are. */
+void gm_series_cut_short(gm_series *series, size_t finished);
+
+/* The point as documents name it: the file, or "run.gmr, step 100"; for gm_free. */
+char *gm_series_point(const gm_series *series, size_t index, gm_error *err);
+
+/* The last number in the name of a file, without its ending; -1 where there is none. */
+int64_t gm_series_number(const char *path);
+
+#endif
