@@ -63,7 +63,8 @@ enum {
     GM_TAKES_BATCH = 1 << 3,     /* --replacement */
     GM_TAKES_TOLERANCE = 1 << 4, /* --tol */
     GM_TAKES_LAYER = 1 << 5,     /* --layer, --layers each */
-    GM_TAKES_OUTPUT = 1 << 6     /* -o, --output: a run file */
+    GM_TAKES_OUTPUT = 1 << 6,    /* -o, --output: a run file */
+    GM_TAKES_WATCH = 1 << 7      /* --watch, --watch-until, --watch-idle */
 };
 
 /* Shared options as given; defaults in brackets. What a run file in --params filled in is resolved
@@ -88,6 +89,9 @@ typedef struct gm_shared {
     bool each_layer;            /* [false], true with --layers each */
     bool json;                  /* [false] */
     const char *output;         /* [NULL] */
+    const char *watch;          /* [NULL] */
+    size_t watch_until;         /* [0: no limit] */
+    double watch_idle;          /* [0: no limit] */
     bool verbose, quiet;        /* [false] */
 } gm_shared;
 

@@ -54,30 +54,6 @@ static const gm_option options[] = {
      gm_option_count, offsetof(settings, batch), NULL, 0},
     {0}};
 
-/* ---- the points ---- */
-
-typedef struct walk {
-    gm_series *series;
-    gm_progress progress;
-} walk;
-
-static gm_status point_at(void *self, size_t index, int64_t *step, double *theta, gm_error *err)
-{
-    walk *w = self;
-    bool found;
-    gm_status status = gm_series_await(w->series, index, &found, err);
-    if (status != GM_OK) return status;
-    return gm_series_read(w->series, index, step, theta, err);
-}
-
-static gm_status point_done(void *self, size_t index, const gm_decomposition *point, gm_error *err)
-{
-    (void)point, (void)err;
-    walk *w = self;
-    gm_progress_update(&w->progress, index + 1, NULL);
-    return GM_OK;
-}
-
 /* ---- options ---- */
 
 static const char *recorded(const gm_session *session, const char *key)
@@ -234,6 +210,13 @@ static gm_status stack_array(const gm_decompose_results *results, size_t i, gm_r
     return GM_OK;
 }
 
+static const char *key_of(const gm_session *session)
+{
+    return session->layer == GM_ALL_LAYERS
+               ? ""
+               : gm_net_layer_at(session->net, (size_t)session->layer).name;
+}
+
 static gm_status record(gm_cli *cli, const gm_session *session, const gm_decompose_results *results,
                         json_t *document, gm_error *err)
 {
@@ -248,14 +231,84 @@ static gm_status record(gm_cli *cli, const gm_session *session, const gm_decompo
     }
     if (status == GM_OK) {
         /* A layer's block stands beside the whole net's result, it does not replace it. */
-        bool whole = results->options->layer == GM_ALL_LAYERS;
-        const char *key = whole ? "" : results->point[0].block.name;
+        const char *key = key_of(session);
         status = gm_record_result(cli, session, key, document, array, count, err);
     }
     for (size_t i = 0; i < ARRAYS; i++) {
         gm_free(data[i]);
     }
     return status;
+}
+
+/* ---- the points ---- */
+
+/* Points of a watched folder at most: their measurements stay in memory. */
+enum { MOST_WATCHED = 4096 };
+
+typedef struct walk {
+    gm_cli *cli;
+    gm_session *session;
+    gm_series *series;
+    const gm_decompose_options *options;
+    bool ended; /* a watched folder brings no more */
+    gm_progress progress;
+} walk;
+
+static gm_status point_at(void *self, size_t index, int64_t *step, double *theta, gm_error *err)
+{
+    walk *w = self;
+    bool found;
+    gm_status status = gm_series_await(w->series, index, &found, err);
+    if (status != GM_OK) return status;
+    w->ended = !found;
+    if (w->ended) return gm_fail(err, GM_ERR_INTERRUPTED, "no more points");
+    return gm_series_read(w->series, index, step, theta, err);
+}
+
+/* The session says that it stands at this point. */
+static void stand_at(gm_session *session, const gm_decomposition *point)
+{
+    session->measured = true;
+    session->loss = point->loss;
+    session->gradient_norm = point->gradient_norm;
+}
+
+/* A point of a watched folder: a line, and a result of its own in the run file. */
+static gm_status deliver_point(const walk *w, size_t index, const gm_decomposition *point,
+                               gm_error *err)
+{
+    gm_session *session = w->session;
+    gm_decompose_results one = {.options = w->options,
+                                .first = index,
+                                .count = 1,
+                                .asked = 1,
+                                .point = point,
+                                .series = w->series};
+    if (!w->cli->shared.json) gm_decompose_print_line(&one);
+    if (!w->cli->shared.output) return GM_OK;
+    char *whole = session->point;
+    session->point = gm_series_point(w->series, index, err);
+    session->step = point->step;
+    stand_at(session, point);
+    gm_status status = session->point ? GM_OK : GM_ERR_MEMORY;
+    if (status == GM_OK)
+        status = gm_decompose_findings(1, point, w->options->seed, one.finding, err);
+    json_t *document = status == GM_OK ? gm_decompose_document(w->cli, session, &one, err) : NULL;
+    if (status == GM_OK) {
+        status = document ? record(w->cli, session, &one, document, err) : GM_ERR_MEMORY;
+    }
+    json_decref(document);
+    gm_free(session->point);
+    session->point = whole;
+    return status;
+}
+
+static gm_status point_done(void *self, size_t index, const gm_decomposition *point, gm_error *err)
+{
+    walk *w = self;
+    if (w->series->watched) return deliver_point(w, index, point, err);
+    gm_progress_update(&w->progress, index + 1, NULL);
+    return GM_OK;
 }
 
 /* ---- the command ---- */
@@ -268,7 +321,7 @@ static gm_status deliver(gm_cli *cli, const gm_session *session,
     if (cli->shared.json || cli->shared.output) {
         document = gm_decompose_document(cli, session, results, err);
         if (!document) return GM_ERR_MEMORY;
-        status = record(cli, session, results, document, err);
+        if (!results->series->watched) status = record(cli, session, results, document, err);
     }
     if (status == GM_OK && cli->shared.json) return gm_document_print(cli, document, err);
     if (status == GM_OK) gm_decompose_print(cli, session, results);
@@ -296,39 +349,45 @@ static gm_status refuse_unconverged(const gm_decompose_results *results, gm_erro
     return GM_OK;
 }
 
-static gm_status measure(gm_cli *cli, gm_session *session, gm_series *p,
+/* Findings and documents of the points that there are; *later: what went wrong there. */
+static gm_status conclude(walk *w, gm_decompose_results *results, bool interrupted, gm_error *later)
+{
+    if (results->count == 0) {
+        return w->series->watched ? gm_series_print_nothing(w->series, later) : GM_OK;
+    }
+    gm_status status = gm_series_finish(w->series, results->count, interrupted, later);
+    if (status != GM_OK) return status;
+    stand_at(w->session, &results->point[results->count - 1]);
+    status = gm_decompose_findings(results->count, results->point, w->options->seed,
+                                   results->finding, later);
+    if (status == GM_OK) status = deliver(w->cli, w->session, results, later);
+    return status == GM_OK && !interrupted ? refuse_unconverged(results, later) : status;
+}
+
+static gm_status measure(gm_cli *cli, gm_session *session, gm_series *series,
                          const gm_decompose_options *o, gm_error *err)
 {
-    walk w = {.series = p};
-    gm_decompose_results results = {.options = o, .asked = p->count, .series = p};
-    gm_decomposition *point = gm_alloc(p->count, sizeof *point, "points", err);
+    walk w = {.cli = cli, .session = session, .series = series, .options = o};
+    size_t most = series->watched ? MOST_WATCHED : series->count;
+    gm_decompose_results results = {.options = o, .asked = most, .series = series};
+    gm_decomposition *point = gm_alloc(most, sizeof *point, "points", err);
     if (!point) return GM_ERR_MEMORY;
     results.point = point;
-    gm_decompose_points source = {
-        .count = p->count, .self = &w, .at = point_at, .done = point_done};
-    gm_progress_start(&w.progress, "decompose", "points", 0, p->count,
-                      cli->shared.quiet || p->count == 1);
+    gm_decompose_points source = {.count = most, .self = &w, .at = point_at, .done = point_done};
+    gm_progress_start(&w.progress, "decompose", "points", 0, most,
+                      cli->shared.quiet || most == 1 || series->watched);
     gm_interrupt_install();
     gm_status status = gm_decompose_run(session->problem, &source, o, point, &results.count, err);
     gm_progress_finish(&w.progress);
-    bool interrupted = status == GM_ERR_INTERRUPTED && results.count > 0;
-    gm_error later = {0}; /* err holds what the interruption is reported by */
-    if (interrupted) {
-        gm_series_cut_short(p, results.count);
-        status = GM_OK;
+    gm_error later = {0}; /* err holds what an interruption is reported by */
+    bool interrupted = status == GM_ERR_INTERRUPTED && !w.ended;
+    if (series->watched) results.asked = results.count;
+    if (status == GM_OK || w.ended || (interrupted && results.count > 0)) {
+        status = conclude(&w, &results, interrupted, &later);
+        if (status != GM_OK && *later.message) *err = later;
+        if (status == GM_OK && interrupted) status = GM_ERR_INTERRUPTED;
     }
-    if (status == GM_OK) {
-        const gm_decomposition *last = &point[results.count - 1];
-        session->measured = true;
-        session->loss = last->loss;
-        session->gradient_norm = last->gradient_norm;
-        status = gm_decompose_findings(results.count, point, o->seed, results.finding, &later);
-    }
-    if (status == GM_OK && results.count > 0) status = deliver(cli, session, &results, &later);
-    if (status == GM_OK && !interrupted) status = refuse_unconverged(&results, &later);
-    if (status != GM_OK && *later.message) *err = later;
-    if (status == GM_OK && interrupted) status = GM_ERR_INTERRUPTED;
-    for (size_t i = 0; i < p->count; i++) {
+    for (size_t i = 0; i < most; i++) {
         gm_decomposition_free(&point[i]);
     }
     gm_free(point);
@@ -346,8 +405,10 @@ static gm_status run(gm_cli *cli, gm_error *err)
     if (status != GM_OK) goto done;
     resolve_options(cli, &session, &o);
     tell_method(cli, &session, &o);
-    status = gm_decompose_check(session.problem, &o, p.count, err);
+    if (p.watched) o.stop = NULL; /* Ctrl-C ends after the point at hand */
+    status = gm_decompose_check(session.problem, &o, p.watched ? 2 : p.count, err);
     if (status == GM_OK) status = gm_record_check(cli, err);
+    if (status == GM_OK) status = gm_series_skip_recorded(&p, key_of(&session), err);
     if (status != GM_OK) goto done;
     gm_cli_begin(cli);
     status = measure(cli, &session, &p, &o, err);
@@ -370,7 +431,8 @@ const gm_command gm_command_decompose = {
         "With --params run.gmr@all it does so at every checkpoint of a training run, with --params "
         "'ckpt-*.safetensors' at every file that the pattern matches (2 before 10), and says "
         "whether two findings hold in it: that H_p stays significant after convergence and is "
-        "close to -H, and that the top directions of H and M are well aligned.\n\n"
+        "close to -H, and that the top directions of H and M are well aligned. --watch follows a "
+        "folder that a training writes such files to.\n\n"
         "Up to 5,000 parameters this is done by dense matrices, whose memory grows as the square "
         "of "
         "the number of parameters; beyond, by products, which give the leading eigenpairs, exact "
@@ -383,7 +445,7 @@ const gm_command gm_command_decompose = {
                 "              --params 'ckpt-*.safetensors' -o ckpt.gmr\n"
                 "  gradiometer decompose --params run.gmr@1000 --layers each --json\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_BATCH | GM_TAKES_LAYER | GM_TAKES_OUTPUT |
-             GM_TAKES_TOLERANCE,
+             GM_TAKES_TOLERANCE | GM_TAKES_WATCH,
     .options = options,
     .settings_size = sizeof(settings),
     .defaults = &defaults,

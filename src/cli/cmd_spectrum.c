@@ -309,9 +309,12 @@ static gm_status measure_along(gm_spectrum_source *source, gm_series *series,
     gm_spectrum_source_rest(source);
     gm_status status = gm_spectrum_along(source, series, report->set, report, block, &done, err);
     bool interrupted = status == GM_ERR_INTERRUPTED && done > 0;
-    if (interrupted) gm_series_cut_short(series, done);
-    if ((status == GM_OK && done > 0) || interrupted) status = deliver(report, &later);
+    if ((status == GM_OK && done > 0) || interrupted) {
+        status = gm_series_finish(series, done, interrupted, &later);
+        if (status == GM_OK) status = deliver(report, &later);
+    }
     if (status == GM_OK && !interrupted && done > 0) status = refuse_unconverged(report, &later);
+    if (status == GM_OK && done == 0) status = gm_series_print_nothing(series, &later);
     if (status != GM_OK && *later.message) *err = later;
     json_decref(report->trajectory);
     return status == GM_OK && interrupted ? GM_ERR_INTERRUPTED : status;
@@ -381,7 +384,8 @@ const gm_command gm_command_spectrum = {
         "stands beside its standard error and the number of products it took.\n\n"
         "With --params run.gmr@all, or a pattern in quotes such as 'ckpt-*.safetensors' (2 before "
         "10), it does so at one checkpoint after the other, lanczos from the eigenvectors of the "
-        "one before; each is recorded as it is done.\n\n"
+        "one before; each is recorded as it is done. --watch does the same with the files that a "
+        "training writes to a folder, as they come.\n\n"
         "Eigenvalues are printed in descending order. A result that did not converge is printed "
         "and recorded, and the exit status is 1. Ctrl-C ends after the current product.",
     .examples =
@@ -390,13 +394,16 @@ const gm_command gm_command_spectrum = {
         "  gradiometer spectrum --params run.gmr --method lanczos --k 20 --which BE -o run.gmr\n"
         "  gradiometer spectrum --model mlp:50-30-10 --data gauss:n=100 \\\n"
         "              --params 'ckpt-*.safetensors' --method lanczos -o ckpt.gmr\n"
+        "  gradiometer spectrum --model mlp:50-30-10 --data gauss:n=100 --method lanczos \\\n"
+        "              --watch checkpoints/ --watch-idle 600 -o watch.gmr\n"
         "  gradiometer spectrum --params run.gmr --method density --count 0.1,inf\n"
         "  gradiometer spectrum --params run.gmr --method trace --rel-error 0.01\n"
         "  gradiometer spectrum --params run.gmr --method diagonal --export-diagonal d.npy\n"
         "  gradiometer spectrum --params run.gmr --precondition optimizer --method lanczos\n"
         "  gradiometer spectrum --matrix A.mtx --method lanczos --k 20 --which BE\n"
         "  gradiometer spectrum --model net.onnx --describe\n",
-    .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TOLERANCE | GM_TAKES_LAYER | GM_TAKES_OUTPUT,
+    .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TOLERANCE | GM_TAKES_LAYER |
+             GM_TAKES_OUTPUT | GM_TAKES_WATCH,
     .options = spectrum_options,
     .settings_size = sizeof(gm_spectrum_settings),
     .defaults = &spectrum_defaults,

@@ -12,6 +12,7 @@
 /* What a decompose command measured. */
 typedef struct gm_decompose_results {
     const gm_decompose_options *options;
+    size_t first; /* of the points in the series */
     size_t count;
     const gm_decomposition *point; /* [count] by ascending step */
     const gm_series *series;       /* where the points are from; its trajectory says whether one */
@@ -24,6 +25,8 @@ typedef struct gm_decompose_results {
 json_t *gm_decompose_document(gm_cli *cli, const gm_session *session,
                               const gm_decompose_results *results, gm_error *err);
 
+/* The row of a single point, as it is done; the first one with its heading. */
+void gm_decompose_print_line(const gm_decompose_results *results);
 void gm_decompose_print(const gm_cli *cli, const gm_session *session,
                         const gm_decompose_results *results);
 

@@ -226,7 +226,7 @@ static json_t *trajectory_value(gm_cli *cli, const gm_decompose_results *results
         const gm_decomposition *point = &results->point[i];
         json_t *entry = json_object();
         char label[GM_SERIES_LABEL];
-        gm_series_label(results->series, i, label);
+        gm_series_label(results->series, results->first + i, label);
         json_object_set_new(entry, "step", json_integer((json_int_t)point->step));
         json_object_set_new(entry, "label", gm_json_text(label));
         json_object_set_new(entry, "loss", gm_json_number(cli, "loss", point->loss));

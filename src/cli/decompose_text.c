@@ -193,6 +193,15 @@ static void print_points(const gm_decompose_results *results)
     print_estimates(results);
 }
 
+void gm_decompose_print_line(const gm_decompose_results *results)
+{
+    char label[32];
+    name_point(results->point, "", label, sizeof label);
+    if (results->first == 0) print_row_header("step");
+    print_row(label, results->point, &results->point->block);
+    fflush(stdout);
+}
+
 static void print_layers(const gm_decompose_results *results)
 {
     const gm_decomposition *last = &results->point[results->count - 1];

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <glob.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "base/memory.h"
 #include "base/natural.h"
+#include "cli/document.h"
 #include "cli/interrupt.h"
 
 /* ---- a series of files ---- */
@@ -99,9 +101,27 @@ static gm_status find_files(gm_series *series, const char *pattern, gm_error *er
 
 /* ---- open, find, close ---- */
 
+static gm_status open_watch(gm_cli *cli, gm_series *series, gm_error *err)
+{
+    const gm_shared *shared = &cli->shared;
+    if (shared->params) {
+        return gm_fail(err, GM_ERR_USAGE, "--params: found beside --watch, which finds the files");
+    }
+    series->watched = series->trajectory = true;
+    series->count = 0;
+    series->last_result = -1;
+    return gm_watch_open(cli, shared->watch, shared->watch_until, shared->watch_idle,
+                         &series->watch, err);
+}
+
 gm_status gm_series_open(gm_cli *cli, gm_series *series, gm_error *err)
 {
     *series = (gm_series){.cli = cli, .count = 1};
+    if (cli->shared.watch) return open_watch(cli, series, err);
+    if (cli->shared.watch_until || cli->shared.watch_idle > 0) {
+        return gm_fail(err, GM_ERR_USAGE, "--watch-%s: found without --watch, which it belongs to",
+                       cli->shared.watch_until ? "until" : "idle");
+    }
     gm_status status = gm_session_strip_all(cli->shared.params, &series->params, err);
     if (status != GM_OK) return status;
     series->all = series->params != NULL;
@@ -135,7 +155,7 @@ static gm_status name_point(const gm_series *series, gm_session *session, gm_err
 gm_status gm_series_attach(gm_series *series, gm_session *session, gm_error *err)
 {
     series->session = session;
-    if (!series->trajectory) return GM_OK;
+    if (!series->trajectory || series->watched) return GM_OK;
     gm_status status = GM_OK;
     if (series->all && !session->run) {
         return gm_fail(err, GM_ERR_USAGE,
@@ -156,6 +176,7 @@ gm_status gm_series_attach(gm_series *series, gm_session *session, gm_error *err
 
 void gm_series_close(gm_series *series)
 {
+    gm_watch_close(&series->watch);
     for (size_t i = 0; series->path && i < series->count; i++) {
         gm_free(series->path[i]);
     }
@@ -167,14 +188,118 @@ void gm_series_close(gm_series *series)
 
 /* ---- one point ---- */
 
-gm_status gm_series_await(gm_series *series, size_t index, bool *found, gm_error *err)
+/* One more file of the watched folder, if one comes. */
+static gm_status await_file(gm_series *series, gm_error *err)
 {
-    *found = index < series->count;
-    if (!*found || !gm_interrupt_requested(NULL)) return GM_OK;
+    char *path = NULL;
+    int64_t step = 0;
+    if (series->count == series->capacity) {
+        size_t capacity = series->capacity ? 2 * series->capacity : 64;
+        char **paths = gm_alloc(capacity, sizeof *paths, "points", err);
+        int64_t *steps = gm_alloc(capacity, sizeof *steps, "points", err);
+        if (!paths || !steps) {
+            gm_free(paths);
+            gm_free(steps);
+            return GM_ERR_MEMORY;
+        }
+        if (series->count) {
+            memcpy(paths, series->path, series->count * sizeof *paths);
+            memcpy(steps, series->step, series->count * sizeof *steps);
+        }
+        gm_free(series->path);
+        gm_free(series->step);
+        series->path = paths;
+        series->step = steps;
+        series->capacity = capacity;
+    }
+    gm_status status = gm_watch_next(&series->watch, &path, &step, err);
+    if (status != GM_OK || !path) return status;
+    series->step[series->count] = step;
+    series->path[series->count++] = path;
+    return GM_OK;
+}
+
+static gm_status interrupted(const gm_series *series, size_t index, gm_error *err)
+{
+    if (series->watched && series->cli->shared.output) {
+        return gm_fail(err, GM_ERR_INTERRUPTED, "interrupted after %zu points; to go on: %s", index,
+                       series->cli->line);
+    }
+    if (series->watched) {
+        return gm_fail(err, GM_ERR_INTERRUPTED,
+                       "interrupted after %zu points; with -o RUN.gmr the same command would go on",
+                       index);
+    }
     return gm_fail(err, GM_ERR_INTERRUPTED,
                    "interrupted after %zu of %zu points, the finished ones are kept; a single one "
                    "is done by --params %s",
                    index, series->count, series->path ? "FILE" : "RUN@STEP");
+}
+
+gm_status gm_series_await(gm_series *series, size_t index, bool *found, gm_error *err)
+{
+    gm_status status = GM_OK;
+    if (series->watched && index == 0) gm_interrupt_install();
+    if (series->watched && index >= series->count) status = await_file(series, err);
+    *found = index < series->count;
+    if (status == GM_ERR_INTERRUPTED || (*found && gm_interrupt_requested(NULL))) {
+        return interrupted(series, index, err);
+    }
+    return status;
+}
+
+/* ---- what a run file has already ---- */
+
+static bool has_text(const json_t *document, const char *group, const char *key, const char *text)
+{
+    const char *found = json_string_value(json_object_get(json_object_get(document, group), key));
+    return found && strcmp(found, text) == 0;
+}
+
+/* A result of the same measurement: its file is done. */
+static gm_status skip_result(gm_series *series, const gm_run_result *result, gm_error *err)
+{
+    const gm_session *session = series->session;
+    json_t *document = json_loads(result->json, 0, NULL);
+    const char *point = json_string_value(json_object_get(document, "point"));
+    gm_status status = GM_OK;
+    if (!has_text(document, "model", "name", gm_net_name(session->net)) ||
+        !has_text(document, "data", "name", session->data->name)) {
+        status =
+            gm_fail(err, GM_ERR_INPUT,
+                    "--output: %s holds this measurement of another net or other data, at step "
+                    "%lld; expected another file",
+                    series->cli->shared.output, (long long)result->step);
+    } else if (point) {
+        status = gm_watch_skip(&series->watch, name_of(point), result->step, err);
+        series->earlier++;
+        if (result->id > series->last_result) series->last_result = result->id;
+    }
+    json_decref(document);
+    return status;
+}
+
+gm_status gm_series_skip_recorded(gm_series *series, const char *key, gm_error *err)
+{
+    const gm_cli *cli = series->cli;
+    gm_run *run = NULL;
+    gm_run_result *result = NULL;
+    size_t count = 0;
+    if (!series->watched || !cli->shared.output || access(cli->shared.output, F_OK) != 0) {
+        return GM_OK;
+    }
+    gm_status status = gm_run_open(cli->shared.output, GM_RUN_READ, &run, err);
+    if (status == GM_OK) status = gm_run_results(run, cli->command->name, &result, &count, err);
+    for (size_t i = 0; status == GM_OK && i < count; i++) {
+        if (strcmp(result[i].key, key) == 0) status = skip_result(series, &result[i], err);
+    }
+    gm_run_free(result);
+    gm_run_close(run);
+    if (status == GM_OK && series->earlier) {
+        gm_cli_note(series->cli, "%zu points are in %s already", series->earlier,
+                    cli->shared.output);
+    }
+    return status;
 }
 
 char *gm_series_point(const gm_series *series, size_t index, gm_error *err)
@@ -228,12 +353,35 @@ void gm_series_label(const gm_series *series, size_t index, char text[GM_SERIES_
     }
 }
 
-void gm_series_cut_short(gm_series *series, size_t finished)
+gm_status gm_series_finish(gm_series *series, size_t finished, bool interrupted, gm_error *err)
 {
     char first[GM_SERIES_LABEL], last[GM_SERIES_LABEL];
     gm_series_label(series, 0, first);
     gm_series_label(series, finished - 1, last);
     if (series->step) series->session->step = series->step[finished - 1];
-    gm_cli_note(series->cli, "interrupted after %zu of %zu points, %s to %s: f is at the last one",
-                finished, series->count, first, last);
+    if (interrupted && !series->watched) {
+        gm_cli_note(series->cli,
+                    "interrupted after %zu of %zu points, %s to %s: f is at the last one", finished,
+                    series->count, first, last);
+    }
+    if (!series->watched) return GM_OK;
+    char *point = gm_format(err, "%zu files of %s from %s to %s; f at the last one", finished,
+                            series->watch.folder, first, last);
+    if (!point) return GM_ERR_MEMORY;
+    gm_free(series->session->point);
+    series->session->point = point;
+    return GM_OK;
+}
+
+gm_status gm_series_print_nothing(const gm_series *series, gm_error *err)
+{
+    gm_cli *cli = series->cli;
+    if (!cli->shared.json) {
+        printf("nothing new in %s; %zu points are done\n", series->watch.folder, series->earlier);
+        return GM_OK;
+    }
+    json_t *document = gm_document_create(cli, series->session, err);
+    if (!document) return GM_ERR_MEMORY;
+    json_object_set_new(document, "trajectory", json_array());
+    return gm_document_print(cli, document, err);
 }

@@ -5,6 +5,7 @@
 #define GM_CLI_SERIES_H
 
 #include "cli/cli.h"
+#include "cli/series_watch.h"
 #include "cli/session.h"
 
 typedef struct gm_series {
@@ -12,7 +13,10 @@ typedef struct gm_series {
     gm_session *session;
     bool trajectory; /* more than the session's own point was asked for */
     bool all;        /* run.gmr@all */
-    bool watched;    /* files that arrive in a folder */
+    bool watched;    /* files that arrive in a folder; count grows */
+    gm_watch watch;
+    size_t earlier;      /* points that --output had already */
+    int64_t last_result; /* the number of the latest of these in its file */
     size_t count, capacity;
     int64_t *step; /* [count] ascending; NULL: the session's own point */
     char **path;   /* [count] files; NULL: checkpoints of the run file */
@@ -28,7 +32,12 @@ gm_status gm_series_open(gm_cli *cli, gm_series *series, gm_error *err);
 gm_status gm_series_attach(gm_series *series, gm_session *session, gm_error *err);
 void gm_series_close(gm_series *series);
 
-/* Whether there is a point of this index. GM_ERR_INTERRUPTED after Ctrl-C. */
+/* Of a watched folder: points that --output holds results of, of this command and key, are done
+ * already. GM_ERR_INPUT where these are of another net or other data. */
+gm_status gm_series_skip_recorded(gm_series *series, const char *key, gm_error *err);
+
+/* Whether there is a point of this index; in a watched folder it is waited for. GM_ERR_INTERRUPTED
+ * after Ctrl-C. */
 gm_status gm_series_await(gm_series *series, size_t index, bool *found, gm_error *err);
 
 /* theta [p] and step of point index < count. */
@@ -38,8 +47,12 @@ gm_status gm_series_read(gm_series *series, size_t index, int64_t *step, double 
 enum { GM_SERIES_LABEL = 256 };
 void gm_series_label(const gm_series *series, size_t index, char text[GM_SERIES_LABEL]);
 
-/* After an interruption: documents speak of the `finished` points that there are. */
-void gm_series_cut_short(gm_series *series, size_t finished);
+/* What is delivered where a watched folder brought nothing new. */
+gm_status gm_series_print_nothing(const gm_series *series, gm_error *err);
+
+/* The session stands at the last of the `finished` points (at least one) that there are; a note
+ * where an interruption left others out. */
+gm_status gm_series_finish(gm_series *series, size_t finished, bool interrupted, gm_error *err);
 
 /* The point as documents name it: the file, or "run.gmr, step 100"; for gm_free. */
 char *gm_series_point(const gm_series *series, size_t index, gm_error *err);

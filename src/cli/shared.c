@@ -115,6 +115,18 @@ static const shared_option shared_table[] = {
       gm_option_bytes, AT(memory), NULL, 0}},
     {GM_TAKES_OUTPUT,
      {"output", 'o', "RUN.gmr", "Record in this run file.", gm_option_text, AT(output), NULL, 0}},
+    {GM_TAKES_WATCH,
+     {"watch", 0, "DIR",
+      "Follow this folder: measure each file of parameters that comes, .safetensors or .npy with a "
+      "number in its name, once it is whole; Ctrl-C ends after the one at hand. With --output each "
+      "is saved as it is done, and the same command goes on from there.",
+      gm_option_text, AT(watch), NULL, 0}},
+    {GM_TAKES_WATCH,
+     {"watch-until", 0, "N", "End after N files, those done earlier included.", gm_option_count,
+      AT(watch_until), NULL, 1000000}},
+    {GM_TAKES_WATCH,
+     {"watch-idle", 0, "SECONDS", "End where none has come for so long.", gm_option_positive,
+      AT(watch_idle), NULL, 0}},
     {MODEL | DATA,
      {"json", 0, NULL, "Print one JSON document on standard output and nothing else there.",
       gm_option_flag, AT(json), NULL, 0}},

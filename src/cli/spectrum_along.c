@@ -151,6 +151,22 @@ static gm_status keep_point(along *a, size_t index, json_t *trajectory, gm_error
     return status;
 }
 
+/* What --output has of a watched folder already: the points that are done, and where to start. */
+static gm_status go_on(along *a, gm_error *err)
+{
+    for (size_t i = 0; i < a->blocks; i++) {
+        a->before[i].layer = gm_spectrum_source_layer(a->source, i);
+        a->before[i].size = gm_spectrum_source_size(a->source, i);
+    }
+    if (!a->series->watched) return GM_OK;
+    char *key = gm_spectrum_key(a->report, err);
+    gm_status status = key ? gm_series_skip_recorded(a->series, key, err) : GM_ERR_MEMORY;
+    gm_free(key);
+    bool follows = a->series->earlier && a->set->method == GM_METHOD_LANCZOS;
+    if (status != GM_OK || !follows) return status;
+    return gm_spectrum_recall(a->report, a->series->last_result, a->before, err);
+}
+
 gm_status gm_spectrum_along(gm_spectrum_source *source, gm_series *series,
                             const gm_spectrum_settings *set, gm_spectrum_report *report,
                             gm_spectrum *block, size_t *done, gm_error *err)
@@ -167,14 +183,15 @@ gm_status gm_spectrum_along(gm_spectrum_source *source, gm_series *series,
     bool found = false;
     *done = 0;
     a.now = gm_alloc(a.blocks, sizeof *a.now, "spectra", err);
-    gm_status status = a.now ? gm_series_await(series, 0, &found, err) : GM_ERR_MEMORY;
+    gm_status status = a.now ? go_on(&a, err) : GM_ERR_MEMORY;
+    if (status == GM_OK) status = gm_series_await(series, 0, &found, err);
     while (status == GM_OK && found) {
         status = measure_point(&a, *done, err);
         if (status == GM_OK) status = keep_point(&a, *done, trajectory, err);
         *done += status == GM_OK;
         if (status == GM_OK) status = gm_series_await(series, *done, &found, err);
     }
-    if (status == GM_ERR_INTERRUPTED && *done > 0) {
+    if (status == GM_ERR_INTERRUPTED && *done > 0 && !series->watched) {
         gm_fail(err, status, "interrupted after %zu of %zu points, the finished ones are kept",
                 *done, series->count);
     }

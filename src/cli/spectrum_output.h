@@ -37,6 +37,10 @@ gm_status gm_spectrum_record(const gm_spectrum_report *report, json_t *document,
 
 /* The name of that result, "hessian/lanczos/net", for gm_free; NULL with err recorded. */
 char *gm_spectrum_key(const gm_spectrum_report *report, gm_error *err);
+/* The eigenvectors of every block from that result, where --output keeps them: pairs.vector [k,
+ * size] and pairs.k of block [blocks]. */
+gm_status gm_spectrum_recall(const gm_spectrum_report *report, int64_t result, gm_spectrum *block,
+                             gm_error *err);
 /* The point's k leading eigenvalues as metrics of --output, which a figure shows along all points:
  * OPERATOR/eigenvalue/j, loss, gradient_norm. Of the whole net alone, and not in the run file of a
  * training, which has its own. GM_OK without --output. */

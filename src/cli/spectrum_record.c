@@ -111,6 +111,50 @@ gm_status gm_spectrum_record(const gm_spectrum_report *report, json_t *document,
     return status;
 }
 
+/* One array into the pairs, where it is there and fits. */
+static gm_status recall_block(gm_run *run, int64_t result, const gm_run_array *list, size_t count,
+                              gm_spectrum *s, gm_error *err)
+{
+    gm_run_array *array = NULL;
+    gm_status status = GM_OK;
+    char *name = gm_format(err, "%s/vectors", s->layer ? s->layer : "net");
+    if (!name) return GM_ERR_MEMORY;
+    for (size_t i = 0; status == GM_OK && i < count; i++) {
+        bool fits = list[i].rank == 2 && list[i].dim[1] == s->size && list[i].dim[0] <= s->size;
+        if (!fits || strcmp(list[i].name, name) != 0) continue;
+        status = gm_run_load_array(run, result, name, &array, err);
+    }
+    if (status == GM_OK && array) {
+        size_t numbers = array->dim[0] * array->dim[1];
+        s->pairs.vector = gm_alloc(numbers, sizeof(double), "eigenvectors", err);
+        if (s->pairs.vector) {
+            memcpy(s->pairs.vector, array->data, numbers * sizeof(double));
+            s->pairs.k = array->dim[0];
+        } else {
+            status = GM_ERR_MEMORY;
+        }
+    }
+    gm_run_free(array);
+    gm_free(name);
+    return status;
+}
+
+gm_status gm_spectrum_recall(const gm_spectrum_report *report, int64_t result, gm_spectrum *block,
+                             gm_error *err)
+{
+    gm_run *run = NULL;
+    gm_run_array *list = NULL;
+    size_t count = 0;
+    gm_status status = gm_run_open(report->cli->shared.output, GM_RUN_READ, &run, err);
+    if (status == GM_OK) status = gm_run_arrays(run, result, &list, &count, err);
+    for (size_t i = 0; status == GM_OK && i < report->blocks; i++) {
+        status = recall_block(run, result, list, count, block + i, err);
+    }
+    gm_run_free(list);
+    gm_run_close(run);
+    return status;
+}
+
 gm_status gm_spectrum_record_metrics(const gm_spectrum_report *report, gm_error *err)
 {
     const gm_spectrum *s = report->block;

@@ -79,7 +79,7 @@ static int layer_of_block(const gm_session *session, size_t i)
     return session->each_layer ? (int)i : session->layer;
 }
 
-static size_t block_size(const gm_spectrum_source *source, size_t i)
+size_t gm_spectrum_source_size(const gm_spectrum_source *source, size_t i)
 {
     const gm_session *session = source->session;
     if (source->matrix.apply) return source->matrix.size;
@@ -92,13 +92,20 @@ size_t gm_spectrum_source_largest(const gm_spectrum_source *source)
 {
     size_t largest = 0;
     for (size_t i = 0; i < gm_spectrum_source_blocks(source); i++) {
-        size_t size = block_size(source, i);
+        size_t size = gm_spectrum_source_size(source, i);
         if (size > largest) largest = size;
     }
     return largest;
 }
 
-static gm_status open_plain(gm_spectrum_source *source, gm_curvature kind, int layer,
+const char *gm_spectrum_source_layer(const gm_spectrum_source *source, size_t i)
+{
+    const gm_session *session = source->session;
+    int layer = source->matrix.apply ? GM_ALL_LAYERS : layer_of_block(session, i);
+    return layer == GM_ALL_LAYERS ? NULL : gm_net_layer_at(session->net, (size_t)layer).name;
+}
+
+static gm_status open_plain(gm_spectrum_source *source, gm_curvature kind, size_t i,
                             gm_spectrum_operator *target, gm_error *err)
 {
     const gm_session *session = source->session;
@@ -107,9 +114,8 @@ static gm_status open_plain(gm_spectrum_source *source, gm_curvature kind, int l
         gm_matrix_target(&source->matrix, quiet, target);
         return GM_OK;
     }
-    const char *name =
-        layer == GM_ALL_LAYERS ? NULL : gm_net_layer_at(session->net, (size_t)layer).name;
-    return gm_spectrum_operator_curvature(source->lin, kind, layer, name, quiet, target, err);
+    return gm_spectrum_operator_curvature(source->lin, kind, layer_of_block(session, i),
+                                          gm_spectrum_source_layer(source, i), quiet, target, err);
 }
 
 gm_status gm_spectrum_source_block(gm_spectrum_source *source, const gm_spectrum_settings *set,
@@ -117,10 +123,10 @@ gm_status gm_spectrum_source_block(gm_spectrum_source *source, const gm_spectrum
 {
     const gm_session *session = source->session;
     int layer = layer_of_block(session, i);
-    if (!source->divisor.name) return open_plain(source, set->kind, layer, target, err);
+    if (!source->divisor.name) return open_plain(source, set->kind, i, target, err);
     gm_spectrum_operator *base = gm_alloc(1, sizeof *base, "preconditioned operator", err);
     if (!base) return GM_ERR_MEMORY;
-    gm_status status = open_plain(source, set->kind, layer, base, err);
+    gm_status status = open_plain(source, set->kind, i, base, err);
     if (status != GM_OK) {
         gm_free(base);
         return status;

@@ -47,9 +47,12 @@ gm_status gm_spectrum_source_again(const gm_spectrum_source *source,
                                    gm_error *err);
 void gm_spectrum_source_close(gm_spectrum_source *source);
 
-/* How many operators there are, the largest of their sizes, and number i. */
+/* How many operators there are, the largest of their sizes, and number i with its size. */
 size_t gm_spectrum_source_blocks(const gm_spectrum_source *source);
+size_t gm_spectrum_source_size(const gm_spectrum_source *source, size_t i);
 size_t gm_spectrum_source_largest(const gm_spectrum_source *source);
+/* Whose block number i is; NULL: the whole operator. */
+const char *gm_spectrum_source_layer(const gm_spectrum_source *source, size_t i);
 gm_status gm_spectrum_source_block(gm_spectrum_source *source, const gm_spectrum_settings *set,
                                    size_t i, gm_spectrum_operator *target, gm_error *err);
 
