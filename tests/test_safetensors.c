@@ -360,6 +360,24 @@ static void test_names_of_its_own(void **state)
     gm_net_free(net);
 }
 
+/* What two layers share is there once. */
+static void test_tied_layers(void **state)
+{
+    (void)state;
+    gm_net *net;
+    gm_error err = {0};
+    int body = 0, head, in = 0;
+    gm_dense_config dense = {.units = 2};
+    gm_shape shape = {.rank = 1, .dim = {2}};
+    expect_ok(gm_net_create("tied", &shape, &net, &err), &err);
+    expect_ok(gm_net_add(net, &gm_layer_dense, &dense, 1, &in, "body", &body, &err), &err);
+    expect_ok(gm_net_add_tied(net, &gm_layer_dense, &dense, 1, &body, body, &head, &err), &err);
+    assert_int_equal(gm_net_tensors(net), 1);
+    assert_counts(net, (piece[]){{"body.weight", "[2,2]", 4, 0}, {0}});
+    assert_counts(net, (piece[]){{"0.weight", "[2,2]", 4, 0}, {0}});
+    gm_net_free(net);
+}
+
 static void test_natural_order(void **state)
 {
     (void)state;
@@ -387,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_order_and_shape),
         cmocka_unit_test(test_names_of_its_own),
         cmocka_unit_test(test_natural_order),
+        cmocka_unit_test(test_tied_layers),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

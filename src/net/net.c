@@ -295,18 +295,19 @@ gm_net_layer gm_net_layer_at(const gm_net *net, size_t index)
 size_t gm_net_tensors(const gm_net *net)
 {
     size_t tensors = 0;
-    for (int i = 0; i < net->nodes; i++) {
-        tensors += (size_t)net->node[i].tensors;
+    for (int i = 0; i < net->layers; i++) {
+        tensors += (size_t)net->node[net->layer_node[i]].tensors;
     }
     return tensors;
 }
 
 gm_net_tensor gm_net_tensor_at(const gm_net *net, size_t index)
 {
-    const gm_node *node = net->node;
-    while (index >= (size_t)node->tensors) {
-        index -= (size_t)node++->tensors;
+    const int *layer = net->layer_node;
+    while (index >= (size_t)net->node[*layer].tensors) {
+        index -= (size_t)net->node[*layer++].tensors;
     }
+    const gm_node *node = &net->node[*layer];
     gm_net_tensor tensor = {.name = node->tensor_name[index],
                             .layer = (size_t)node->layer,
                             .offset = node->offset,
