@@ -33,6 +33,8 @@ static void map(void **state)
         assert_true(program_number(row, "batch") == ldexp(1.0, (int)i));
         assert_true(fabs(program_number(row, "kappa") * program_number(row, "batch") - 1) < 1e-15);
         assert_true(boundary > before && boundary < 2 / top);
+        double error = program_number(row, "boundary_error");
+        assert_true(error > 0 && error <= boundary); /* --cut left some directions out */
         assert_true(program_number(row, "sufficient") <= boundary * (1 + 1e-12));
         assert_true(program_number(row, "boundary_half") >= boundary * (1 - 1e-12));
         before = boundary;

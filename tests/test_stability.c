@@ -319,6 +319,40 @@ static void more_parameters_than_directions(void **state)
     gm_span_free(&span[1]);
 }
 
+/* What leaves a span of few directions: the boundary of everything that has curvature lies within
+ * the error below that of the span. A convex loss; of its 12 directions 4 are flat for all samples,
+ * so that nothing leaves the others. */
+static void error_reaches_the_whole(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    test_case c = {"mlp:3-3", {1, {3, 3}, REF_IDENTITY, true, true}, 9, 0.8};
+    test_problem t;
+    gm_span whole, span;
+    gm_stability_limits all, few;
+    test_problem_open(&t, &c, GM_F64, 3, 0);
+    span_of(&t, 12, 1e-9, &whole);
+    assert_true(whole.complete && whole.k == 12);
+    for (int m = 1; m <= 4; m *= 2) {
+        double before = HUGE_VAL;
+        expect_ok(gm_stability_limits_find(&whole, 1.0 / m, &all, &err), &err);
+        assert_true(all.error == 0);
+        for (size_t k = 2; k < 12; k += 2) {
+            span_of(&t, k, 1e-9, &span);
+            expect_ok(gm_stability_limits_find(&span, 1.0 / m, &few, &err), &err);
+            assert_true(few.error >= 0 && few.error <= few.boundary);
+            assert_at_most(few.boundary - all.boundary, few.error + 1e-9 * few.boundary,
+                           "the boundary of all");
+            assert_at_most(all.boundary, few.boundary * (1 + 1e-9), "more directions lower it");
+            before = fmin(before, few.error);
+            gm_span_free(&span);
+        }
+        assert_true(before < 0.5 * all.boundary); /* some span is told to be nearly enough */
+    }
+    gm_span_free(&whole);
+    test_problem_close(&t);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -365,6 +399,7 @@ int main(void)
         cmocka_unit_test(one_parameter),
         cmocka_unit_test(runs_follow_the_prediction),
         cmocka_unit_test(more_parameters_than_directions),
+        cmocka_unit_test(error_reaches_the_whole),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,6 +49,7 @@ typedef struct gm_span {
     double *vector;   /* [k, p] orthonormal */
     double *lambda;   /* [k] u.Hu, descending */
     double *residual; /* [k] |H u - lambda u| */
+    double *rest;     /* [k, k] inner products of H u_a - lambda_a u_a */
     double *square;   /* [k, k] u_a . S u_b */
     double *fourth;   /* [q, q], q = k (k + 1) / 2: K in the orthonormal basis e_a e_a', (e_a e_b' +
                          e_b e_a') / sqrt 2, pairs a <= b as gm_hessian_forms orders them */
@@ -75,7 +76,13 @@ typedef struct gm_stability_limits {
     double one_step; /* along each u_j alone: min 2 lambda / ((1 - kappa) lambda^2 + kappa u.Su) */
     double sufficient; /* from every direction of the span */
     double boundary;   /* in the long run, within the span */
-    double half;       /* the boundary of the first (k + 1) / 2 directions: how it falls with k */
+    /* How far below it the boundary may lie for what leaves the span: 0 where the span is complete,
+     * and at most the boundary. With X the growing matrix at the boundary, |X|_F = 1, T(X) = X
+     * within the span, and T(X) is positive: with l the trace of its part outside, its residual is
+     * at most r = sqrt(2 |X|_2 l + l^2). An eigenvalue of T lies in [1, 1 + r]; where it is the
+     * largest, the boundary moves by r / tr(X L(X)), to first order in r. */
+    double error;
+    double half; /* the boundary of the first (k + 1) / 2 directions: how it falls with k */
 } gm_stability_limits;
 
 /* Cost: two eigenproblems of order k, q and q/4 by LAPACK. GM_ERR_USAGE for kappa out of range. */

@@ -81,6 +81,8 @@ static json_t *limits_value(gm_cli *cli, const gm_stability_row *row)
     json_object_set_new(o, "one_step", gm_json_number(cli, "one_step", row->limits.one_step));
     json_object_set_new(o, "sufficient", gm_json_number(cli, "sufficient", row->limits.sufficient));
     json_object_set_new(o, "boundary", gm_json_number(cli, "boundary", row->limits.boundary));
+    json_object_set_new(o, "boundary_error",
+                        gm_json_number(cli, "boundary_error", row->limits.error));
     json_object_set_new(o, "boundary_half", gm_json_number(cli, "boundary_half", row->limits.half));
     return o;
 }
@@ -173,13 +175,13 @@ static void print_minimum(const gm_session *session, const gm_stability *s)
 
 static void print_limits(const gm_stability *s)
 {
-    printf("\nlargest stable step, 2/lambda_max = %.5g\n%8s %12s %12s %12s %14s\n",
-           2.0 / s->span.lambda_max, "batch", "sufficient", "boundary", "one step",
+    printf("\nlargest stable step, 2/lambda_max = %.5g\n%8s %12s %12s %10s %12s %14s\n",
+           2.0 / s->span.lambda_max, "batch", "sufficient", "boundary", "error", "one step",
            "boundary, k/2");
     for (size_t i = 0; i < s->rows; i++) {
         const gm_stability_limits *l = &s->row[i].limits;
-        printf("%8zu %12.5g %12.5g %12.5g %14.5g\n", s->row[i].batch, l->sufficient, l->boundary,
-               l->one_step, l->half);
+        printf("%8zu %12.5g %12.5g %10.2g %12.5g %14.5g\n", s->row[i].batch, l->sufficient,
+               l->boundary, l->error, l->one_step, l->half);
     }
     printf(
         "sufficient: E|theta - theta*|^2 shrinks in each step from every direction of the span;\n"
@@ -187,8 +189,9 @@ static void print_limits(const gm_stability *s)
         "with%s\nreplacement. %s\n",
         s->replacement == GM_REPLACEMENT_YES ? "" : "out",
         s->span.complete ? "The boundary is exact."
-                         : "More directions can only lower the boundary: the last column has it "
-                           "for half of them.");
+                         : "More directions can only lower the boundary: by the\nerror at most, "
+                           "to first order, for what leaves the span; the last column has it for "
+                           "half of them.");
 }
 
 static void print_points(const gm_stability *s)

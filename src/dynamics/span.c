@@ -27,6 +27,7 @@ void gm_span_free(gm_span *span)
     gm_free(span->vector);
     gm_free(span->lambda);
     gm_free(span->residual);
+    gm_free(span->rest);
     gm_free(span->square);
     gm_free(span->fourth);
     *span = (gm_span){0};
@@ -125,6 +126,8 @@ static gm_status turn_directions(gm_operator *hessian, double cut, gm_span *s, g
         }
         s->residual[j] = sqrt(dot(p, h, h));
     }
+    double *rest = inner; /* of all k directions; those of the first few are its first rows */
+    if (status == GM_OK) gm_gemm_f64(false, true, k, k, p, 1.0, image, p, image, p, 0.0, rest, k);
     if (status == GM_OK && k == p) {
         s->lambda_max = s->lambda[0];
         s->lambda_max_error = s->residual[0];
@@ -139,6 +142,9 @@ static gm_status turn_directions(gm_operator *hessian, double cut, gm_span *s, g
         status =
             gm_fail(err, GM_ERR_NUMERIC,
                     "no direction of positive curvature: lambda_max of H is %g", s->lambda_max);
+    }
+    for (size_t a = 0; status == GM_OK && a < s->k; a++) {
+        memcpy(s->rest + a * s->k, rest + a * k, s->k * sizeof *rest);
     }
     gm_free(image);
     gm_free(inner);
@@ -215,8 +221,9 @@ static gm_status allocate(gm_span *s, gm_error *err)
     s->vector = gm_alloc(s->k * s->p, sizeof *s->vector, "directions", err);
     s->lambda = gm_alloc(s->k, sizeof *s->lambda, "directions", err);
     s->residual = gm_alloc(s->k, sizeof *s->residual, "directions", err);
+    s->rest = gm_alloc(s->k * s->k, sizeof *s->rest, "directions", err);
     s->square = gm_alloc(s->k * s->k, sizeof *s->square, "directions", err);
-    return s->vector && s->lambda && s->residual && s->square ? GM_OK : GM_ERR_MEMORY;
+    return s->vector && s->lambda && s->residual && s->rest && s->square ? GM_OK : GM_ERR_MEMORY;
 }
 
 gm_status gm_span_make(gm_linearization *lin, const gm_span_options *options, gm_span *span,

@@ -71,12 +71,12 @@ static void map_matrix(const gm_span *s, double kappa, double eta, size_t k, dou
     }
 }
 
-/* The largest eigenvalue of a matrix, which is destroyed. */
-static gm_status largest(size_t order, double *matrix, double *value, gm_error *err)
+/* The largest eigenvalue of a matrix, which is destroyed; and its eigenvector, unless NULL. */
+static gm_status largest(size_t order, double *matrix, double *value, double *vector, gm_error *err)
 {
     double *all = gm_alloc(order, sizeof *all, "eigenvalues", err);
     if (!all) return GM_ERR_MEMORY;
-    gm_status status = gm_symmetric_eigen(order, matrix, 0, 0, all, NULL, err);
+    gm_status status = gm_symmetric_eigen(order, matrix, vector ? 1 : 0, 0, all, vector, err);
     *value = all[0];
     gm_free(all);
     return status;
@@ -88,21 +88,84 @@ static gm_status largest_first(const gm_span *s, double kappa, double eta, doubl
     double *matrix = gm_alloc(s->k * s->k, sizeof *matrix, "E (I - eta H_B)^2", err);
     if (!matrix) return GM_ERR_MEMORY;
     first_matrix(s, kappa, eta, matrix);
-    gm_status status = largest(s->k, matrix, value, err);
+    gm_status status = largest(s->k, matrix, value, NULL, err);
     gm_free(matrix);
     return status;
 }
 
 static gm_status largest_map(const gm_span *s, double kappa, double eta, size_t k, double *value,
-                             gm_error *err)
+                             double *vector, gm_error *err)
 {
     size_t q = gm_span_pairs(k);
     double *matrix = gm_alloc(q * q, sizeof *matrix, "map of second moments", err);
     if (!matrix) return GM_ERR_MEMORY;
     map_matrix(s, kappa, eta, k, matrix);
-    gm_status status = largest(q, matrix, value, err);
+    gm_status status = largest(q, matrix, value, vector, err);
     gm_free(matrix);
     return status;
+}
+
+/* ---- what leaves the span ---- */
+
+/* tr K(X) of x [q] in the basis of the pairs. */
+static double trace_of_map(const gm_span *s, const double *x)
+{
+    size_t q = gm_span_pairs(s->k);
+    double trace = 0.0;
+    for (size_t a = 0; a < s->k; a++) {
+        const double *row = s->fourth + gm_span_pair(s->k, a, a) * q;
+        for (size_t j = 0; j < q; j++) {
+            trace += row[j] * x[j];
+        }
+    }
+    return trace;
+}
+
+/* |X|_2 of x [q], and tr(X A) for A = rest and square. */
+static gm_status take_shape(const gm_span *s, const double *x, double *norm, double *rest,
+                            double *square, gm_error *err)
+{
+    size_t k = s->k;
+    double *full = gm_alloc(k * k, sizeof *full, "growing matrix", err);
+    if (!full) return GM_ERR_MEMORY;
+    *rest = *square = 0.0;
+    for (size_t i = 0; i < k * k; i++) {
+        size_t a = i / k, b = i % k;
+        full[i] = x[gm_span_pair(k, a, b)] * (a == b ? 1.0 : sqrt(0.5));
+        *rest += full[i] * s->rest[i];
+        *square += full[i] * s->square[i];
+    }
+    gm_status status = largest(k, full, norm, NULL, err);
+    gm_free(full);
+    return status;
+}
+
+/* grows [q]: the eigenvector of the scaled map at the boundary, L^(1/2) X; becomes X. */
+static gm_status take_error(const gm_span *s, double kappa, double *grows,
+                            gm_stability_limits *limits, gm_error *err)
+{
+    size_t k = s->k, q = gm_span_pairs(k);
+    double square = 0.0, trace = 0.0, slope = 0.0, eta = limits->boundary;
+    for (size_t a = 0; a < k; a++) {
+        for (size_t b = a; b < k; b++) {
+            double *x = grows + gm_span_pair(k, a, b), left = s->lambda[a] + s->lambda[b];
+            *x /= sqrt(left);
+            square += *x * *x;
+            slope += left * *x * *x;
+            if (a == b) trace += *x;
+        }
+    }
+    for (size_t j = 0; j < q; j++) {
+        grows[j] *= copysign(1.0 / sqrt(square), trace);
+    }
+    double norm, rest, squares;
+    gm_status status = take_shape(s, grows, &norm, &rest, &squares, err);
+    if (status != GM_OK) return status;
+    double out = kappa * fmax(0.0, squares - trace_of_map(s, grows)) + (1.0 - kappa) * rest;
+    double leak = eta * eta * fmax(0.0, out);
+    double residual = sqrt(2.0 * norm * leak + leak * leak);
+    limits->error = fmin(eta, residual * square / slope);
+    return GM_OK;
 }
 
 /* ---- limits ---- */
@@ -119,14 +182,22 @@ gm_status gm_stability_limits_find(const gm_span *span, double kappa, gm_stabili
             fmin(limits->one_step, 2.0 * span->lambda[j] / first_entry(span, kappa, j, j));
     }
     double value;
-    status = largest_first(span, kappa, 0.0, &value, err);
-    if (status != GM_OK) return status;
-    limits->sufficient = 2.0 / value;
-    status = largest_map(span, kappa, 0.0, span->k, &value, err);
-    if (status != GM_OK) return status;
-    limits->boundary = 1.0 / value;
-    status = largest_map(span, kappa, 0.0, (span->k + 1) / 2, &value, err);
-    limits->half = 1.0 / value;
+    bool leaves = !span->complete;
+    double *grows = gm_alloc(gm_span_pairs(span->k), sizeof *grows, "growing matrix", err);
+    status = grows ? largest_first(span, kappa, 0.0, &value, err) : GM_ERR_MEMORY;
+    if (status == GM_OK) {
+        limits->sufficient = 2.0 / value;
+        status = largest_map(span, kappa, 0.0, span->k, &value, leaves ? grows : NULL, err);
+    }
+    if (status == GM_OK) {
+        limits->boundary = 1.0 / value;
+        if (leaves) status = take_error(span, kappa, grows, limits, err);
+    }
+    if (status == GM_OK) {
+        status = largest_map(span, kappa, 0.0, (span->k + 1) / 2, &value, NULL, err);
+        limits->half = 1.0 / value;
+    }
+    gm_free(grows);
     return status;
 }
 
@@ -137,7 +208,7 @@ gm_status gm_stability_growth(const gm_span *span, double kappa, double eta, dou
 {
     double value = 0.0;
     gm_status status = check(kappa, eta, err);
-    if (status == GM_OK) status = largest_map(span, kappa, eta, span->k, &value, err);
+    if (status == GM_OK) status = largest_map(span, kappa, eta, span->k, &value, NULL, err);
     *growth = 1.0 + value;
     if (status == GM_OK) status = largest_first(span, kappa, eta, &value, err);
     *first = 1.0 + value;
