@@ -66,6 +66,11 @@ static void observed(void **state)
         assert_true(json_number_value(json_array_get(ci, 0)) <= share);
         assert_true(json_number_value(json_array_get(ci, 1)) >= share);
         assert_true(program_number(o, "mean") > 0 && program_number(o, "mean_stderr") > 0);
+        const json_t *net = at(o, "net");
+        double mean = program_number(net, "mean"), rate = program_number(net, "rate");
+        assert_true(fabs(rate * rate * rate / mean - 1) < 1e-12);
+        assert_true(program_number(net, "rate_stderr") > 0 && program_number(net, "grew") <= 40);
+        assert_true(program_number(net, "infinite") == 0);
     }
     json_decref(d);
 }
@@ -81,7 +86,8 @@ static void of_a_run(void **state)
         program("train " SMALL " --batch 3 --step 0.2 --steps 50 --momentum 0.5 -o %s", run);
     assert_int_equal(r.exit, 0);
     program_free(&r);
-    json_t *d = program_document(program("dynamics stability --params %s --json -o %s", run, run));
+    json_t *d = program_document(program(
+        "dynamics stability --params %s --observe 5 --horizon 2 -q --json -o %s", run, run));
     const json_t *point = json_array_get(at(d, "points"), 0), *notes = at(d, "notes");
     assert_true(program_number(point, "batch") == 3 && program_number(point, "step_size") == 0.2);
     assert_int_equal(json_array_size(at(d, "limits")), 7); /* 3 among the powers of two */
@@ -99,6 +105,10 @@ static void of_a_run(void **state)
     char path[600];
     snprintf(path, sizeof path, "%s/stability.svg", figures);
     assert_int_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof path, "%s/growth.svg", figures);
+    char *svg = program_slurp(path);
+    assert_true(svg && strstr(svg, "SGD on the net") && strstr(svg, "batch 3"));
+    free(svg);
     snprintf(path, sizeof path, "rm -r %s", figures);
     assert_int_equal(system(path), 0);
     folder_empty();

@@ -610,7 +610,9 @@ static gm_status stability(gm_error *err)
     if (status == GM_OK) {
         status = gm_stability_first(w.lin, 0.5, 0.1, 1e-3, 0, &first, &error, err);
     }
-    if (status == GM_OK) status = gm_stability_observe(w.lin, &span, &runs, &seen, err);
+    if (status == GM_OK) status = gm_stability_observe(w.lin, &span, &runs, NULL, &seen, err);
+    if (status == GM_OK)
+        status = gm_stability_observe_net(w.problem, w.theta, &span, &runs, NULL, &seen, err);
     gm_span_free(&span);
     close_world(&w);
     return status;

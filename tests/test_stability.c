@@ -270,7 +270,7 @@ static void runs_follow_the_prediction(void **state)
     o.eta[2] = 1.5 * limits.boundary;
     o.runs = 3000;
     o.horizon = 2;
-    expect_ok(gm_stability_observe(t.lin, &span, &o, seen, &err), &err);
+    expect_ok(gm_stability_observe(t.lin, &span, &o, NULL, seen, &err), &err);
     for (int e = 0; e < 3; e++) {
         assert_at_most(fabs(seen[e].mean - seen[e].predicted), 4.5 * seen[e].error,
                        "eta %d: mean %g +- %g, predicted %g", e, seen[e].mean, seen[e].error,
@@ -280,12 +280,56 @@ static void runs_follow_the_prediction(void **state)
     }
     assert_at_most(fabs(seen[1].predicted - 1), 1e-3, "at the boundary"); /* 64 steps away from I */
     assert_true(seen[0].grew < seen[2].grew && seen[2].grew <= 3000);
-    expect_ok(gm_stability_observe(t.lin, &span, &o, again, &err), &err);
+    expect_ok(gm_stability_observe(t.lin, &span, &o, NULL, again, &err), &err);
     assert_memory_equal(seen, again, sizeof seen);
     o.replacement = GM_REPLACEMENT_NO; /* kappa = 1/8 */
-    expect_ok(gm_stability_observe(t.lin, &span, &o, again, &err), &err);
+    expect_ok(gm_stability_observe(t.lin, &span, &o, NULL, again, &err), &err);
     assert_true(again[2].predicted < seen[2].predicted);
     assert_at_most(fabs(again[2].mean - again[2].predicted), 4.5 * again[2].error, "without");
+    gm_span_free(&span);
+    test_problem_close(&t);
+}
+
+/* On a quadratic SGD on the net is the linearized map, whatever the noise of the gradients at the
+ * point, which is no minimum: pairs of runs meet the same prediction, and the size of the
+ * distance does not matter. */
+static void pairs_follow_the_prediction(void **state)
+{
+    (void)state;
+    gm_error err = {0};
+    test_problem t;
+    gm_span span;
+    gm_stability_limits limits;
+    gm_stability_runs o;
+    gm_stability_seen seen[3], again[3];
+    test_problem_open(&t, &linear_case, GM_F64, 0, 0);
+    span_of(&t, 0, 0.0, &span);
+    expect_ok(gm_stability_limits_find(&span, 0.25, &limits, &err), &err);
+    gm_stability_runs_default(&o);
+    o.batch = 4;
+    o.etas = 3;
+    o.eta[0] = 0.5 * limits.boundary;
+    o.eta[1] = limits.boundary;
+    o.eta[2] = 1.5 * limits.boundary;
+    o.runs = 2000;
+    o.horizon = 2;
+    expect_ok(gm_stability_observe_net(t.problem, t.theta, &span, &o, NULL, seen, &err), &err);
+    for (int e = 0; e < 3; e++) {
+        assert_at_most(fabs(seen[e].mean - seen[e].predicted), 4.5 * seen[e].error,
+                       "eta %d: mean %g +- %g, predicted %g", e, seen[e].mean, seen[e].error,
+                       seen[e].predicted);
+        assert_at_most(seen[e].error, 0.1 * seen[e].mean, "eta %d", e);
+        assert_int_equal(seen[e].infinite, 0);
+    }
+    assert_true(seen[0].grew < seen[2].grew && seen[2].grew <= 2000);
+    o.away = 1e-2; /* the net is linear in its distance */
+    expect_ok(gm_stability_observe_net(t.problem, t.theta, &span, &o, NULL, again, &err), &err);
+    assert_at_most(fabs(again[1].mean / seen[1].mean - 1), 1e-8, "of any size");
+    o.eta[0] = 1e120; /* beyond all numbers in two steps: a result */
+    o.runs = 4;
+    expect_ok(gm_stability_observe_net(t.problem, t.theta, &span, &o, NULL, again, &err), &err);
+    assert_true(again[0].infinite == 4 && isinf(again[0].mean) && again[0].grew == 4);
+    assert_true(again[1].infinite == 0 && isfinite(again[1].mean));
     gm_span_free(&span);
     test_problem_close(&t);
 }
@@ -379,13 +423,13 @@ static void refusals(void **state)
     assert_int_equal(gm_stability_growth(&span, -1, 1, &growth, &first, &err), GM_ERR_USAGE);
     gm_stability_runs_default(&runs);
     runs.replacement = GM_REPLACEMENT_EPOCH;
-    assert_int_equal(gm_stability_observe(t.lin, &span, &runs, &seen, &err), GM_ERR_USAGE);
+    assert_int_equal(gm_stability_observe(t.lin, &span, &runs, NULL, &seen, &err), GM_ERR_USAGE);
     runs.replacement = GM_REPLACEMENT_NO;
     runs.batch = 8;
-    assert_int_equal(gm_stability_observe(t.lin, &span, &runs, &seen, &err), GM_ERR_USAGE);
+    assert_int_equal(gm_stability_observe(t.lin, &span, &runs, NULL, &seen, &err), GM_ERR_USAGE);
     runs.batch = 1;
     runs.runs = 1;
-    assert_int_equal(gm_stability_observe(t.lin, &span, &runs, &seen, &err), GM_ERR_USAGE);
+    assert_int_equal(gm_stability_observe(t.lin, &span, &runs, NULL, &seen, &err), GM_ERR_USAGE);
     gm_span_free(&span);
     test_problem_close(&t);
 }
@@ -398,6 +442,7 @@ int main(void)
         cmocka_unit_test(limits_are_where_growth_is_one),
         cmocka_unit_test(one_parameter),
         cmocka_unit_test(runs_follow_the_prediction),
+        cmocka_unit_test(pairs_follow_the_prediction),
         cmocka_unit_test(more_parameters_than_directions),
         cmocka_unit_test(error_reaches_the_whole),
         cmocka_unit_test(refusals),

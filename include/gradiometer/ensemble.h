@@ -64,9 +64,16 @@ typedef struct gm_ensemble_options {
     const uint32_t *keep;    /* [keeps] numbers of runs whose last parameters are kept */
     size_t keeps;            /* 0 */
     bool general;            /* false; true: the way of any net also for small dense ones */
+    /* NULL: [scatters, p], kept alive by the caller. A fixed start of run r becomes theta + sum_a
+     * z_a scatter_a, z of gm_ensemble_scatter_draw; distances are those from theta. */
+    const double *scatter;
+    size_t scatters;
 } gm_ensemble_options;
 
 void gm_ensemble_options_default(gm_ensemble_options *options);
+
+/* z [count], standard normal: of stream (seed, GM_PURPOSE_SCATTER, run). */
+void gm_ensemble_scatter_draw(uint64_t seed, uint32_t run, size_t count, double *z);
 
 /* Checks every field for n samples, with or without a test set; GM_ERR_USAGE names the option. */
 gm_status gm_ensemble_options_check(const gm_ensemble_options *options, size_t n, bool test,

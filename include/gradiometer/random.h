@@ -31,6 +31,7 @@ typedef enum gm_purpose {
     GM_PURPOSE_POLICY = 12,   /* batches and random signs of step-size policies */
     GM_PURPOSE_RESCALE = 13,  /* random re-scalings of layers */
     GM_PURPOSE_LINEAR = 16,   /* linearized runs near a point: starts (even), batches (odd) */
+    GM_PURPOSE_SCATTER = 17,  /* scattered starts of an ensemble's runs */
     GM_PURPOSE_PRIOR = 30,    /* the split of the data before a prior is learned */
     GM_PURPOSE_OPTIMIZE = 31, /* optimizing a posterior: run 0 batches, run 1 noise */
     GM_PURPOSE_TEST = 100     /* tests and benches */

@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "gradiometer/curvature.h"
+#include "gradiometer/ensemble.h"
 #include "gradiometer/sgd.h"
 
 #ifdef __cplusplus
@@ -119,6 +120,8 @@ typedef struct gm_stability_runs {
     size_t runs;    /* 100 >= 2 */
     size_t horizon; /* 10 >= 1: steps of a run */
     uint64_t seed;  /* 0 */
+    double away; /* 1e-3 > 0: of gm_stability_observe_net, sqrt E |theta_0 - theta*|^2 in |theta*|
+                    (in 1 where that is 0) */
 } gm_stability_runs;
 void gm_stability_runs_default(gm_stability_runs *options);
 
@@ -130,16 +133,29 @@ typedef struct gm_stability_seen {
     double mean, error; /* E |theta_T - theta*|^2 / E |theta_0 - theta*|^2, its standard error */
     double median;      /* of the runs' own quotients */
     size_t grew;        /* runs that ended farther away than they started */
+    size_t
+        infinite; /* of them, those that ended nowhere finite: then mean and error are infinite */
 } gm_stability_seen;
 
 /* Runs start from theta_0 - theta* = sum_ab (shape^1/2)_ab z_b u_a, z standard normal, shape that
  * of gm_stability_growth for each eta; batch t of run r is of stream (seed, GM_PURPOSE_LINEAR, 2
  * r
  * + 1), z of 2 r. seen [etas]. Cost: runs horizon times a gradient and etas products with H_B, on m
- * samples. */
+ * samples. hooks may be NULL: told of runs times horizon steps, and asked after each run;
+ * GM_ERR_INTERRUPTED. */
 gm_status gm_stability_observe(gm_linearization *lin, const gm_span *span,
-                               const gm_stability_runs *options, gm_stability_seen *seen,
-                               gm_error *err);
+                               const gm_stability_runs *options, const gm_ensemble_hooks *hooks,
+                               gm_stability_seen *seen, gm_error *err);
+
+/* The same for runs of SGD on the net itself, in pairs: run r from theta* and run r from theta* +
+ * away |theta*| sum_ab (shape^1/2)_ab z_b u_a, on the same batches; before and after are the
+ * squared distances between the two. To first order in them the noise of the gradients at theta*
+ * drops out, and what is left is the map at the places where the runs come by. Runs are those of an
+ * ensemble (gradiometer/ensemble.h) with numbers 1, 2, ... Cost: 2 etas runs horizon batch
+ * gradients; hooks are told of so many steps. */
+gm_status gm_stability_observe_net(gm_problem *problem, const double *theta, const gm_span *span,
+                                   const gm_stability_runs *options, const gm_ensemble_hooks *hooks,
+                                   gm_stability_seen *seen, gm_error *err);
 
 #ifdef __cplusplus
 }

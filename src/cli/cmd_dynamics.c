@@ -62,8 +62,9 @@ static const gm_option options[] = {
     {"cut", 0, "C", "stability: of them, those with more than C lambda_max. Default: 0.001.",
      gm_option_fraction, AT(cut), NULL, 0},
     {"observe", 0, "R",
-     "stability: R linearized runs at each batch size and 0.5, 0.8, 1.25 and 2 times its boundary, "
-     "and at the step sizes asked for. Default: none.",
+     "stability: R linearized runs, and R pairs of runs of SGD on the net itself from near the "
+     "point, at each batch size and 0.5, 0.8, 1.25 and 2 times its boundary, and at the step sizes "
+     "asked for. Default: none.",
      gm_option_count, AT(observe), NULL, 1000000},
     {"at", 0, "STEP[,STEP]...",
      "martingale, phases: steps of the run in --params. Default: all its checkpoints.",

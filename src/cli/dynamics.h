@@ -241,7 +241,8 @@ typedef struct gm_stability_row {
     double kappa;
     gm_stability_limits limits;
     gm_stability_runs runs;                     /* as observed; runs.etas is 0 without --observe */
-    gm_stability_seen seen[GM_STABILITY_STEPS]; /* [runs.etas] */
+    gm_stability_seen seen[GM_STABILITY_STEPS]; /* [runs.etas] linearized runs */
+    gm_stability_seen net[GM_STABILITY_STEPS];  /* [runs.etas] pairs of runs of the net itself */
 } gm_stability_row;
 
 /* A batch and a step size placed on the map. */

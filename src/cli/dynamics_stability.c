@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/progress.h"
 #include "cli/dynamics.h"
+#include "cli/interrupt.h"
 #include "cli/record.h"
 #include "sgd/kappa.h"
 
@@ -72,6 +74,11 @@ static gm_status check_options(gm_cli *cli, const gm_session *session, const gm_
     }
     size_t q = k * (k + 1) / 2;
     gm_status status = GM_OK;
+    if (set->observe) { /* pairs of runs are held in blocks */
+        size_t block = 1 + (size_t)2e6 / p;
+        status = gm_session_check_matrix(session, "the runs of --observe", 2,
+                                         set->observe < block ? set->observe : block, p, err);
+    }
     for (size_t i = 0; set->observe && status == GM_OK && i < own->batches; i++) {
         status = gm_session_check_matrix(session, "a mini-batch of --observe", 1,
                                          (size_t)own->batch[i], session->data->features, err);
@@ -151,30 +158,63 @@ static gm_status place_points(gm_cli *cli, gm_linearization *lin, const lists *o
     return status;
 }
 
+/* Progress over all rows and both kinds of runs. */
+typedef struct observation {
+    gm_progress bar;
+    uint64_t done; /* steps before the call under way */
+} observation;
+
+static void show_progress(void *context, uint64_t steps)
+{
+    observation *o = context;
+    gm_progress_update(&o->bar, (size_t)(o->done + steps), NULL);
+}
+
+/* What is run in one row: beside the boundary on both sides, and the step sizes asked for. */
+static void choose_runs(const gm_dynamics_settings *set, const lists *own, uint64_t seed,
+                        gm_replacement replacement, gm_stability_row *row)
+{
+    gm_stability_runs *o = &row->runs;
+    gm_stability_runs_default(o);
+    o->batch = row->batch;
+    o->replacement = replacement == GM_REPLACEMENT_YES ? GM_REPLACEMENT_YES : GM_REPLACEMENT_NO;
+    o->runs = set->observe;
+    o->horizon = set->horizon;
+    o->seed = seed;
+    o->etas = 0;
+    for (int f = 0; f < GM_STABILITY_FACTORS; f++) {
+        o->eta[o->etas++] = gm_stability_factor[f] * row->limits.boundary;
+    }
+    for (size_t j = 0; j < own->steps; j++) {
+        o->eta[o->etas++] = own->step[j];
+    }
+}
+
 static gm_status observe(const gm_cli *cli, const gm_session *session, gm_linearization *lin,
                          const lists *own, gm_stability *s, gm_error *err)
 {
     const gm_dynamics_settings *set = cli->settings;
+    size_t steps = set->observe * set->horizon, etas = GM_STABILITY_FACTORS + own->steps;
+    observation seen = {0};
+    gm_ensemble_hooks hooks = {
+        .context = &seen, .stop = gm_interrupt_requested, .progress = show_progress};
     gm_status status = GM_OK;
-    for (size_t i = 0; set->observe && status == GM_OK && i < s->rows; i++) {
+    if (!set->observe || !(s->row[0].limits.boundary > 0.0)) return GM_OK;
+    gm_interrupt_install();
+    gm_progress_start(&seen.bar, "dynamics stability", "steps", 0, s->rows * steps * (1 + 2 * etas),
+                      cli->shared.quiet);
+    for (size_t i = 0; status == GM_OK && i < s->rows; i++) {
         gm_stability_row *row = &s->row[i];
-        gm_stability_runs *o = &row->runs;
-        gm_stability_runs_default(o);
-        o->batch = row->batch;
-        o->replacement =
-            s->replacement == GM_REPLACEMENT_YES ? GM_REPLACEMENT_YES : GM_REPLACEMENT_NO;
-        o->runs = set->observe;
-        o->horizon = set->horizon;
-        o->seed = session->seed;
-        o->etas = 0;
-        for (int f = 0; f < GM_STABILITY_FACTORS; f++) {
-            o->eta[o->etas++] = gm_stability_factor[f] * row->limits.boundary;
+        choose_runs(set, own, session->seed, s->replacement, row);
+        status = gm_stability_observe(lin, &s->span, &row->runs, &hooks, row->seen, err);
+        seen.done += steps;
+        if (status == GM_OK) {
+            status = gm_stability_observe_net(session->problem, session->theta, &s->span,
+                                              &row->runs, &hooks, row->net, err);
         }
-        for (size_t j = 0; j < own->steps; j++) {
-            o->eta[o->etas++] = own->step[j];
-        }
-        status = gm_stability_observe(lin, &s->span, o, row->seen, err);
+        seen.done += 2 * etas * steps;
     }
+    gm_progress_finish(&seen.bar);
     return status;
 }
 

@@ -104,23 +104,50 @@ static json_t *point_value(gm_cli *cli, const gm_stability_point *p, const gm_sp
     return o;
 }
 
-static json_t *seen_value(gm_cli *cli, const gm_stability_row *row, size_t e)
+/* The factor per step, (end / start)^(1/steps), and its standard error. */
+static double rate_of(double factor, size_t steps)
 {
-    const gm_stability_seen *seen = &row->seen[e];
-    const gm_stability_runs *runs = &row->runs;
+    return pow(factor, 1.0 / (double)steps);
+}
+
+static double rate_error(const gm_stability_seen *seen, size_t steps)
+{
+    return rate_of(seen->mean, steps) * seen->error / (seen->mean * (double)steps);
+}
+
+/* What runs did goes to o. */
+static void add_seen(gm_cli *cli, const gm_stability_seen *seen, const gm_stability_runs *runs,
+                     json_t *o)
+{
     double low, high;
     gm_clopper_pearson(seen->grew, runs->runs, confidence, &low, &high);
-    json_t *o = json_object();
+    json_object_set_new(o, "mean", gm_json_number(cli, "mean", seen->mean));
+    json_object_set_new(o, "mean_stderr", gm_json_number(cli, "mean_stderr", seen->error));
+    json_object_set_new(o, "median", gm_json_number(cli, "median", seen->median));
+    json_object_set_new(o, "rate", gm_json_number(cli, "rate", rate_of(seen->mean, runs->horizon)));
+    json_object_set_new(o, "rate_stderr",
+                        gm_json_number(cli, "rate_stderr", rate_error(seen, runs->horizon)));
+    json_object_set_new(o, "grew", json_integer((json_int_t)seen->grew));
+    json_object_set_new(o, "grew_ci", json_pack("[f, f]", low, high));
+    json_object_set_new(o, "infinite", json_integer((json_int_t)seen->infinite));
+}
+
+static json_t *seen_value(gm_cli *cli, const gm_stability_row *row, size_t e)
+{
+    const gm_stability_runs *runs = &row->runs;
+    double predicted = row->seen[e].predicted;
+    json_t *o = json_object(), *net = json_object();
     json_object_set_new(o, "batch", json_integer((json_int_t)row->batch));
     json_object_set_new(o, "step_size", json_real(runs->eta[e]));
     json_object_set_new(o, "runs", json_integer((json_int_t)runs->runs));
     json_object_set_new(o, "steps", json_integer((json_int_t)runs->horizon));
-    json_object_set_new(o, "predicted", gm_json_number(cli, "predicted", seen->predicted));
-    json_object_set_new(o, "mean", gm_json_number(cli, "mean", seen->mean));
-    json_object_set_new(o, "mean_stderr", gm_json_number(cli, "mean_stderr", seen->error));
-    json_object_set_new(o, "median", gm_json_number(cli, "median", seen->median));
-    json_object_set_new(o, "grew", json_integer((json_int_t)seen->grew));
-    json_object_set_new(o, "grew_ci", json_pack("[f, f]", low, high));
+    json_object_set_new(o, "predicted", gm_json_number(cli, "predicted", predicted));
+    json_object_set_new(o, "rate_predicted",
+                        gm_json_number(cli, "predicted", rate_of(predicted, runs->horizon)));
+    add_seen(cli, &row->seen[e], runs, o);
+    add_seen(cli, &row->net[e], runs, net);
+    json_object_set_new(net, "away", json_real(runs->away));
+    json_object_set_new(o, "net", net);
     return o;
 }
 
@@ -210,23 +237,38 @@ static void print_points(const gm_stability *s)
     }
 }
 
+static void print_observed_row(const gm_stability_row *row, size_t e)
+{
+    const gm_stability_seen *seen = &row->seen[e], *net = &row->net[e];
+    size_t steps = row->runs.horizon;
+    double low, high, all = (double)row->runs.runs;
+    gm_clopper_pearson(net->grew, row->runs.runs, confidence, &low, &high);
+    printf("%8zu %10.4g %9.3g %10.4g", row->batch, row->runs.eta[e],
+           row->runs.eta[e] / row->limits.boundary, rate_of(seen->predicted, steps));
+    printf("  %9.4g +- %-7.2g", rate_of(seen->mean, steps), rate_error(seen, steps));
+    if (net->infinite) {
+        printf("  %20s", "infinite");
+    } else {
+        printf("  %9.4g +- %-7.2g", rate_of(net->mean, steps), rate_error(net, steps));
+    }
+    printf(" %9.4g %8.3g [%.2f, %.2f]\n", rate_of(net->median, steps), (double)net->grew / all, low,
+           high);
+}
+
 static void print_observed(const gm_stability *s)
 {
     const gm_stability_runs *runs = &s->row[0].runs;
     if (!runs->etas) return;
-    printf("\n%zu linearized runs of %zu steps: |theta - theta*|^2 at the end over that at the "
-           "start\n%8s %12s %12s %22s %12s %10s %18s\n",
-           runs->runs, runs->horizon, "batch", "step", "predicted", "mean", "median", "grew",
-           "95 %");
+    printf(
+        "\nfactor of the mean square distance per step, over %zu steps of %zu runs: by the map, of "
+        "linearized\nruns, and of SGD on the net itself, between runs from here and from %g "
+        "|theta| away on the same batches\n",
+        runs->horizon, runs->runs, runs->away);
+    printf("%8s %10s %9s %10s  %20s  %20s %9s %8s %12s\n", "batch", "step", "/boundary", "map",
+           "linearized", "net", "median", "grew", "95 %");
     for (size_t i = 0; i < s->rows; i++) {
-        const gm_stability_row *row = &s->row[i];
-        for (size_t e = 0; e < row->runs.etas; e++) {
-            const gm_stability_seen *seen = &row->seen[e];
-            double low, high, all = (double)row->runs.runs;
-            gm_clopper_pearson(seen->grew, row->runs.runs, confidence, &low, &high);
-            printf("%8zu %12.5g %12.4g %12.4g +- %-7.2g %11.4g %10.3g   [%.3f, %.3f]\n", row->batch,
-                   row->runs.eta[e], seen->predicted, seen->mean, seen->error, seen->median,
-                   (double)seen->grew / all, low, high);
+        for (size_t e = 0; e < s->row[i].runs.etas; e++) {
+            print_observed_row(&s->row[i], e);
         }
     }
     printf(

@@ -55,6 +55,7 @@ typedef struct gm_ensemble_worker {
     void *theta, *start, *gradient[2], *mu, *moved; /* [p] */
     double *wide;                                   /* [p] */
     size_t *index;                                  /* [batch] */
+    double *z;                                      /* [scatters] */
     /* For progress: steps done by this worker; those before this call; all workers, where this one
      * tells of it, else NULL. */
     uint64_t steps, before;

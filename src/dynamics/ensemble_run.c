@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "dynamics/ensemble.h"
+#include "gradiometer/random.h"
 #include "net/net.h"
 
 /* ---- the worker ---- */
@@ -27,14 +28,15 @@ gm_status gm_ensemble_worker_init(gm_ensemble_worker *w, const gm_ensemble *e, s
     }
     w->wide = gm_alloc(e->p, sizeof *w->wide, "parameters of a run", err);
     w->index = gm_alloc(e->options.train.batch, sizeof *w->index, "mini-batch", err);
-    return w->wide && w->index ? GM_OK : GM_ERR_MEMORY;
+    w->z = gm_alloc(e->options.scatters, sizeof *w->z, "scattered start", err);
+    return w->wide && w->index && w->z ? GM_OK : GM_ERR_MEMORY;
 }
 
 void gm_ensemble_worker_free(gm_ensemble_worker *w)
 {
     gm_evaluator_free(w->evaluator);
-    void *vector[] = {w->theta, w->start, w->gradient[0], w->gradient[1],
-                      w->mu,    w->moved, w->wide,        w->index};
+    void *vector[] = {w->theta, w->start, w->gradient[0], w->gradient[1], w->mu, w->moved, w->wide,
+                      w->index, w->z};
     for (size_t i = 0; i < sizeof vector / sizeof *vector; i++) {
         gm_free(vector[i]);
     }
@@ -252,6 +254,26 @@ static gm_status run_steps(run_state *r, gm_error *err)
     }
 }
 
+void gm_ensemble_scatter_draw(uint64_t seed, uint32_t run, size_t count, double *z)
+{
+    gm_normal_fill(gm_stream_of(seed, GM_PURPOSE_SCATTER, run), 0, count, z);
+}
+
+/* theta moves away from the start. */
+static void scatter(const gm_ensemble_worker *w, uint32_t run)
+{
+    const gm_ensemble_options *o = &w->e->options;
+    size_t p = w->e->p;
+    w->e->k->to_double(p, w->start, w->wide);
+    gm_ensemble_scatter_draw(o->train.seed, run, o->scatters, w->z);
+    for (size_t a = 0; a < o->scatters; a++) {
+        for (size_t i = 0; i < p; i++) {
+            w->wide[i] += w->z[a] * o->scatter[a * p + i];
+        }
+    }
+    w->e->k->from_double(p, w->wide, w->theta);
+}
+
 static void take_start(const run_state *r, uint32_t run)
 {
     const gm_ensemble_worker *w = r->w;
@@ -263,6 +285,7 @@ static void take_start(const run_state *r, uint32_t run)
         memcpy(w->start, e->start, e->p * e->k->size);
     }
     memcpy(w->theta, w->start, e->p * e->k->size);
+    if (e->options.scatters && !e->options.fresh) scatter(w, run);
 }
 
 /* The optimizer's vectors and the policy's, at theta_0. */

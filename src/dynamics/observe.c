@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "dynamics/batch.h"
+#include "dynamics/observe.h"
 #include "dynamics/power.h"
 #include "gradiometer/stability.h"
 #include "kernels/lapack.h"
@@ -15,10 +16,11 @@
 
 void gm_stability_runs_default(gm_stability_runs *options)
 {
-    *options = (gm_stability_runs){.batch = 1, .etas = 1, .eta = {0.1}, .runs = 100, .horizon = 10};
+    *options = (gm_stability_runs){
+        .batch = 1, .etas = 1, .eta = {0.1}, .runs = 100, .horizon = 10, .away = 1e-3};
 }
 
-static gm_status check(const gm_stability_runs *o, size_t n, gm_error *err)
+gm_status gm_observe_check(const gm_stability_runs *o, size_t n, gm_error *err)
 {
     if (o->replacement == GM_REPLACEMENT_EPOCH) {
         return gm_fail(err, GM_ERR_USAGE,
@@ -33,6 +35,9 @@ static gm_status check(const gm_stability_runs *o, size_t n, gm_error *err)
     }
     if (o->horizon < 1 || o->etas < 1 || o->etas > GM_STABILITY_STEPS) {
         return gm_fail(err, GM_ERR_USAGE, "%zu steps of %zu step sizes", o->horizon, o->etas);
+    }
+    if (!(o->away > 0.0 && isfinite(o->away))) {
+        return gm_fail(err, GM_ERR_USAGE, "starts %g away, expected a finite number > 0", o->away);
     }
     return GM_OK;
 }
@@ -80,20 +85,17 @@ static gm_status root_of(size_t k, double *shape, double *root, gm_error *err)
     return status;
 }
 
-/* What is expected, and the roots of the shapes. */
-static gm_status predict(observer *o, gm_stability_seen *seen, gm_error *err)
+gm_status gm_observe_roots(const gm_span *span, const gm_stability_runs *options, double *root,
+                           gm_stability_seen *seen, gm_error *err)
 {
-    const gm_stability_runs *set = o->options;
-    size_t k = o->span->k;
-    double kappa = gm_kappa_of(o->span->n, set->batch, set->replacement != GM_REPLACEMENT_YES);
+    size_t k = span->k;
+    double kappa = gm_kappa_of(span->n, options->batch, options->replacement != GM_REPLACEMENT_YES);
     double *shape = gm_alloc(k * k, sizeof *shape, "shape of the growth", err);
     gm_status status = shape ? GM_OK : GM_ERR_MEMORY;
-    for (size_t e = 0; status == GM_OK && e < set->etas; e++) {
-        status = gm_stability_course(o->span, kappa, set->eta[e], set->horizon, shape,
+    for (size_t e = 0; status == GM_OK && e < options->etas; e++) {
+        status = gm_stability_course(span, kappa, options->eta[e], options->horizon, shape,
                                      &seen[e].predicted, err);
-        if (status == GM_OK) {
-            status = root_of(k, shape, o->root + e * k * k, err);
-        }
+        if (status == GM_OK) status = root_of(k, shape, root + e * k * k, err);
     }
     gm_free(shape);
     return status;
@@ -175,9 +177,9 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The quotient of the means, with the standard error of quotients, and the median of the runs' own;
- * after is overwritten. */
-static void summarize(size_t runs, const double *before, double *after, gm_stability_seen *seen)
+/* The quotient of the means, with the standard error of quotients, and the median of the runs' own.
+ */
+void gm_observe_summarize(size_t runs, const double *before, double *after, gm_stability_seen *seen)
 {
     double from = 0.0, to = 0.0, squares = 0.0, count = (double)runs;
     for (size_t r = 0; r < runs; r++) {
@@ -191,15 +193,16 @@ static void summarize(size_t runs, const double *before, double *after, gm_stabi
         after[r] /= before[r];
     }
     qsort(after, runs, sizeof *after, ascending);
-    seen->error = sqrt(squares / (count * (count - 1.0))) / from;
+    bool finite = isfinite(seen->mean);
+    seen->error = finite ? sqrt(squares / (count * (count - 1.0))) / from : (double)INFINITY;
     seen->median = 0.5 * (after[(runs - 1) / 2] + after[runs / 2]);
 }
 
 gm_status gm_stability_observe(gm_linearization *lin, const gm_span *span,
-                               const gm_stability_runs *options, gm_stability_seen *seen,
-                               gm_error *err)
+                               const gm_stability_runs *options, const gm_ensemble_hooks *hooks,
+                               gm_stability_seen *seen, gm_error *err)
 {
-    gm_status status = check(options, span->n, err);
+    gm_status status = gm_observe_check(options, span->n, err);
     if (status != GM_OK) return status;
     size_t k = span->k, p = span->p, etas = options->etas;
     observer o = {.lin = lin, .span = span, .options = options};
@@ -212,13 +215,17 @@ gm_status gm_stability_observe(gm_linearization *lin, const gm_span *span,
     o.after = gm_alloc(etas * options->runs, sizeof *o.after, "distances of the runs", err);
     bool made = o.index && o.root && o.away && o.image && o.before && o.after;
     status = made ? GM_OK : GM_ERR_MEMORY;
-    if (status == GM_OK) status = predict(&o, seen, err);
+    if (status == GM_OK) status = gm_observe_roots(span, options, o.root, seen, err);
     for (size_t r = 0; status == GM_OK && r < options->runs; r++) {
         status = run(&o, (uint32_t)r, seen, err);
+        if (status != GM_OK || !hooks) continue;
+        if (hooks->progress) hooks->progress(hooks->context, (r + 1) * options->horizon);
+        if (hooks->stop && hooks->stop(hooks->context))
+            status = gm_fail(err, GM_ERR_INTERRUPTED, "interrupted; nothing was recorded");
     }
     for (size_t e = 0; status == GM_OK && e < etas; e++) {
         size_t shift = e * options->runs;
-        summarize(options->runs, o.before + shift, o.after + shift, &seen[e]);
+        gm_observe_summarize(options->runs, o.before + shift, o.after + shift, &seen[e]);
     }
     observer_free(&o);
     return status;

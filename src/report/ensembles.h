@@ -5,10 +5,6 @@
 #include "report/result.h"
 #include "report/subject.h"
 
-/* The document of the number-th result of `dynamics` that is this subcommand's ("ensemble",
- * "predict"), in the order of the run file; NULL beyond the last. */
-const json_t *gm_dynamics_of(const gm_subject *subject, const char *subcommand, size_t number);
-
 /* The number-th ensemble that has some run. */
 const json_t *gm_ensemble_of(const gm_subject *subject, size_t number);
 

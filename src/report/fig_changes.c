@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/curves.h"
 #include "report/ensembles.h"
 #include "report/figure.h"
 #include "report/histogram.h"
@@ -48,7 +49,7 @@ static gm_predicted_band find_prediction(const gm_subject *subject, const json_t
     const json_t *d;
     const char *text = gm_result_text(ensemble, "setup/step");
     double batch = gm_result_number(ensemble, "setup/batch"), step = text ? strtod(text, NULL) : 0;
-    for (size_t i = 0; (d = gm_dynamics_of(subject, "predict", i)); i++) {
+    for (size_t i = 0; (d = gm_dynamics_result(subject, "predict", i)); i++) {
         const json_t *predicted = gm_result_find(d, "predicted");
         const json_t *coverage = gm_result_find(d, "coverage");
         if (!same_point(ensemble, d)) continue;

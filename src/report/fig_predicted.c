@@ -2,7 +2,7 @@
  * predicted mean and band drawn over. Two pairs of batch and step size to a picture. */
 #include <math.h>
 
-#include "report/ensembles.h"
+#include "report/curves.h"
 #include "report/figure.h"
 #include "report/histogram.h"
 #include "report/html.h"
@@ -24,7 +24,7 @@ static size_t count(const gm_subject *subject)
 {
     const json_t *document;
     size_t total = 0;
-    for (size_t i = 0; (document = gm_dynamics_of(subject, "predict", i)); i++) {
+    for (size_t i = 0; (document = gm_dynamics_result(subject, "predict", i)); i++) {
         total += pictures(document);
     }
     return total;
@@ -91,7 +91,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     const json_t *document = NULL;
     size_t number = drawing->number;
     (void)err;
-    for (size_t i = 0; (document = gm_dynamics_of(subject, "predict", i)); i++) {
+    for (size_t i = 0; (document = gm_dynamics_result(subject, "predict", i)); i++) {
         if (number < pictures(document)) break;
         number -= pictures(document);
     }

@@ -1,5 +1,5 @@
 /* The map of mean-square stability over batch and step sizes, the run's own place on it, and what
- * linearized runs did (dynamics stability). */
+ * runs from near the point did (dynamics stability). */
 #include <math.h>
 #include <string.h>
 
@@ -37,7 +37,10 @@ enum { MARKS = sizeof marks / sizeof *marks };
 /* Which mark a point or an observation carries. */
 static int mark_of(const json_t *entry, bool observed)
 {
-    if (observed) return gm_result_number(entry, "mean") > 1.0 ? 1 : 0;
+    if (observed) { /* infinite: null */
+        const json_t *net = gm_result_find(entry, "net");
+        return gm_result_number(net ? net : entry, "mean") <= 1.0 ? 0 : 1;
+    }
     return json_is_true(gm_result_find(entry, "stable")) ? 2 : 3;
 }
 
@@ -126,7 +129,10 @@ static void write_caption(const json_t *d, FILE *caption)
     if (length(d, "observed")) {
         fputs(" Triangles: the mean square distance of ", caption);
         gm_html_number(caption, gm_result_number(item(d, "observed", 0), "runs"));
-        fputs(" linearized runs grew over ", caption);
+        fputs(gm_result_find(d, "observed/0/net")
+                  ? " pairs of runs of SGD on the net itself, from near this point, grew over "
+                  : " linearized runs grew over ",
+              caption);
         gm_html_number(caption, gm_result_number(item(d, "observed", 0), "steps"));
         fputs(" steps; circles: it fell.", caption);
     }
