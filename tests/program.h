@@ -2,12 +2,14 @@
 #ifndef TESTS_PROGRAM_H
 #define TESTS_PROGRAM_H
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -58,6 +60,51 @@ static inline void program_free(program_result *result)
 {
     free(result->out);
     free(result->err);
+}
+
+/* Whether a process has a handler of SIGINT: the program has one from where its long work begins.
+ */
+static inline bool program_catches_interrupts(pid_t pid)
+{
+    char path[64], line[256];
+    unsigned long long caught = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file)) {
+        if (sscanf(line, "SigCgt: %llx", &caught) == 1) break;
+    }
+    if (file) fclose(file);
+    return caught >> (SIGINT - 1) & 1;
+}
+
+/* The same with a Ctrl-C soon after its long work began; exit is -1 where it did not begin. */
+static inline program_result program_interrupted(const char *arguments)
+{
+    char command[8192];
+    char out[] = "/tmp/gradiometer-out-XXXXXX", err[] = "/tmp/gradiometer-err-XXXXXX";
+    close(mkstemp(out));
+    close(mkstemp(err));
+    snprintf(command, sizeof command, "exec 1>%s 2>%s; exec %s %s", out, err, GM_PROGRAM,
+             arguments);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    const struct timespec moment = {.tv_nsec = 20 * 1000 * 1000};
+    for (int i = 0; i < 3000 && !program_catches_interrupts(pid); i++) {
+        nanosleep(&moment, NULL);
+    }
+    bool began = program_catches_interrupts(pid);
+    nanosleep(&moment, NULL);
+    kill(pid, SIGINT);
+    int status = 0;
+    waitpid(pid, &status, 0);
+    program_result result = {.out = program_slurp(out), .err = program_slurp(err)};
+    result.exit = !began ? -1 : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    unlink(out);
+    unlink(err);
+    return result;
 }
 
 /* The JSON document of a run that must succeed and print nothing else; NULL, with a message,

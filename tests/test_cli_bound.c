@@ -271,7 +271,7 @@ static void refusals(void **state)
         {"--layer-scale dense1", "--layer-scale"},
         {"--draws 0", "--draws"},
         {"--diagonal-products 1", "--diagonal-products"},
-        {"--draws 100000000000000", "--memory"},
+        {"--whole-draws --draws 100000000000000", "--memory"},
         {"--radius 0", "--radius"},
         {"--magnitudes 10", "rescale"},
         {"--params0 nowhere.npy", "nowhere.npy"},

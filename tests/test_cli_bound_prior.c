@@ -125,6 +125,26 @@ static void optimized_beside_its_start(void **state)
     json_decref(d);
 }
 
+/* Ctrl-C before the first bound is there: one line that says what is kept, and no document. */
+static void interrupted(void **state)
+{
+    (void)state;
+    static const char *const commands[][2] = {
+        {"bound --params %s", "interrupted before the bound was finished; nothing was recorded"},
+        {"bound --params %s@all", "interrupted after 0 of 3 checkpoints"},
+        {"bound rescale --params %s", "interrupted after 0 of 4 re-scalings"}};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char arguments[512], begin[128];
+        snprintf(begin, sizeof begin, commands[i][0], learned);
+        snprintf(arguments, sizeof arguments,
+                 "%s --threads 1 --draws 1000000000 --measures none --json -q", begin);
+        program_result r = program_interrupted(arguments);
+        if (r.exit != 1 || *r.out || !program_one_line(r.err) || !strstr(r.err, commands[i][1]))
+            fail_msg("%s: exit status %d, %s%s", arguments, r.exit, r.out, r.err);
+        program_free(&r);
+    }
+}
+
 static void refuses(const char *arguments, const char *part)
 {
     program_result r = program("bound --measures none --draws 10 %s", arguments);
@@ -154,6 +174,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(bound_on_the_rest),
         cmocka_unit_test(every_checkpoint),
         cmocka_unit_test(optimized_beside_its_start),
+        cmocka_unit_test(interrupted),
         cmocka_unit_test(refusals),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests,

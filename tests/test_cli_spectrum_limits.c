@@ -244,55 +244,26 @@ static void test_not_finite(void **state)
 
 /* ---- Ctrl-C ---- */
 
-/* A density of hours, stopped as soon as its products have begun, which the plain progress lines
- * show after ten seconds and the handler of SIGINT at once: the process catches the signal. */
-static bool catches_interrupts(pid_t pid)
-{
-    char path[64], line[256];
-    unsigned long long caught = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *file = fopen(path, "r");
-    while (file && fgets(line, sizeof line, file)) {
-        if (sscanf(line, "SigCgt: %llx", &caught) == 1) break;
-    }
-    if (file) fclose(file);
-    return caught >> (SIGINT - 1) & 1;
-}
-
+/* A density of hours, stopped as soon as its products have begun. */
 static void test_interrupt(void **state)
 {
     (void)state;
-    const char *run = folder_path("stopped.gmr"), *message = folder_path("message");
+    const char *run = folder_path("stopped.gmr");
     int before = folder_entries();
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        int file = open(message, O_CREAT | O_WRONLY | O_TRUNC, 0600);
-        dup2(file, 1);
-        dup2(file, 2);
-        execl(GM_PROGRAM, "gradiometer", "spectrum", "--model", "mlp:10-8-3", "--data",
-              "gauss:k=3,d=10,n=40", "--threads", "1", "--method", "density", "--probes", "1000000",
-              "-q", "--json", "-o", run, (char *)NULL);
-        _exit(127);
-    }
-    const struct timespec moment = {.tv_nsec = 20 * 1000 * 1000};
-    for (int i = 0; i < 3000 && !catches_interrupts(pid); i++) {
-        nanosleep(&moment, NULL);
-    }
-    assert_true(catches_interrupts(pid));
-    nanosleep(&moment, NULL);
-    kill(pid, SIGINT);
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 1);
-    char *text = program_slurp(message);
-    assert_true(program_one_line(text));
-    assert_non_null(strstr(text, "interrupted after "));
-    assert_non_null(strstr(text, "products"));
-    free(text);
+    char arguments[1024];
+    snprintf(arguments, sizeof arguments,
+             "spectrum --model mlp:10-8-3 --data gauss:k=3,d=10,n=40 --threads 1 --method density "
+             "--probes 1000000 -q --json -o %s",
+             run);
+    program_result r = program_interrupted(arguments);
+    assert_int_equal(r.exit, 1);
+    assert_string_equal(r.out, "");
+    assert_true(program_one_line(r.err));
+    assert_non_null(strstr(r.err, "interrupted after "));
+    assert_non_null(strstr(r.err, "products"));
+    program_free(&r);
     assert_int_equal(access(run, F_OK), -1);
-    assert_int_equal(folder_entries(), before + 1); /* the message, and nothing of the result */
+    assert_int_equal(folder_entries(), before); /* nothing of the result */
 }
 
 int main(int argc, char **argv)

@@ -319,12 +319,41 @@ static void test_bootstrap_spread(void **state)
     near(ratio, 0, log(1.35));
 }
 
+/* The products of the operator itself until stop says so, and none after that. */
+static bool after_three(void *context)
+{
+    return ((gm_operator *)context)->products >= 3;
+}
+
+static void test_watched(void **state)
+{
+    (void)state;
+    double diagonal[N], v[2 * N], direct[2 * N], av[2 * N];
+    double *a = matrix_and_diagonal(diagonal);
+    gm_operator inner = dense_operator(N, a), op;
+    gm_operator_watch watch = {&inner, NULL, &inner};
+    gm_error err = {0};
+    gm_normal_fill(gm_stream_of(3, GM_PURPOSE_TEST, 1), 0, 2 * N, v);
+    assert_int_equal(inner.apply(inner.self, 2, v, direct, &err), GM_OK);
+    gm_operator_watched(&watch, &op);
+    assert_int_equal(gm_operator_apply(&op, 2, v, av, &err), GM_OK);
+    assert_memory_equal(av, direct, sizeof direct);
+    watch.stop = after_three;
+    assert_int_equal(gm_operator_apply(&op, 1, v, av, &err), GM_OK);
+    assert_int_equal(gm_operator_apply(&op, 1, v, av, &err), GM_ERR_INTERRUPTED);
+    assert_non_null(strstr(err.message, "interrupted after 3 products with the dense matrix"));
+    assert_int_equal(inner.products, 3);
+    gm_operator_destroy(&inner);
+    gm_free(a);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products), cmocka_unit_test(test_eigenvalues),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_inner_failure),
         cmocka_unit_test(test_resample), cmocka_unit_test(test_bootstrap_spread),
+        cmocka_unit_test(test_watched),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "scaled");
 }

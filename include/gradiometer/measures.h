@@ -51,6 +51,8 @@ typedef struct gm_measure_options {
     size_t ascent; /* 10: gradients from each start of the sharpness */
     size_t dense;  /* 1000: up to this many parameters H is formed for its norm */
     uint64_t seed; /* 0 */
+    void *context;
+    bool (*stop)(void *context); /* NULL; asked before products and gradients: GM_ERR_INTERRUPTED */
 } gm_measure_options;
 void gm_measure_options_default(gm_measure_options *options);
 

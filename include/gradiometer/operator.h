@@ -4,6 +4,7 @@
 #ifndef GRADIOMETER_OPERATOR_H
 #define GRADIOMETER_OPERATOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "gradiometer/status.h"
@@ -46,6 +47,16 @@ gm_status gm_operator_dense(size_t size, const double *a, gm_operator *op, gm_er
  * vectors. GM_ERR_INPUT where scale holds NaN or infinity, naming the first index. */
 gm_status gm_operator_scaled(gm_operator *inner, const double *scale, gm_operator *op,
                              gm_error *err);
+
+/* op: the products of *inner, until stop(context) says true: then GM_ERR_INTERRUPTED, before a
+ * product. Whatever solver has it in hand ends there. *watch is the caller's, as inner is, and must
+ * outlive op; op needs no gm_operator_destroy. */
+typedef struct gm_operator_watch {
+    gm_operator *inner;
+    bool (*stop)(void *context); /* NULL: never */
+    void *context;
+} gm_operator_watch;
+void gm_operator_watched(gm_operator_watch *watch, gm_operator *op);
 
 /* scale [size] = D^{-1/2} of a diagonal preconditioner D > 0, so that the operator above has the
  * eigenvalues of D^{-1} A (theory sections 3.4 and 3.5). GM_ERR_INPUT where an entry is zero,

@@ -50,6 +50,23 @@ void gm_operator_destroy(gm_operator *op)
     memset(op, 0, sizeof *op);
 }
 
+static gm_status watched_apply(void *self, size_t count, const double *v, double *av, gm_error *err)
+{
+    gm_operator_watch *w = self;
+    if (!w->stop || !w->stop(w->context)) return gm_operator_apply(w->inner, count, v, av, err);
+    return gm_fail(err, GM_ERR_INTERRUPTED, "interrupted after %zu products with the %s",
+                   w->inner->products, w->inner->name);
+}
+
+void gm_operator_watched(gm_operator_watch *watch, gm_operator *op)
+{
+    *op = (gm_operator){.size = watch->inner->size,
+                        .precision = watch->inner->precision,
+                        .name = watch->inner->name,
+                        .self = watch,
+                        .apply = watched_apply};
+}
+
 typedef struct dense {
     size_t size;
     const double *a;

@@ -103,7 +103,7 @@ static gm_status prepare(gm_linearization *lin, const double *theta0, work *w, g
     gm_status status = gm_prior_unit(net, theta0, w->o->given, b->unit, err);
     b->diagonal_products = w->o->diagonal_products;
     if (status == GM_OK) {
-        status = gm_posterior_diagonal(lin, b->unit, w->o->gibbs.seed, &b->diagonal_products,
+        status = gm_posterior_diagonal(lin, b->unit, &w->o->gibbs, &b->diagonal_products,
                                        b->diagonal, &b->diagonal_error, err);
     }
     if (status == GM_OK) count_negative(b, net);

@@ -11,17 +11,22 @@
 
 enum { PRODUCTS = 100 };
 
-static gm_status estimate(gm_linearization *lin, const double *unit, uint64_t seed,
-                          size_t *products, double *diagonal, double *error, gm_error *err)
+static gm_status estimate(gm_linearization *lin, const double *unit,
+                          const gm_gibbs_options *options, size_t *products, double *diagonal,
+                          double *error, gm_error *err)
 {
-    gm_operator h = {0}, scaled = {0};
+    gm_operator h = {0}, watched, scaled = {0};
+    gm_operator_watch watch = {&h, options->stop, options->context};
     gm_estimate_options o;
     gm_diagonal_result r = {0};
     gm_estimate_options_default(&o);
     o.max_products = *products;
-    o.seed = seed;
+    o.seed = options->seed;
     gm_status status = gm_curvature_operator(lin, GM_HESSIAN, GM_ALL_LAYERS, &h, err);
-    if (status == GM_OK) status = gm_operator_scaled(&h, unit, &scaled, err);
+    if (status == GM_OK) {
+        gm_operator_watched(&watch, &watched);
+        status = gm_operator_scaled(&watched, unit, &scaled, err);
+    }
     if (status == GM_OK) {
         status =
             gm_diagonal_estimate(&scaled, GM_DIAGONAL_HUTCHINSON, &o, diagonal, error, &r, err);
@@ -36,9 +41,9 @@ static gm_status estimate(gm_linearization *lin, const double *unit, uint64_t se
     return status;
 }
 
-gm_status gm_posterior_diagonal(gm_linearization *lin, const double *unit, uint64_t seed,
-                                size_t *products, double *diagonal, double **std_error,
-                                gm_error *err)
+gm_status gm_posterior_diagonal(gm_linearization *lin, const double *unit,
+                                const gm_gibbs_options *options, size_t *products, double *diagonal,
+                                double **std_error, gm_error *err)
 {
     *std_error = NULL;
     if (*products == 0) {
@@ -49,5 +54,5 @@ gm_status gm_posterior_diagonal(gm_linearization *lin, const double *unit, uint6
     size_t p = gm_problem_parameters(gm_linearization_problem(lin));
     *std_error = gm_alloc(p, sizeof **std_error, "errors of diag H", err);
     if (!*std_error) return GM_ERR_MEMORY;
-    return estimate(lin, unit, seed, products, diagonal, *std_error, err);
+    return estimate(lin, unit, options, products, diagonal, *std_error, err);
 }

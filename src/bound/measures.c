@@ -113,7 +113,8 @@ static gm_status take_frobenius(gm_linearization *lin, gm_operator *h, const gm_
 static gm_status take_products(gm_linearization *lin, const gm_measure_options *o, gm_measures *m,
                                gm_error *err)
 {
-    gm_operator h = {0};
+    gm_operator h = {0}, watched;
+    gm_operator_watch watch = {&h, o->stop, o->context};
     gm_eigen r = {0};
     gm_eigen_options eo;
     gm_eigen_options_default(&eo);
@@ -121,14 +122,15 @@ static gm_status take_products(gm_linearization *lin, const gm_measure_options *
     eo.tol = o->tol;
     eo.seed = o->seed;
     gm_status status = gm_curvature_operator(lin, GM_HESSIAN, GM_ALL_LAYERS, &h, err);
-    if (status == GM_OK) status = gm_eigenpairs(&h, &eo, &r, err);
+    gm_operator_watched(&watch, &watched);
+    if (status == GM_OK) status = gm_eigenpairs(&watched, &eo, &r, err);
     if (status == GM_OK && r.count > 0) {
         m->value[GM_MEASURE_LAMBDA_MAX] = r.value[0];
         m->error[GM_MEASURE_LAMBDA_MAX] = r.residual[0];
     }
-    if (status == GM_OK) status = take_frobenius(lin, &h, o, m, err);
+    if (status == GM_OK) status = take_frobenius(lin, &watched, o, m, err);
     if (status == GM_OK) {
-        status = gm_measure_sharpness(lin, r.count > 0 ? r.vector : NULL, o->radius, o->ascent,
+        status = gm_measure_sharpness(lin, r.count > 0 ? r.vector : NULL, o,
                                       &m->value[GM_MEASURE_SHARPNESS], err);
     }
     m->products += h.products;

@@ -15,7 +15,7 @@ gm_status gm_measure_margins(gm_problem *problem, const double *theta, double *q
                              gm_error *err);
 /* Largest rise of f found within the radius, by ascent from the gradient and, where direction [p]
  * is not NULL, from both signs of it. */
-gm_status gm_measure_sharpness(gm_linearization *lin, const double *direction, double radius,
-                               size_t ascent, double *value, gm_error *err);
+gm_status gm_measure_sharpness(gm_linearization *lin, const double *direction,
+                               const gm_measure_options *o, double *value, gm_error *err);
 
 #endif

@@ -12,8 +12,9 @@
 typedef struct climb {
     gm_problem *problem;
     const double *theta;
-    size_t p, ascent;
-    double radius, loss, most;
+    size_t p;
+    const gm_measure_options *o;
+    double loss, most;
     double *moved, *gradient; /* [p] */
 } climb;
 
@@ -21,15 +22,17 @@ typedef struct climb {
 static gm_status climb_from(climb *c, const double *u, double sign, gm_error *err)
 {
     const double *direction = u;
-    for (size_t step = 0; step < c->ascent; step++) {
+    for (size_t step = 0; step < c->o->ascent; step++) {
         double square = 0.0, loss;
         for (size_t j = 0; j < c->p; j++) {
             square += direction[j] * direction[j];
         }
         if (!(square > 0.0 && isfinite(square))) return GM_OK;
         for (size_t j = 0; j < c->p; j++) {
-            c->moved[j] = c->theta[j] + sign * c->radius / sqrt(square) * direction[j];
+            c->moved[j] = c->theta[j] + sign * c->o->radius / sqrt(square) * direction[j];
         }
+        if (c->o->stop && c->o->stop(c->o->context))
+            return gm_fail(err, GM_ERR_INTERRUPTED, "interrupted while looking for the sharpness");
         gm_status status = gm_problem_gradient(c->problem, c->moved, &loss, NULL, c->gradient, err);
         if (status != GM_OK) return status;
         double rise = loss - c->loss;
@@ -42,13 +45,12 @@ static gm_status climb_from(climb *c, const double *u, double sign, gm_error *er
     return GM_OK;
 }
 
-gm_status gm_measure_sharpness(gm_linearization *lin, const double *direction, double radius,
-                               size_t ascent, double *value, gm_error *err)
+gm_status gm_measure_sharpness(gm_linearization *lin, const double *direction,
+                               const gm_measure_options *o, double *value, gm_error *err)
 {
     climb c = {.problem = gm_linearization_problem(lin),
                .theta = gm_linearization_theta(lin),
-               .ascent = ascent,
-               .radius = radius,
+               .o = o,
                .loss = gm_linearization_loss(lin)};
     c.p = gm_problem_parameters(c.problem);
     c.moved = gm_alloc(c.p, sizeof *c.moved, "moved parameters", err);

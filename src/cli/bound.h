@@ -82,15 +82,17 @@ typedef struct gm_bound_run {
     gm_bound_origin origin;
     gm_bound_options options;
     gm_bound bound;
-    gm_measures measures; /* NaN where not asked for */
-    bool measured, measured_all;
+    gm_measures measures;                /* NaN where not asked for */
+    bool measured, measured_all, tested; /* tested: test, test_error */
     double radius;
     double error, test_error; /* of the deterministic net; test_error NaN without test data */
     gm_gibbs test;
     gm_bound_check check;
 } gm_bound_run;
 
-/* Everything of one document at the session's point; run->origin and options are prepared. */
+/* Everything of one document at the session's point; run->origin and options are prepared. After
+ * Ctrl-C GM_ERR_INTERRUPTED: the bound itself is finished where run->bound.n > 0, and what is not
+ * is missing from the document. */
 gm_status gm_bound_take(gm_cli *cli, gm_session *session, gm_bound_run *run, gm_error *err);
 gm_status gm_bound_measure_run(gm_cli *cli, gm_error *err);
 /* A bound for every checkpoint of the run file at path. */

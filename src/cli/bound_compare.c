@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "cli/interrupt.h"
 #include "cli/record.h"
 #include "report/result.h"
 
@@ -175,10 +176,17 @@ static gm_status measure_missing(gm_cli *cli, gm_error *err)
 {
     const char *output = cli->shared.output;
     gm_status status = GM_OK;
+    gm_interrupt_install();
     for (int i = 1; status == GM_OK && i < cli->operands; i++) {
         bool has = false;
         status = has_bound(cli->operand[i], &has, err);
         if (status == GM_OK && !has) status = measure_run(cli, cli->operand[i], err);
+        if (status == GM_ERR_INTERRUPTED)
+            status =
+                gm_fail(err, status,
+                        "interrupted at %s; the bounds of the runs before it are recorded, the "
+                        "same command goes on from there",
+                        cli->operand[i]);
     }
     cli->shared.params = NULL;
     cli->shared.output = output;

@@ -111,15 +111,14 @@ static gm_status take_all(course *c, gm_bound_run *run, gm_error *err)
                       c->cli->shared.quiet || c->count == 1);
     gm_interrupt_install();
     for (size_t i = 0; status == GM_OK && i < c->count; i++) {
-        if (gm_interrupt_requested(NULL)) {
-            status = gm_fail(err, GM_ERR_INTERRUPTED,
-                             "interrupted after %zu of %zu checkpoints, the finished ones are kept",
-                             i, c->count);
-            break;
-        }
         status = take_point(c, run, c->step[i], err);
         if (status == GM_OK) gm_progress_update(&c->progress, ++c->done, NULL);
     }
+    if (status == GM_ERR_INTERRUPTED)
+        status = gm_fail(err, status,
+                         "interrupted after %zu of %zu checkpoints; the finished ones are kept, "
+                         "--params RUN@STEP does a single one",
+                         c->done, c->count);
     gm_progress_finish(&c->progress);
     return status;
 }

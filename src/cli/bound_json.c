@@ -205,7 +205,7 @@ json_t *gm_bound_document(gm_cli *cli, const gm_session *session, const gm_bound
     json_object_set_new(d, "form", json_string(run->options.form == GM_BOUND_KL ? "kl" : "linear"));
     add_value(cli, d, &b->best.gibbs, &b->best.error);
     json_t *gibbs = json_object_get(d, "gibbs");
-    if (session->test) {
+    if (run->tested) {
         json_object_set_new(gibbs, "test", json_real(run->test.error.mean));
         json_object_set_new(gibbs, "test_stderr",
                             gm_json_number(cli, "test_stderr", run->test.error.std_error));
@@ -233,7 +233,7 @@ json_t *gm_bound_document(gm_cli *cli, const gm_session *session, const gm_bound
                                                   (json_int_t)session->test->n)
                                       : json_null());
     json_object_set_new(d, "training_error", json_real(run->error));
-    json_object_set_new(d, "test_error", session->test ? json_real(run->test_error) : json_null());
+    json_object_set_new(d, "test_error", run->tested ? json_real(run->test_error) : json_null());
     json_object_set_new(d, "measures",
                         run->measured ? gm_bound_measures(cli, &run->measures, run->radius)
                                       : json_null());

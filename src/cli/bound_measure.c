@@ -7,6 +7,7 @@
 #include "bound/diagonal.h"
 #include "cli/bound.h"
 #include "cli/bound_optimize.h"
+#include "cli/interrupt.h"
 #include "cli/record.h"
 
 enum { CHECK_SAMPLES = 1000 };
@@ -31,8 +32,7 @@ static gm_status divergence_at(gm_problem *problem, const double *theta, const d
     double *error = NULL;
     size_t products = run->options.diagonal_products;
     if (status == GM_OK) {
-        status =
-            gm_posterior_diagonal(lin, unit, run->options.gibbs.seed, &products, h, &error, err);
+        status = gm_posterior_diagonal(lin, unit, &run->options.gibbs, &products, h, &error, err);
     }
     gm_free(error);
     if (status == GM_OK) {
@@ -115,19 +115,40 @@ static gm_status measure_test(gm_session *session, gm_bound_run *run, gm_error *
 {
     run->test_error = (double)NAN;
     if (!session->test) return GM_OK;
+    if (gm_interrupt_requested(NULL)) return gm_fail(err, GM_ERR_INTERRUPTED, "interrupted");
     const gm_bound *b = &run->bound;
     const gm_gaussians g = {b->parameters,       run->origin.theta0, b->unit,
                             b->best.prior_scale, session->theta,     b->ratio};
     gm_status status =
         gm_problem_value(session->test_problem, session->theta, NULL, &run->test_error, err);
     if (status != GM_OK) return status;
-    return gm_gibbs_estimate(session->test_problem, &g, &run->options.gibbs, &run->test, err);
+    status = gm_gibbs_estimate(session->test_problem, &g, &run->options.gibbs, &run->test, err);
+    run->tested = status == GM_OK;
+    return status;
+}
+
+static gm_status take_measures(gm_linearization *lin, const gm_session *session, gm_bound_run *run,
+                               gm_error *err)
+{
+    const double *exact = run->bound.diagonal_error ? NULL : run->bound.diagonal;
+    gm_measure_options o;
+    gm_measure_options_default(&o);
+    o.products = run->measured_all;
+    o.radius = run->radius;
+    o.seed = session->seed;
+    o.stop = gm_interrupt_requested;
+    gm_status status = gm_measures_take(lin, run->origin.theta0, exact, &o, &run->measures, err);
+    run->measured = status == GM_OK;
+    return status;
 }
 
 gm_status gm_bound_take(gm_cli *cli, gm_session *session, gm_bound_run *run, gm_error *err)
 {
     const gm_bound_settings *set = cli->settings;
     gm_linearization *lin = NULL;
+    run->measured = run->tested = run->check.made = false;
+    run->measured_all = set->measured == GM_MEASURED_ALL;
+    run->radius = set->radius;
     gm_status status = gm_linearize(session->problem, session->theta, &lin, err);
     if (status == GM_OK) {
         gm_session_measure(session, lin);
@@ -141,21 +162,12 @@ gm_status gm_bound_take(gm_cli *cli, gm_session *session, gm_bound_run *run, gm_
                                "on a block of samples");
         status = measure_test(session, run, err);
     }
-    run->measured = set->measured != GM_MEASURED_NONE;
-    run->measured_all = set->measured == GM_MEASURED_ALL;
-    run->radius = set->radius;
-    if (status == GM_OK && run->measured) {
-        const double *exact = run->bound.diagonal_error ? NULL : run->bound.diagonal;
-        gm_measure_options o;
-        gm_measure_options_default(&o);
-        o.products = run->measured_all;
-        o.radius = set->radius;
-        o.seed = session->seed;
-        status = gm_measures_take(lin, run->origin.theta0, exact, &o, &run->measures, err);
-    }
+    if (status == GM_OK && set->measured != GM_MEASURED_NONE)
+        status = take_measures(lin, session, run, err);
     gm_linearization_free(lin);
-    if (status == GM_OK) status = check_invariance(cli, session, run, err);
-    return status;
+    if (status == GM_OK && gm_interrupt_requested(NULL))
+        status = gm_fail(err, GM_ERR_INTERRUPTED, "interrupted");
+    return status == GM_OK ? check_invariance(cli, session, run, err) : status;
 }
 
 /* The optimized posterior goes into the run file with its document: means [p], standard deviations
@@ -202,6 +214,22 @@ static gm_status deliver(gm_cli *cli, const gm_session *session, const gm_bound_
     return GM_OK;
 }
 
+/* After Ctrl-C: what is finished is delivered, where the bound itself is. */
+static gm_status deliver_part(gm_cli *cli, const gm_session *session, const gm_bound_run *run,
+                              const gm_optimized *optimized, gm_error *err)
+{
+    if (run->bound.n == 0)
+        return gm_fail(err, GM_ERR_INTERRUPTED,
+                       "interrupted before the bound was finished; nothing was recorded, the same "
+                       "command begins anew");
+    gm_status status = deliver(cli, session, run, optimized, err);
+    if (status != GM_OK) return status;
+    return gm_fail(err, GM_ERR_INTERRUPTED,
+                   "interrupted after the bound itself, which is %s; what was not finished is left "
+                   "out, the same command does it all",
+                   cli->shared.output ? "recorded" : "above");
+}
+
 gm_status gm_bound_measure_run(gm_cli *cli, gm_error *err)
 {
     gm_session session = {0};
@@ -214,10 +242,15 @@ gm_status gm_bound_measure_run(gm_cli *cli, gm_error *err)
     if (status == GM_OK) status = gm_record_check(cli, err);
     if (status == GM_OK) {
         gm_cli_begin(cli);
+        gm_interrupt_install();
         status = gm_bound_take(cli, &session, &run, err);
     }
     if (status == GM_OK) status = gm_bound_optimize(cli, &session, &run, &optimized, err);
-    if (status == GM_OK) status = deliver(cli, &session, &run, &optimized, err);
+    if (status == GM_OK) {
+        status = deliver(cli, &session, &run, &optimized, err);
+    } else if (status == GM_ERR_INTERRUPTED) {
+        status = deliver_part(cli, &session, &run, &optimized, err);
+    }
     gm_optimized_free(&optimized);
     gm_bound_free(&run.bound);
     gm_bound_origin_free(&run.origin);

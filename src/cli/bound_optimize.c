@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/progress.h"
 #include "cli/interrupt.h"
+#include "cli/watcher.h"
 
 /* Draws of start and end, none of them among those of gm_bound_measure. */
-enum { START_RUN = 100, END_RUN, TEST_RUN };
+enum { START_RUN = 100, END_RUN, TEST_RUN, AFTER_STOP = 20000 /* draws, at least */ };
 
 gm_status gm_bound_optimize_check(const gm_cli *cli, const gm_session *session, gm_error *err)
 {
@@ -33,22 +33,6 @@ gm_status gm_bound_optimize_check(const gm_cli *cli, const gm_session *session, 
 
 /* ---- the work ---- */
 
-typedef struct watcher {
-    gm_progress progress;
-    bool started, quiet;
-} watcher;
-
-static void show_progress(void *context, uint64_t t, uint64_t steps, double objective)
-{
-    watcher *w = context;
-    if (!w->started)
-        gm_progress_start(&w->progress, "posterior", "steps", 0, (size_t)steps, w->quiet);
-    w->started = true;
-    char text[64];
-    snprintf(text, sizeof text, "objective %.5g", objective);
-    gm_progress_update(&w->progress, (size_t)t, text);
-}
-
 static gm_certificate_options certificate_options(const gm_cli *cli, const gm_bound_run *run,
                                                   uint32_t number)
 {
@@ -66,7 +50,7 @@ static gm_certificate_options certificate_options(const gm_cli *cli, const gm_bo
     return o;
 }
 
-/* Gibbs test error of g by one draw for each sample. */
+/* Gibbs test error of g by few draws. */
 static gm_status test_error(gm_session *session, const gm_gaussians *g,
                             const gm_certificate_options *like, double *error, gm_error *err)
 {
@@ -81,6 +65,8 @@ static gm_status test_error(gm_session *session, const gm_gaussians *g,
     return status;
 }
 
+/* The posterior in *out by fresh draws. After Ctrl-C a posterior that was begun is certified all
+ * the same, by one draw for each sample. */
 static gm_status certify(gm_cli *cli, gm_session *session, const gm_bound_run *run,
                          const gm_optimized *out, uint32_t number, gm_certificate *certificate,
                          double *test, gm_error *err)
@@ -92,6 +78,10 @@ static gm_status certify(gm_cli *cli, gm_session *session, const gm_bound_run *r
                             out->theta,
                             out->ratio};
     gm_certificate_options o = certificate_options(cli, run, number);
+    if (number == END_RUN && gm_interrupt_requested(NULL)) {
+        o.stop = NULL;
+        o.rounds = 1 + AFTER_STOP / run->bound.n;
+    }
     gm_status status = gm_certificate_measure(session->problem, &g, &o, certificate, err);
     return status == GM_OK ? test_error(session, &g, &o, test, err) : status;
 }
@@ -100,7 +90,7 @@ static gm_status optimize(gm_cli *cli, gm_session *session, const gm_bound_run *
                           gm_optimized *out, gm_error *err)
 {
     const gm_bound_settings *set = cli->settings;
-    watcher watch = {.quiet = cli->shared.quiet};
+    gm_watcher watch = {"posterior", "objective", .quiet = cli->shared.quiet};
     gm_optimize_options o;
     gm_optimize_options_default(&o);
     o.objective = out->objective = set->objective;
@@ -113,11 +103,11 @@ static gm_status optimize(gm_cli *cli, gm_session *session, const gm_bound_run *
     o.seed = run->options.gibbs.seed;
     o.context = &watch;
     o.stop = gm_interrupt_requested;
-    o.progress = show_progress;
+    o.progress = gm_watcher_show;
     gm_status status =
         gm_posterior_optimize(session->problem, run->origin.theta0, run->bound.unit, out->scale, &o,
                               out->theta, out->ratio, &out->result, err);
-    if (watch.started) gm_progress_finish(&watch.progress);
+    gm_watcher_finish(&watch);
     return status;
 }
 
@@ -129,7 +119,6 @@ gm_status gm_bound_optimize(gm_cli *cli, gm_session *session, const gm_bound_run
     *out = (gm_optimized){0};
     if (!set->optimize) return GM_OK;
     size_t p = b->parameters;
-    out->made = true;
     out->scale = b->best.prior_scale;
     out->clip = b->best.gibbs.clip;
     out->theta = gm_alloc(p, sizeof *out->theta, "posterior means", err);
@@ -137,15 +126,12 @@ gm_status gm_bound_optimize(gm_cli *cli, gm_session *session, const gm_bound_run
     if (!out->theta || !out->ratio) return GM_ERR_MEMORY;
     memcpy(out->theta, session->theta, p * sizeof *out->theta);
     memcpy(out->ratio, b->ratio, p * sizeof *out->ratio);
-    gm_interrupt_install();
     gm_status status =
         certify(cli, session, run, out, START_RUN, &out->start, &out->test_start, err);
     if (status == GM_OK) status = optimize(cli, session, run, out, err);
-    if (status == GM_OK && out->result.steps < set->optimize && !out->result.diverged)
-        return gm_fail(err, GM_ERR_INTERRUPTED,
-                       "interrupted after %" PRIu64 " of %" PRIu64
-                       " steps of --optimize; nothing was recorded",
-                       out->result.steps, set->optimize);
+    bool cut = out->result.steps < set->optimize && !out->result.diverged;
+    if (status == GM_OK && cut && !out->result.steps)
+        status = gm_fail(err, GM_ERR_INTERRUPTED, "interrupted");
     if (status == GM_OK && out->result.diverged)
         gm_cli_note(cli,
                     "the optimization met numbers that are not finite and ended after %" PRIu64
@@ -153,6 +139,8 @@ gm_status gm_bound_optimize(gm_cli *cli, gm_session *session, const gm_bound_run
                     out->result.steps, out->step);
     if (status == GM_OK)
         status = certify(cli, session, run, out, END_RUN, &out->end, &out->test_end, err);
+    out->made = status == GM_OK;
+    if (status == GM_OK && cut) status = gm_fail(err, GM_ERR_INTERRUPTED, "interrupted");
     return status;
 }
 

@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "cli/bound.h"
 #include "cli/dynamics.h"
+#include "cli/interrupt.h"
 #include "cli/record.h"
 
 enum { MAGNITUDES = 16 };
@@ -120,13 +121,24 @@ static gm_status measure(const gm_cli *cli, gm_session *session, gm_rescale_run 
     gm_progress progress;
     gm_status status = GM_OK;
     gm_progress_start(&progress, "bound rescale", "re-scalings", 0, run->count, cli->shared.quiet);
-    for (size_t i = 0; status == GM_OK && i < run->count; i++) {
-        status = measure_item(session, run, i, work, err);
-        gm_progress_update(&progress, i + 1, NULL);
+    size_t done = 0;
+    while (status == GM_OK && done < run->count) {
+        status = measure_item(session, run, done, work, err);
+        if (status == GM_OK) gm_progress_update(&progress, ++done, NULL);
     }
     gm_progress_finish(&progress);
-    if (status == GM_OK) find_change(run);
     gm_free(work);
+    if (status == GM_ERR_INTERRUPTED) {
+        status = gm_fail(err, status,
+                         "interrupted after %zu of %zu re-scalings; the finished ones are %s, the "
+                         "same command does them all",
+                         done, run->count, done > 1 ? "above" : "too few to compare");
+        for (size_t i = done; i < run->count; i++) {
+            gm_free(run->item[i].alpha);
+        }
+        run->count = done;
+    }
+    find_change(run);
     return status;
 }
 
@@ -154,9 +166,14 @@ gm_status gm_rescale_command(gm_cli *cli, gm_error *err)
     run.measure.products = set->measured == GM_MEASURED_ALL;
     run.measure.radius = set->radius;
     run.measure.seed = session.seed;
+    run.measure.stop = gm_interrupt_requested;
     gm_cli_begin(cli);
+    gm_interrupt_install();
     status = measure(cli, &session, &run, err);
-    if (status != GM_OK) goto done;
+    bool cut = status == GM_ERR_INTERRUPTED && run.count > 1;
+    gm_error interrupted = *err;
+    if (status != GM_OK && !cut) goto done;
+    status = GM_OK;
     if (cli->shared.json || cli->shared.output) {
         document = gm_rescale_document(cli, &session, &run, err);
         status = document ? gm_record_result(cli, &session, "rescale", document, NULL, 0, err)
@@ -167,6 +184,10 @@ gm_status gm_rescale_command(gm_cli *cli, gm_error *err)
         document = NULL;
     } else if (status == GM_OK) {
         gm_rescale_print(cli, &session, &run);
+    }
+    if (cut && status == GM_OK) {
+        *err = interrupted;
+        status = err->status;
     }
 done:
     json_decref(document);

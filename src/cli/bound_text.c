@@ -105,7 +105,7 @@ static void print_verdict(const gm_session *session, const gm_bound_run *run)
     }
     printf("  training error   Gibbs %.5f   deterministic net %.5f (not what the bound is on)\n",
            v->train.mean, run->error);
-    if (!session->test) return;
+    if (!run->tested) return;
     printf("  test error       Gibbs %.5f   deterministic net %.5f\n", run->test.error.mean,
            run->test_error);
     if (session->test->random_labels > 0.0) {

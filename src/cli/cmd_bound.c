@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "cli/bound.h"
 #include "cli/bound_compare.h"
+#include "cli/interrupt.h"
 
 static const gm_bound_settings defaults = {.prior_scale = "auto",
                                            .posterior_scale = "auto",
@@ -265,6 +266,7 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_b
     o->gibbs.whole = set->whole_draws;
     o->gibbs.clip = set->clip;
     o->gibbs.seed = session->seed;
+    o->gibbs.stop = gm_interrupt_requested;
     if (!(set->delta < 1.0)) {
         return gm_fail(err, GM_ERR_USAGE, "--delta: found %g, expected a number between 0 and 1",
                        set->delta);
@@ -289,7 +291,9 @@ gm_status gm_bound_prepare(gm_cli *cli, gm_session *session, gm_bound_origin *or
 {
     gm_status status = load_initialization(cli, session, origin, err);
     if (status == GM_OK) status = take_options(cli, session, origin, o, err);
-    if (status == GM_OK) {
+    gm_error not_by_layer;
+    bool whole = o->gibbs.whole || gm_posterior_check(session->problem, &not_by_layer) != GM_OK;
+    if (status == GM_OK && whole) {
         status =
             gm_session_check_matrix(session, "the losses of --draws", 3, 1, o->gibbs.draws, err);
     }

@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 #include "base/memory.h"
-#include "base/progress.h"
 #include "cli/document.h"
 #include "cli/interrupt.h"
+#include "cli/watcher.h"
 
 /* Options of the run with the steps of the prior. */
 static gm_train_options options_of(const gm_learned_prior *prior, const gm_train_options *options)
@@ -52,33 +52,18 @@ gm_status gm_learned_prior_open(const gm_cli *cli, const gm_session *session,
 
 /* ---- training ---- */
 
-typedef struct watcher {
-    gm_progress progress;
-    bool started, quiet;
-} watcher;
-
-static void show_progress(void *context, uint64_t t, uint64_t steps, double batch_loss)
-{
-    watcher *w = context;
-    if (!w->started) gm_progress_start(&w->progress, "prior", "steps", 0, (size_t)steps, w->quiet);
-    w->started = true;
-    char text[64];
-    snprintf(text, sizeof text, "batch loss %.4g", batch_loss);
-    gm_progress_update(&w->progress, (size_t)t, text);
-}
-
 gm_status gm_learned_prior_train(const gm_cli *cli, gm_session *session,
                                  const gm_train_options *options, gm_learned_prior *prior,
                                  gm_error *err)
 {
     if (!prior->split.n) return GM_OK;
     gm_train_options own = options_of(prior, options);
-    watcher watch = {.quiet = cli->shared.quiet};
+    gm_watcher watch = {"prior", "batch loss", .quiet = cli->shared.quiet};
     gm_train_hooks hooks = {
-        .context = &watch, .stop = gm_interrupt_requested, .progress = show_progress};
+        .context = &watch, .stop = gm_interrupt_requested, .progress = gm_watcher_show};
     gm_status status = gm_prior_train(session->problem, &prior->split, &own, &hooks, session->theta,
                                       &prior->result, err);
-    if (watch.started) gm_progress_finish(&watch.progress);
+    gm_watcher_finish(&watch);
     if (status != GM_OK) return status;
     if (prior->result.outcome == GM_TRAIN_INTERRUPTED)
         return gm_fail(err, GM_ERR_INTERRUPTED, "the prior was %s; nothing was recorded",
