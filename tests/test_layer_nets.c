@@ -1,0 +1,351 @@
+/* Small nets from elementwise functions, broadcasting, reductions, softmax, normalizations and
+ * parameter tensors (tests/net_checks.h); and the same function built in two ways. */
+#include "support.h"
+
+#include "net_checks.h"
+
+static int after(gm_net *net, const gm_layer_kind *kind, const void *config, int input)
+{
+    gm_error err = {0};
+    int node;
+    expect_ok(gm_net_add(net, kind, config, 1, &input, NULL, &node, &err), &err);
+    return node;
+}
+
+static int unary(gm_net *net, gm_unary function, double a, double b, int input)
+{
+    gm_unary_config config = {function, a, b};
+    return after(net, &gm_layer_unary, &config, input);
+}
+
+static int binary(gm_net *net, gm_binary function, int x, int y)
+{
+    gm_error err = {0};
+    gm_binary_config config = {function};
+    const int both[] = {x, y};
+    int node;
+    expect_ok(gm_net_add(net, &gm_layer_binary, &config, 2, both, NULL, &node, &err), &err);
+    return node;
+}
+
+static int join(gm_net *net, const gm_layer_kind *kind, const void *config, int x, int y)
+{
+    gm_error err = {0};
+    const int both[] = {x, y};
+    int node;
+    expect_ok(gm_net_add(net, kind, config, 2, both, NULL, &node, &err), &err);
+    return node;
+}
+
+static int parameter(gm_net *net, gm_shape shape, double start)
+{
+    gm_error err = {0};
+    gm_parameter_config config = {.shape = shape, .start = start};
+    int node;
+    expect_ok(gm_net_add(net, &gm_layer_parameter, &config, 0, NULL, NULL, &node, &err), &err);
+    return node;
+}
+
+static int constant(gm_net *net, gm_shape shape, const double *numbers)
+{
+    gm_error err = {0};
+    gm_constant_config config = {.shape = shape};
+    int node;
+    expect_ok(gm_net_keep(net, gm_shape_size(&shape), numbers, &config.numbers, &err), &err);
+    expect_ok(gm_net_add(net, &gm_layer_constant, &config, 0, NULL, NULL, &node, &err), &err);
+    return node;
+}
+
+static int mean(gm_net *net, unsigned axes, bool keep, int input)
+{
+    gm_reduce_config config = {GM_REDUCE_MEAN, axes, keep};
+    return after(net, &gm_layer_reduce, &config, input);
+}
+
+static int positions(gm_net *net, size_t units, int input)
+{
+    gm_dense_config config = {.units = units, .bias = true, .by_position = true};
+    return after(net, &gm_layer_dense, &config, input);
+}
+
+static int finish(gm_net *net, size_t units, int input)
+{
+    gm_dense_config config = {.units = units, .bias = true};
+    return after(net, &gm_layer_dense, &config, input);
+}
+
+/* [3, 4] samples: a positional embedding, a learned scale for each place, a class token in front,
+ * the mean over positions. */
+static void build_parameters(gm_net *net, bool other)
+{
+    (void)other;
+    const gm_concat_config front = {.axis = 0};
+    int x =
+        binary(net, GM_BINARY_ADD, positions(net, 4, 0), parameter(net, (gm_shape){2, {3, 4}}, 0));
+    x = binary(net, GM_BINARY_MUL, x, parameter(net, (gm_shape){1, {4}}, 1));
+    x = unary(net, GM_UNARY_SILU, 0, 0, x);
+    x = join(net, &gm_layer_concat, &front, parameter(net, (gm_shape){2, {1, 4}}, 0), x);
+    x = unary(net, GM_UNARY_ERF, 0, 0, positions(net, 3, x));
+    finish(net, 3, mean(net, 1, false, x));
+}
+
+/* A parameter is the first node, and one is the last factor: before any layer with an input. */
+static void build_sources_first(gm_net *net, bool other)
+{
+    (void)other;
+    const double numbers[] = {0.5, -1, 2, 1};
+    int gain = parameter(net, (gm_shape){1, {4}}, 1),
+        fixed = constant(net, (gm_shape){1, {4}}, numbers);
+    int x = binary(net, GM_BINARY_MUL, 0, unary(net, GM_UNARY_EXP, 0, 0, gain));
+    x = binary(net, GM_BINARY_SUB, fixed, x);
+    x = unary(net, GM_UNARY_SIN, 0, 0, finish(net, 3, x));
+    x = binary(net, GM_BINARY_MUL, x, x); /* both signals of one node */
+    binary(net, GM_BINARY_PRELU, finish(net, 3, x), parameter(net, (gm_shape){0}, 0));
+}
+
+/* Positive numbers through exp, log, sqrt, 1/x, powers and quotients, of branches that share
+ * weights; a log-softmax at the end. */
+static void build_functions(gm_net *net, bool other)
+{
+    (void)other;
+    const gm_softmax_config log = {.axis = 0, .log = true};
+    int x = unary(net, GM_UNARY_EXP, 0, 0, unary(net, GM_UNARY_SOFTSIGN, 0, 0, finish(net, 5, 0)));
+    int root = unary(net, GM_UNARY_SQRT, 0, 0, x), flip = unary(net, GM_UNARY_RECIPROCAL, 0, 0, x);
+    int both = binary(net, GM_BINARY_DIV, root, unary(net, GM_UNARY_AFFINE, 1, 1, flip));
+    both = binary(net, GM_BINARY_POW, both, root);
+    int cosine = unary(net, GM_UNARY_COS, 0, 0, unary(net, GM_UNARY_POWER, 1.5, 0, x));
+    both = binary(net, GM_BINARY_ADD, both, unary(net, GM_UNARY_LOG, 0, 0, both));
+    both = binary(net, GM_BINARY_ADD, unary(net, GM_UNARY_MISH, 0, 0, both), cosine);
+    after(net, &gm_layer_softmax, &log, finish(net, 3, both));
+}
+
+/* Piecewise linear: clips, |x|, max, min, thresholds, masks, a bias that is a parameter, sums. */
+static void build_piecewise(gm_net *net, bool other)
+{
+    (void)other;
+    const double mask[] = {1, 0, 1, 1, 1};
+    gm_reduce_config sum = {GM_REDUCE_SUM, 1, true};
+    int x = binary(net, GM_BINARY_ADD, finish(net, 5, 0), parameter(net, (gm_shape){1, {5}}, 0));
+    int a = unary(net, GM_UNARY_ABS, 0, 0, x), b = unary(net, GM_UNARY_CLIP, -0.5, 1, x);
+    int c = unary(net, GM_UNARY_HARD_SIGMOID, 0.2, 0.5, finish(net, 5, a));
+    int d = binary(net, GM_BINARY_MAX, unary(net, GM_UNARY_LEAKY, 0.3, 0, b), c);
+    d = binary(net, GM_BINARY_MIN, d, unary(net, GM_UNARY_AFFINE, -2, 1, c));
+    d = binary(net, GM_BINARY_KEEP, d, constant(net, (gm_shape){1, {5}}, mask));
+    d = binary(net, GM_BINARY_SUB, d, after(net, &gm_layer_reduce, &sum, b));
+    finish(net, 3, unary(net, GM_UNARY_THRESHOLD, 0.1, 0, d));
+}
+
+static int gelu(gm_net *net, int x)
+{
+    int half =
+        unary(net, GM_UNARY_ERF, 0, 0, unary(net, GM_UNARY_AFFINE, 0.70710678118654752440, 0, x));
+    int gate = unary(net, GM_UNARY_AFFINE, 0.5, 0.5, half);
+    return binary(net, GM_BINARY_MUL, x, gate);
+}
+
+static int layer_norm(gm_net *net, int axes, int x)
+{
+    gm_layer_norm_config config = {.axes = axes, .epsilon = 0.01, .affine = true};
+    return after(net, &gm_layer_layer_norm, &config, x);
+}
+
+/* x over the last axis, as exporters write it. */
+static int norm_of_primitives(gm_net *net, unsigned last, size_t width, int x)
+{
+    int centred = binary(net, GM_BINARY_SUB, x, mean(net, last, true, x));
+    int square = mean(net, last, true, unary(net, GM_UNARY_POWER, 2, 0, centred));
+    int root = unary(net, GM_UNARY_SQRT, 0, 0, unary(net, GM_UNARY_AFFINE, 1, 0.01, square));
+    int z = binary(net, GM_BINARY_DIV, centred, root);
+    z = binary(net, GM_BINARY_MUL, z, parameter(net, (gm_shape){1, {width}}, 1));
+    return binary(net, GM_BINARY_ADD, z, parameter(net, (gm_shape){1, {width}}, 0));
+}
+
+/* [3, 4] samples: one head that sees no later positions, between layer norms; then GELU. */
+static void build_attention(gm_net *net, bool other)
+{
+    (void)other;
+    const double low = -(double)INFINITY;
+    const double mask[] = {0, low, low, 0, 0, low, 0, 0, 0};
+    const gm_softmax_config softmax = {.axis = 1};
+    const gm_matmul_config scores = {.transpose_b = true, .factor = 1}, mix = {.factor = 1};
+    int x = layer_norm(net, 1, 0);
+    int q = positions(net, 4, x), k = positions(net, 4, x), v = positions(net, 4, x);
+    int s = unary(net, GM_UNARY_AFFINE, 0.5, 0, join(net, &gm_layer_matmul, &scores, q, k));
+    s = binary(net, GM_BINARY_ADD, s, constant(net, (gm_shape){2, {3, 3}}, mask));
+    s = after(net, &gm_layer_softmax, &softmax, s);
+    x = binary(net, GM_BINARY_ADD, x, join(net, &gm_layer_matmul, &mix, s, v));
+    x = gelu(net, positions(net, 3, layer_norm(net, 2, x)));
+    finish(net, 3, mean(net, 1, false, x));
+}
+
+/* An image through group and instance normalization, with and without a scale. */
+static void build_groups(gm_net *net, bool other)
+{
+    (void)other;
+    gm_group_norm_config two = {2, 0.01, true}, each = {4, 0.01, false};
+    add_conv(net, gm_window_square(2, 1, 0, false), 4, 1);
+    add_layer(net, &gm_layer_group_norm, &two);
+    gm_unary_config smooth = {GM_UNARY_GELU_TANH, 0, 0};
+    int x = add_layer(net, &gm_layer_unary, &smooth);
+    x = binary(net, GM_BINARY_ADD, x, add_layer(net, &gm_layer_group_norm, &each));
+    finish(net, 3, mean(net, 4, false, x));
+}
+
+static const image_case cases[] = {
+    {"parameters", build_parameters, {2, {3, 4}}, 5, 3, true, false},
+    {"sources first", build_sources_first, {1, {4}}, 5, 3, true, false},
+    {"functions", build_functions, {1, {4}}, 5, 3, true, false},
+    {"functions, squared", build_functions, {1, {4}}, 5, 3, true, true},
+    {"piecewise", build_piecewise, {1, {4}}, 6, 3, false, false},
+    {"attention", build_attention, {2, {3, 4}}, 5, 3, true, false},
+    {"groups", build_groups, {3, {2, 3, 4}}, 5, 3, true, false},
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+static void gradients(void **state)
+{
+    (void)state;
+    check_gradients(cases, CASES);
+}
+
+static void products(void **state)
+{
+    (void)state;
+    check_products(cases, CASES);
+}
+
+static void dense_matrices(void **state)
+{
+    (void)state;
+    check_dense_matrices(cases, CASES);
+}
+
+static void diagonals(void **state)
+{
+    (void)state;
+    check_diagonals(cases, CASES);
+}
+
+static void gram_forms(void **state)
+{
+    (void)state;
+    check_gram_forms(cases, CASES);
+}
+
+static void nothing_else_matters(void **state)
+{
+    (void)state;
+    check_nothing_else_matters(cases, CASES);
+}
+
+static void single_precision(void **state)
+{
+    (void)state;
+    check_single_precision(cases, CASES);
+}
+
+/* Which nets keep diag(H) = diag(G), and which can be re-scaled. */
+static void traits(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        gm_net *net = image_net(&cases[i], true);
+        assert_int_equal(gm_net_piecewise_linear(net), cases[i].build == build_piecewise);
+        assert_false(gm_net_homogeneous(net));
+        gm_net_free(net);
+    }
+}
+
+/* ---- the same function built in two ways ---- */
+
+static void fused_norm(gm_net *net, bool other)
+{
+    (void)other;
+    finish(net, 3, layer_norm(net, 1, positions(net, 4, 0)));
+}
+
+static void plain_norm(gm_net *net, bool other)
+{
+    (void)other;
+    finish(net, 3, norm_of_primitives(net, 2, 4, positions(net, 4, 0)));
+}
+
+static void one_gelu(gm_net *net, bool other)
+{
+    (void)other;
+    gm_activation_config act = {.act = GM_ACT_GELU};
+    finish(net, 3, after(net, &gm_layer_activation, &act, finish(net, 5, 0)));
+}
+
+static void parts_of_gelu(gm_net *net, bool other)
+{
+    (void)other;
+    finish(net, 3, gelu(net, finish(net, 5, 0)));
+}
+
+/* The sigmoid as the softmax of (x, 0), the relu as max(x, 0), tanh by exponentials. */
+static void one_sigmoid(gm_net *net, bool other)
+{
+    (void)other;
+    gm_activation_config act = {.act = GM_ACT_SIGMOID};
+    finish(net, 3, after(net, &gm_layer_activation, &act, finish(net, 5, 0)));
+}
+
+static void softmax_of_two(gm_net *net, bool other)
+{
+    (void)other;
+    const double zeros[5] = {0};
+    gm_reshape_config row = {.shape = {2, {1, 5}}};
+    gm_concat_config below = {.axis = 0};
+    gm_softmax_config softmax = {.axis = 0};
+    gm_slice_config top = {.start = {0}, .count = {1}, .step = {1}};
+    int x = after(net, &gm_layer_reshape, &row, finish(net, 5, 0));
+    x = join(net, &gm_layer_concat, &below, x, constant(net, (gm_shape){2, {1, 5}}, zeros));
+    x = after(net, &gm_layer_slice, &top, after(net, &gm_layer_softmax, &softmax, x));
+    finish(net, 3, x);
+}
+
+static const image_case twins[][2] = {
+    {{"layer norm", fused_norm, {2, {3, 4}}, 5, 3, true, false},
+     {"layer norm of primitives", plain_norm, {2, {3, 4}}, 5, 3, true, false}},
+    {{"gelu", one_gelu, {1, {4}}, 5, 3, true, false},
+     {"gelu of erf", parts_of_gelu, {1, {4}}, 5, 3, true, false}},
+    {{"sigmoid", one_sigmoid, {1, {4}}, 5, 3, true, false},
+     {"softmax of two", softmax_of_two, {1, {4}}, 5, 3, true, false}},
+};
+
+/* Loss, gradient and the six products agree to rounding. */
+static void two_ways(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof twins / sizeof *twins; i++) {
+        image_problem a, b;
+        image_open(&a, &twins[i][0], GM_F64, true, 0, 0);
+        image_open(&b, &twins[i][1], GM_F64, true, 0, 0);
+        assert_int_equal(a.p, b.p);
+        assert_memory_equal(a.theta, b.theta, a.p * sizeof *a.theta);
+        double *one = everything(&a), *two = everything(&b);
+        assert_at_most(fabs(gm_linearization_loss(a.lin) - gm_linearization_loss(b.lin)), 1e-14,
+                       "loss, %s", twins[i][0].name);
+        for (size_t row = 0; row < 7; row++) {
+            assert_at_most(relative_error(a.p, one + row * a.p, two + row * a.p), 1e-11,
+                           "%s, row %zu", twins[i][0].name, row);
+        }
+        free(one);
+        free(two);
+        image_close(&a);
+        image_close(&b);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients),  cmocka_unit_test(products),
+        cmocka_unit_test(diagonals),  cmocka_unit_test(dense_matrices),
+        cmocka_unit_test(gram_forms), cmocka_unit_test(nothing_else_matters),
+        cmocka_unit_test(traits),     cmocka_unit_test(single_precision),
+        cmocka_unit_test(two_ways),
+    };
+    return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "layer nets");
+}
