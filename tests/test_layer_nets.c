@@ -2,6 +2,8 @@
  * parameter tensors (tests/net_checks.h); and the same function built in two ways. */
 #include "support.h"
 
+#include "bound/local.h"
+#include "bound/measures.h"
 #include "net_checks.h"
 
 static int after(gm_net *net, const gm_layer_kind *kind, const void *config, int input)
@@ -338,14 +340,103 @@ static void two_ways(void **state)
     }
 }
 
+/* Dense layers around a normalization without parameters, which needs memory of its own. */
+static void build_bare_norm(gm_net *net, bool other)
+{
+    (void)other;
+    gm_layer_norm_config bare = {.axes = 1, .epsilon = 0.01};
+    finish(net, 3, after(net, &gm_layer_layer_norm, &bare, finish(net, 5, 0)));
+}
+
+/* Draws by layer of variance 0 have the loss of the net itself; measures of layers that are no
+ * linear map are not there. */
+static void bounds(void **state)
+{
+    (void)state;
+    const image_case bare = {"bare", build_bare_norm, {1, {4}}, 5, 3, true, false};
+    const size_t index[] = {0, 1, 2, 3, 4};
+    image_problem t;
+    gm_local local;
+    gm_error err = {0};
+    double sum = 0, norm, error;
+    image_open(&t, &bare, GM_F64, true, 0, 0);
+    double *zero = numbers(t.p);
+    assert_true(gm_local_possible(t.net, NULL));
+    expect_ok(gm_local_open(t.problem, 5, &local, &err), &err);
+    gm_local_value(&local, 5, index, t.theta, zero, gm_stream_of(1, GM_PURPOSE_TEST, 0), 0);
+    for (int i = 0; i < 5; i++) {
+        sum += local.loss[i] / 5;
+    }
+    assert_at_most(fabs(sum - gm_linearization_loss(t.lin)), 1e-15, "loss of a draw");
+    gm_local_close(&local);
+    expect_ok(gm_measure_spectral_norm(t.net, t.theta, &norm, &error, &err), &err);
+    assert_true(norm > 0);
+    free(zero);
+    image_close(&t);
+    const char *layer = NULL;
+    gm_net *net = image_net(&cases[5], true);
+    assert_false(gm_local_possible(net, &layer));
+    assert_string_equal(layer, "layer_norm1");
+    double *theta = numbers(gm_net_parameters(net));
+    expect_ok(gm_measure_spectral_norm(net, theta, &norm, &error, &err), &err);
+    assert_true(isnan(norm));
+    free(theta);
+    gm_net_free(net);
+}
+
+/* log of a unit that is cut off: an infinite loss, and products that say they are not finite. */
+static void build_log_of_zero(gm_net *net, bool other)
+{
+    (void)other;
+    int x = unary(net, GM_UNARY_CLIP, 0, (double)INFINITY, finish(net, 5, 0));
+    finish(net, 3, unary(net, GM_UNARY_LOG, 0, 0, x));
+}
+
+static void build_root_of_zero(gm_net *net, bool other)
+{
+    (void)other;
+    int x = unary(net, GM_UNARY_CLIP, 0, (double)INFINITY, finish(net, 5, 0));
+    finish(net, 3, unary(net, GM_UNARY_SQRT, 0, 0, x));
+}
+
+static void outside_the_domain(void **state)
+{
+    (void)state;
+    const image_case bad[] = {
+        {"log of zero", build_log_of_zero, {1, {4}}, 5, 3, false, false},
+        {"root of zero", build_root_of_zero, {1, {4}}, 5, 3, false, false},
+    };
+    for (int i = 0; i < 2; i++) {
+        image_problem t;
+        gm_operator op;
+        gm_error err = {0};
+        image_open(&t, &bad[i], GM_F64, true, 0, 0);
+        assert_true(isinf(gm_linearization_loss(t.lin)) == (i == 0));
+        double *v = image_numbers(t.p, 8, 1), *out = numbers(t.p);
+        expect_ok(gm_curvature_operator(t.lin, GM_HESSIAN, GM_ALL_LAYERS, &op, &err), &err);
+        assert_int_equal(gm_operator_apply(&op, 1, v, out, &err), GM_ERR_NUMERIC);
+        assert_non_null(strstr(err.message, "not finite"));
+        gm_operator_destroy(&op);
+        free(v);
+        free(out);
+        image_close(&t);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients),  cmocka_unit_test(products),
-        cmocka_unit_test(diagonals),  cmocka_unit_test(dense_matrices),
-        cmocka_unit_test(gram_forms), cmocka_unit_test(nothing_else_matters),
-        cmocka_unit_test(traits),     cmocka_unit_test(single_precision),
+        cmocka_unit_test(gradients),
+        cmocka_unit_test(products),
+        cmocka_unit_test(diagonals),
+        cmocka_unit_test(dense_matrices),
+        cmocka_unit_test(gram_forms),
+        cmocka_unit_test(nothing_else_matters),
+        cmocka_unit_test(traits),
+        cmocka_unit_test(single_precision),
         cmocka_unit_test(two_ways),
+        cmocka_unit_test(bounds),
+        cmocka_unit_test(outside_the_domain),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "layer nets");
 }

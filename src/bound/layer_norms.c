@@ -109,6 +109,14 @@ static gm_status layer_norm(const gm_node *node, const double *theta, double *no
     return status;
 }
 
+/* Not so a look-up, a parameter tensor without input, a normalization by the sample's own moments.
+ */
+static bool linear_in_input(const gm_node *node)
+{
+    unsigned traits = node->kind->traits(node->config);
+    return node->inputs == 1 && (traits & GM_TRAIT_PIECEWISE) && !(traits & GM_TRAIT_TOKENS);
+}
+
 gm_status gm_measure_spectral_norm(const gm_net *net, const double *theta, double *value,
                                    double *error, gm_error *err)
 {
@@ -116,8 +124,8 @@ gm_status gm_measure_spectral_norm(const gm_net *net, const double *theta, doubl
     *value = 1.0;
     *error = 0.0;
     for (int l = 0; l < net->layers; l++) {
-        if (!(net->node[net->layer_node[l]].traits & GM_TRAIT_TOKENS)) continue;
-        *value = (double)NAN; /* a look-up is no linear map of its input */
+        if (linear_in_input(&net->node[net->layer_node[l]])) continue;
+        *value = (double)NAN;
         return GM_OK;
     }
     for (int l = 0; l < net->layers; l++) {

@@ -60,6 +60,8 @@ gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_
     if (!gm_mul_size(rows, widest, &numbers))
         return gm_fail(err, GM_ERR_MEMORY, "%s: draws for %zu samples overflow", e->net->name,
                        rows);
+    l->engine.scratch.bytes = gm_pass_scratch(e, rows, 1);
+    l->engine.scratch.memory = gm_alloc(l->engine.scratch.bytes, 1, "workspace of the layers", err);
     l->square = gm_alloc(numbers, e->k->size, "draws by layer", err);
     l->push = gm_alloc(numbers, e->k->size, "draws by layer", err);
     l->normal = gm_alloc(numbers, sizeof *l->normal, "draws by layer", err);
@@ -69,8 +71,9 @@ gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_
     l->wrong = gm_alloc(rows, sizeof *l->wrong, "predictions", err);
     if (data->label) l->label = gm_alloc(rows, sizeof *l->label, "labels", err);
     if (data->target) l->target = gm_alloc(rows * outputs, sizeof *l->target, "targets", err);
-    bool complete = l->square && l->push && l->normal && l->prob && l->x && l->loss && l->wrong &&
-                    (!data->label || l->label) && (!data->target || l->target);
+    bool complete = l->engine.scratch.memory && l->square && l->push && l->normal && l->prob &&
+                    l->x && l->loss && l->wrong && (!data->label || l->label) &&
+                    (!data->target || l->target);
     return complete ? GM_OK : GM_ERR_MEMORY;
 }
 
@@ -81,6 +84,7 @@ void gm_local_close(gm_local *l)
     gm_free(l->spread);
     gm_free(l->noise);
     gm_free(l->memory);
+    gm_free(l->engine.scratch.memory);
     gm_free(l->square);
     gm_free(l->push);
     gm_free(l->normal);
@@ -126,6 +130,7 @@ static gm_layer_call call_of(const gm_local *l, int i, const void *param)
                           .in_shape = node->in_shape,
                           .out_shape = &node->shape,
                           .param = (const char *)param + node->offset * l->engine.k->size,
+                          .scratch = l->engine.scratch,
                           .out = l->value.node[i]};
     for (int j = 0; j < node->inputs; j++) {
         call.in[j] = l->value.node[node->input[j]];

@@ -4,7 +4,8 @@
 
 #include "gradiometer/measures.h"
 
-/* Product of the layers' largest singular values; *error from the residuals. */
+/* Product of the layers' largest singular values; *error from the residuals. NaN where a layer with
+ * parameters is no linear map of its input. */
 gm_status gm_measure_spectral_norm(const gm_net *net, const double *theta, double *value,
                                    double *error, gm_error *err);
 /* Path norm; NaN for a net that is not positively homogeneous. */
