@@ -3,7 +3,8 @@
  *
  * What a product reads of a chunk (theory section 1, "linearize once, multiply often"): the inputs
  * of layers with parameters, what the activations' derivatives need, the backward signals at layers
- * with parameters, and the probabilities. The features are the data set's own rows. */
+ * with parameters, and the probabilities, from which the signal at the logits is made again when
+ * asked. The features are the data set's own rows. */
 #include <string.h>
 
 #include "base/memory.h"
@@ -26,6 +27,9 @@ static gm_status plan_keep(const gm_problem *problem, keep *plan, gm_error *err)
         plan->value[i] = gm_pass_keeps_value(e->net, i);
         plan->signal[i] = gm_pass_keeps_signal(e->net, i) || i == e->net->nodes - 1;
     }
+    /* The signal at the logits follows from the probabilities: over many classes either is as large
+     * as all the rest. */
+    if (e->loss == GM_LOSS_CROSS_ENTROPY) plan->signal[e->net->nodes - 1] = false;
     plan->value_width = gm_arrays_width(e->net, plan->value);
     plan->signal_width = gm_arrays_width(e->net, plan->signal);
     plan->prob_width = e->loss == GM_LOSS_CROSS_ENTROPY ? gm_net_outputs(e->net) : 0;
@@ -100,8 +104,15 @@ static void linearize_work(void *job, gm_worker *w, size_t index)
 
 const gm_chunk *gm_linearization_chunk(const gm_linearization *lin, gm_worker *w, size_t index)
 {
-    if (index < lin->cached) return &lin->chunk[index];
     const gm_problem *problem = lin->problem;
+    if (index < lin->cached) {
+        const gm_chunk *c = &lin->chunk[index];
+        int last = problem->engine.net->nodes - 1;
+        if (!c->prob) return c;
+        c->signal[last] = w->signal.node[last];
+        gm_pass_output_signal(&w->engine, c);
+        return c;
+    }
     gm_worker_load(problem, w, lin->theta_native, index);
     gm_pass_value(&w->engine, &w->chunk);
     gm_pass_loss(&w->engine, &w->chunk, NULL, NULL);

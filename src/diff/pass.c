@@ -162,8 +162,8 @@ void gm_pass_value(const gm_engine *e, const gm_chunk *c)
     }
 }
 
-/* The samples' losses from those of their positions, in place, and the signals' share in them. */
-static void join_positions(const gm_engine *e, size_t n, size_t width, double *loss, void *signal)
+/* The samples' losses from those of their positions, in place. */
+static void join_positions(const gm_engine *e, size_t n, double *loss)
 {
     for (size_t i = 0; loss && i < n; i++) {
         double sum = 0.0;
@@ -172,7 +172,15 @@ static void join_positions(const gm_engine *e, size_t n, size_t width, double *l
         }
         loss[i] = e->weight * sum;
     }
-    if (signal) e->k->scale_rows(1, n * width, &e->weight, signal, signal);
+}
+
+void gm_pass_output_signal(const gm_engine *e, const gm_chunk *c)
+{
+    int last = e->net->nodes - 1;
+    size_t width = e->net->node[last].size;
+    void *signal = c->signal[last];
+    e->k->softmax_signal(c->n * e->positions, width / e->positions, c->prob, c->label, signal);
+    if (e->positions > 1) e->k->scale_rows(1, c->n * width, &e->weight, signal, signal);
 }
 
 void gm_pass_loss(const gm_engine *e, const gm_chunk *c, double *loss, uint8_t *wrong)
@@ -181,8 +189,9 @@ void gm_pass_loss(const gm_engine *e, const gm_chunk *c, double *loss, uint8_t *
     size_t width = e->net->node[last].size;
     if (e->loss == GM_LOSS_CROSS_ENTROPY) {
         e->k->softmax_loss(c->n * e->positions, width / e->positions, c->value[last], c->label,
-                           loss, wrong, c->prob, c->signal[last]);
-        if (e->positions > 1) join_positions(e, c->n, width, loss, c->signal[last]);
+                           loss, wrong, c->prob, NULL);
+        if (e->positions > 1) join_positions(e, c->n, loss);
+        if (c->signal[last]) gm_pass_output_signal(e, c);
     } else {
         e->k->squared_loss(c->n, width, c->value[last], c->target, loss, wrong, c->signal[last]);
     }

@@ -35,7 +35,8 @@ typedef struct gm_chunk {
     const void *theta;    /* [p] */
     void **value;         /* [nodes]: value[0] the samples' features; NULL where not kept */
     void **signal;        /* [nodes]: NULL where not kept */
-    void *prob;           /* [n, outputs] softmax of the logits (cross-entropy only) */
+    void *prob;           /* [n, outputs] softmax of the logits (cross-entropy only); it may lie in
+                             the place of the logits */
     const int32_t *label; /* [n, positions], or */
     const double *target; /* [n, K] */
 } gm_chunk;
@@ -76,6 +77,10 @@ void gm_pass_value(const gm_engine *e, const gm_chunk *c);
 /* Loss [n] of each sample and wrong [n, positions], each may be NULL; loss has room for [n,
  * positions]. Where signal[last] is not NULL it is written, and prob. */
 void gm_pass_loss(const gm_engine *e, const gm_chunk *c, double *loss, uint8_t *wrong);
+
+/* Under cross-entropy the signal at the output again, to the bit, from prob: a chunk that is kept
+ * has prob alone, one copy of the logits. */
+void gm_pass_output_signal(const gm_engine *e, const gm_chunk *c);
 
 /* b signals from the output (signal[last] given, [b, n, K]) back to the nodes in `wanted`;
  * parameter gradients are added to d->sum (d NULL: none). signal[i] of wanted nodes is written. */

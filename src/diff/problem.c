@@ -116,6 +116,13 @@ static gm_status check_fit(const gm_net *net, const gm_dataset *data, gm_loss lo
     return GM_OK;
 }
 
+/* Whether the probabilities have a place beside the logits: where the last layer's derivatives read
+ * its value. */
+static bool owns_prob(const gm_engine *e)
+{
+    return e->loss == GM_LOSS_CROSS_ENTROPY && gm_pass_keeps_value(e->net, e->net->nodes - 1);
+}
+
 size_t gm_problem_sample_bytes(const gm_problem *problem)
 {
     const gm_net *net = problem->engine.net;
@@ -126,7 +133,8 @@ size_t gm_problem_sample_bytes(const gm_problem *problem)
         widest = net->node[i].size > widest ? net->node[i].size : widest;
         if (net->node[i].kind->scratch) image = widest;
     }
-    return (widths + widest + image + gm_net_outputs(net)) * problem->engine.k->size +
+    size_t prob = owns_prob(&problem->engine) ? gm_net_outputs(net) : 0;
+    return (widths + widest + image + prob) * problem->engine.k->size +
            (3 + problem->engine.positions) * sizeof(double);
 }
 
@@ -192,11 +200,15 @@ static gm_status make_worker(gm_problem *problem, gm_worker *w, int thread, gm_e
     if (status != GM_OK) return status;
     status = gm_arrays_make(e->net, problem->all, problem->chunk, e->k->size, &w->signal, err);
     if (status != GM_OK) return status;
-    w->prob = gm_alloc(problem->chunk * gm_net_outputs(e->net), e->k->size, "probabilities", err);
+    if (owns_prob(e)) {
+        size_t outputs = gm_net_outputs(e->net);
+        w->prob = gm_alloc(problem->chunk * outputs, e->k->size, "probabilities", err);
+        if (!w->prob) return GM_ERR_MEMORY;
+    }
     size_t labels = problem->chunk * e->positions;
     w->loss = gm_alloc(labels, sizeof *w->loss, "losses", err);
     w->wrong = gm_alloc(labels, sizeof *w->wrong, "predictions", err);
-    return w->prob && w->loss && w->wrong ? GM_OK : GM_ERR_MEMORY;
+    return w->loss && w->wrong ? GM_OK : GM_ERR_MEMORY;
 }
 
 gm_status gm_problem_create(const gm_net *net, const gm_dataset *data,
@@ -399,7 +411,7 @@ void gm_worker_load(const gm_problem *problem, gm_worker *w, const void *theta, 
                           .theta = theta,
                           .value = w->value.node,
                           .signal = w->signal.node,
-                          .prob = w->prob,
+                          .prob = gm_worker_prob(w),
                           .label = data->label ? data->label + first * data->positions : NULL,
                           .target = data->target ? data->target + first * data->outputs : NULL};
 }

@@ -69,7 +69,8 @@ gm_status gm_problem_theta(const gm_problem *problem, const double *theta, const
                            void **owned, gm_error *err);
 /* Points the worker's chunk at samples of chunk index, with arrays of the worker. */
 void gm_worker_load(const gm_problem *problem, gm_worker *worker, const void *theta, size_t index);
-/* The chunk with index of the linearization: kept, or computed again into the worker's arrays. */
+/* The chunk with index of the linearization: kept, or computed again into the worker's arrays; its
+ * signal at the logits is in the worker's either way, until the worker's next chunk. */
 const gm_chunk *gm_linearization_chunk(const gm_linearization *lin, gm_worker *worker,
                                        size_t index);
 

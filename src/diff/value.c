@@ -117,7 +117,7 @@ static void gather(const gm_problem *problem, gm_worker *w, const void *theta, s
                           .theta = theta,
                           .value = w->value.node,
                           .signal = w->signal.node,
-                          .prob = w->prob,
+                          .prob = gm_worker_prob(w),
                           .label = w->label,
                           .target = w->target};
 }
@@ -239,8 +239,8 @@ const gm_chunk *gm_problem_batch_chunk(gm_problem *problem, const void *theta, s
     size_t n = m - first < problem->chunk ? m - first : problem->chunk;
     problem->gathered = NULL;
     gather(problem, w, theta, n, index + first);
-    gm_pass_value(&problem->engine, &w->chunk);
-    gm_pass_loss(&problem->engine, &w->chunk, w->loss, w->wrong);
-    gm_pass_backward(&problem->engine, &w->chunk, problem->active, 1, w->chunk.signal, NULL);
+    gm_pass_value(&w->engine, &w->chunk);
+    gm_pass_loss(&w->engine, &w->chunk, w->loss, w->wrong);
+    gm_pass_backward(&w->engine, &w->chunk, problem->active, 1, w->chunk.signal, NULL);
     return &w->chunk;
 }

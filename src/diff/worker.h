@@ -29,7 +29,7 @@ typedef struct gm_worker {
     gm_arrays value, signal;    /* [chunk, size] */
     gm_arrays tangent, tsignal; /* [block, chunk, size]; made by gm_problem_reserve */
     void *work;                 /* [block, chunk, largest width]; likewise */
-    void *prob;                 /* [chunk, K] */
+    void *prob;                 /* [chunk, outputs], or NULL: in the place of the logits */
     double *loss;               /* [chunk, positions] */
     uint8_t *wrong;             /* [chunk, positions] */
     double *dots;               /* [block, chunk]; by gm_problem_reserve */
@@ -39,6 +39,12 @@ typedef struct gm_worker {
     double *target;
     double batch_loss; /* sum over this worker's part of a mini-batch */
 } gm_worker;
+
+/* Where the worker's probabilities go. */
+static inline void *gm_worker_prob(const gm_worker *w)
+{
+    return w->prob ? w->prob : w->value.node[w->engine.net->nodes - 1];
+}
 
 /* Sums over samples, one set for each worker: collected in the kernels' precision over at most a
  * few thousand samples, then joined to sums in double; joined over workers in their order. In

@@ -192,9 +192,12 @@ typedef struct gm_kernels {
     /* Softmax cross-entropy of logits z [n, K] with labels y: loss[i] (double, log-sum-exp form),
      * prob [n, K] = softmax, signal [n, K] = prob - onehot(y), where entry y is -(sum of the other
      * probabilities). wrong[i] = 1 where the arg-max (first of equals) is not y. Any output may be
-     * NULL. A row with y < 0 is masked: all its outputs are 0. */
+     * NULL; prob may be z. A row with y < 0 is masked: all its outputs are 0. softmax_signal: the
+     * same signal, to the bit, from prob. */
     void (*softmax_loss)(size_t n, size_t classes, const void *z, const int32_t *y, double *loss,
                          uint8_t *wrong, void *prob, void *signal);
+    void (*softmax_signal)(size_t n, size_t classes, const void *prob, const int32_t *y,
+                           void *signal);
     /* Squared loss 1/2 sum (z - target)^2: loss[i], signal [n, K] = z - target; wrong[i] by the
      * arg-max of both. */
     void (*squared_loss)(size_t n, size_t outputs, const void *z, const double *target,

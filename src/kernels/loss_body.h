@@ -33,20 +33,30 @@ static inline void FN(shifted_exp)(size_t n, const REAL *z, double peak, double 
     }
 }
 
-/* Sums are taken without the entry of the largest logit, which is 1: log1p of that sum and the
- * signal's entry y then keep their relative accuracy however sure the net is. Exponentials come in
- * buffers of classes, twice where there is more than one buffer. */
+/* Probabilities become the signal p - onehot(y): entry y is minus the sum of the others, which
+ * keeps its relative accuracy however sure the net is. */
+static void FN(signal_row)(size_t classes, size_t y, REAL *row)
+{
+    double others = 0;
+    for (size_t c = 0; c < classes; c++) {
+        others += c == y ? 0 : (double)row[c];
+    }
+    row[y] = (REAL)(0 - others);
+}
+
+/* Sums are taken without the entry of the largest logit, which is 1, so that log1p of that sum
+ * keeps its relative accuracy. Exponentials come in buffers of classes, twice where there is more
+ * than one buffer; prob may be z. */
 static void FN(softmax_row)(size_t classes, const REAL *z, size_t y, double *loss, uint8_t *wrong,
                             REAL *prob, REAL *signal)
 {
     size_t top = FN(row_top)(classes, z);
-    double peak = (double)z[top], others = 0, not_y = 0, e[GM_BUFFER];
+    double peak = (double)z[top], others = 0, e[GM_BUFFER];
     for (size_t first = 0; first < classes; first += GM_BUFFER) {
         size_t count = classes - first < GM_BUFFER ? classes - first : GM_BUFFER;
         FN(shifted_exp)(count, z + first, peak, e);
         for (size_t c = 0; c < count; c++) {
             others += first + c == top ? 0 : e[c];
-            not_y += first + c == y ? 0 : e[c];
         }
     }
     double total = 1 + others, scale = 1 / total;
@@ -62,7 +72,7 @@ static void FN(softmax_row)(size_t classes, const REAL *z, size_t y, double *los
             if (signal) signal[first + c] = (REAL)p;
         }
     }
-    if (signal) signal[y] = (REAL)(0 - scale * not_y);
+    if (signal) FN(signal_row)(classes, y, signal);
 }
 
 static void FN(softmax_loss)(size_t n, size_t classes, const void *z, const int32_t *y,
@@ -91,6 +101,25 @@ static void FN(softmax_loss)(size_t n, size_t classes, const void *z, const int3
         FN(softmax_row)
         (classes, logit + i * classes, (size_t)y[i], loss ? loss + i : NULL,
          wrong ? wrong + i : NULL, p ? p + i * classes : NULL, r ? r + i * classes : NULL);
+    }
+}
+
+static void FN(softmax_signal)(size_t n, size_t classes, const void *prob, const int32_t *y,
+                               void *signal)
+{
+    const REAL *p = prob;
+    REAL *r = signal;
+    if (gm_threaded_rows(n, classes)) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i += gm_block_rows(classes)) {
+            size_t at = i * classes;
+            FN(softmax_signal)(gm_rows(n, classes, i), classes, p + at, y + i, r + at);
+        }
+        return;
+    }
+    memcpy(r, p, n * classes * sizeof *r);
+    for (size_t i = 0; i < n; i++) {
+        if (y[i] >= 0) FN(signal_row)(classes, (size_t)y[i], r + i * classes);
     }
 }
 

@@ -61,6 +61,7 @@ static const gm_kernels FN(table) = {
     .standardize_slope = FN(standardize_slope),
     .standardize_bend = FN(standardize_bend),
     .softmax_loss = FN(softmax_loss),
+    .softmax_signal = FN(softmax_signal),
     .squared_loss = FN(squared_loss),
     .softmax_metric = FN(softmax_metric),
     .softmax_factor = FN(softmax_factor),
