@@ -172,6 +172,43 @@ static gm_status images(const char *spec, gm_error *err)
     return status;
 }
 
+/* Tokens, a table that is the last layer's weight too, and labels at two positions. */
+static gm_status sequences(gm_error *err)
+{
+    world w = {0};
+    const gm_shape shape = {1, {2}};
+    const gm_embedding_config table = {.vocabulary = 3, .width = 2};
+    const gm_dense_config out = {.units = 3, .by_position = true};
+    const int32_t label[] = {0, 1, GM_LABEL_MASKED, 2, 1, 2};
+    const double x[] = {0, 1, 2, 0, 1, 2};
+    const size_t index[] = {2, 0};
+    gm_dataset *picked = NULL;
+    gm_problem_options options;
+    gm_problem_options_default(&options);
+    options.chunk = 2;
+    int node, tied;
+    gm_status status =
+        gm_data_from_sequences("sequences", 3, &shape, x, 2, label, GM_F32, 3, &w.data, err);
+    if (status == GM_OK) status = gm_dataset_select(w.data, 2, index, "two", &picked, err);
+    if (status == GM_OK) status = gm_net_create("tied", &shape, &w.net, err);
+    if (status == GM_OK) {
+        int input = 0;
+        status = gm_net_add(w.net, &gm_layer_embedding, &table, 1, &input, NULL, &node, err);
+    }
+    if (status == GM_OK) {
+        status = gm_net_add_tied(w.net, &gm_layer_dense, &out, 1, &node, node, &tied, err);
+    }
+    if (status == GM_OK) status = gm_problem_create(w.net, w.data, &options, &w.problem, err);
+    if (status == GM_OK) {
+        w.theta = gm_alloc(6, sizeof(double), "parameters", err);
+        status = w.theta ? gm_linearize(w.problem, w.theta, &w.lin, err) : GM_ERR_MEMORY;
+    }
+    if (status == GM_OK) status = image_matrices(&w, err);
+    gm_dataset_free(picked);
+    close_world(&w);
+    return status;
+}
+
 static gm_status straight_images(gm_error *err)
 {
     return images("cnn:2", err);
@@ -665,6 +702,7 @@ static void test_images(void **unused)
     fail_every_allocation(straight_images, 60);
     fail_every_allocation(curved_images, 60);
     fail_every_allocation(residual_net, 60);
+    fail_every_allocation(sequences, 60);
 }
 
 static void test_products(void **unused)
