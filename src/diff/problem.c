@@ -156,7 +156,8 @@ static gm_status plan_chunks(gm_problem *problem, gm_error *err)
     bool side_by_side = threads > 1 && sums <= problem->memory / 8 / threads;
     size_t workers = side_by_side ? threads : 1;
     size_t chunk = CHUNK_BYTES / sample;
-    chunk = chunk < CHUNK_LEAST ? CHUNK_LEAST : chunk > CHUNK_MOST ? CHUNK_MOST : chunk;
+    size_t least = (CHUNK_LEAST - 1) / problem->engine.positions + 1; /* so many rows of products */
+    chunk = chunk < least ? least : chunk > CHUNK_MOST ? CHUNK_MOST : chunk;
     size_t affordable = (problem->memory - workers * sums) / 2 / workers / sample;
     chunk = affordable < 1 ? 1 : chunk > affordable ? affordable : chunk;
     if (problem->options.chunk) {

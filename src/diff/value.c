@@ -137,13 +137,14 @@ static gm_status reserve_batch(gm_problem *problem, gm_worker *w, gm_error *err)
                                                                               : GM_ERR_MEMORY;
 }
 
-/* Layers on images have so many small steps that waking the threads in each of them costs more than
- * it gives: the workers share out the mini-batch instead. */
+/* Layers on images and products of activations have so many small steps that waking the threads in
+ * each of them costs more than it gives: the workers share out the mini-batch instead. */
 static bool shares_batch(const gm_problem *problem)
 {
     const gm_net *net = problem->engine.net;
     for (int i = 1; i < net->nodes; i++) {
-        if (net->node[i].kind->scratch) return problem->workers > 1;
+        const gm_layer_kind *kind = net->node[i].kind;
+        if (kind->scratch || kind == &gm_layer_matmul) return problem->workers > 1;
     }
     return false;
 }
