@@ -2,6 +2,8 @@
  * layers by position, views, gather, embedding (tests/net_checks.h). */
 #include "support.h"
 
+#include "bound/gibbs.h"
+#include "bound/measures.h"
 #include "data/dataset.h"
 #include "data/npy.h"
 #include "net_checks.h"
@@ -409,6 +411,27 @@ static void files(void **state)
     }
 }
 
+/* The bound, its draws by layer and the margins are for one label a sample. */
+static void no_bound(void **state)
+{
+    (void)state;
+    image_problem t;
+    gm_error err = {0};
+    gm_gibbs_options o;
+    gm_gibbs_sampler sampler;
+    gm_local local;
+    double quantile[GM_MARGIN_LEVELS];
+    gm_gibbs_options_default(&o);
+    image_open(&t, &cases[LABELS], GM_F64, true, 0, 0);
+    assert_int_equal(gm_gibbs_sampler_open(t.problem, &o, &sampler, &err), GM_ERR_USAGE);
+    gm_gibbs_sampler_close(&sampler);
+    assert_int_equal(gm_local_open(t.problem, 2, &local, &err), GM_ERR_USAGE);
+    gm_local_close(&local);
+    assert_int_equal(gm_measure_margins(t.problem, t.theta, quantile, &err), GM_ERR_USAGE);
+    assert_string_equal(err.message, "test: the bound is for one label a sample, found 4");
+    image_close(&t);
+}
+
 /* Tied layers count once and keep no trait of weights met once; other shapes are refused. */
 static void ties(void **state)
 {
@@ -480,6 +503,7 @@ int main(int argc, char **argv)
 
         cmocka_unit_test(mean_over_positions),
         cmocka_unit_test(files),
+        cmocka_unit_test(no_bound),
         cmocka_unit_test(ties),
         cmocka_unit_test(tokens),
     };

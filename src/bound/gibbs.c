@@ -89,10 +89,8 @@ gm_status gm_gibbs_sampler_open(const gm_problem *problem, const gm_gibbs_option
                                   .span = 1.0,
                                   .clip = gm_posterior_clip(problem, options->clip)};
     if (options->draws == 0) return gm_fail(err, GM_ERR_USAGE, "--draws: found 0, expected >= 1");
-    if (problem->engine.positions > 1) {
-        return gm_fail(err, GM_ERR_USAGE, "%s: the bound is for one label a sample, found %zu",
-                       problem->data->name, problem->engine.positions);
-    }
+    gm_status status = gm_one_label(problem, err);
+    if (status != GM_OK) return status;
     sampler->by_layer = !options->whole && gm_local_possible(gm_problem_net(problem), NULL);
     plan_blocks(options, sampler);
     if (!sampler->by_layer) return open_whole(sampler, err);

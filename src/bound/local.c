@@ -16,6 +16,13 @@ bool gm_local_possible(const gm_net *net, const char **layer)
     return true;
 }
 
+gm_status gm_one_label(const gm_problem *problem, gm_error *err)
+{
+    if (problem->engine.positions <= 1) return GM_OK;
+    return gm_fail(err, GM_ERR_USAGE, "%s: the bound is for one label a sample, found %zu",
+                   problem->data->name, problem->engine.positions);
+}
+
 /* ---- workspace ---- */
 
 static gm_status make_units(gm_local *l, size_t *widest, gm_error *err)
@@ -46,13 +53,12 @@ static gm_status make_units(gm_local *l, size_t *widest, gm_error *err)
 gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_error *err)
 {
     const gm_dataset *data = problem->data;
-    if (problem->engine.positions > 1)
-        return gm_fail(err, GM_ERR_USAGE, "%s: the bound is for one label a sample, found %zu",
-                       data->name, problem->engine.positions);
     *l = (gm_local){.problem = problem, .engine = problem->engine, .rows = rows};
+    gm_status status = gm_one_label(problem, err);
+    if (status != GM_OK) return status;
     const gm_engine *e = &l->engine;
     size_t widest = 0, outputs = gm_net_outputs(e->net), numbers;
-    gm_status status = gm_arrays_make(e->net, problem->all, rows, e->k->size, &l->value, err);
+    status = gm_arrays_make(e->net, problem->all, rows, e->k->size, &l->value, err);
     if (status == GM_OK)
         status = gm_arrays_make(e->net, problem->all, rows, e->k->size, &l->signal, err);
     if (status == GM_OK) status = make_units(l, &widest, err);

@@ -36,6 +36,10 @@ typedef struct gm_local {
  */
 bool gm_local_possible(const gm_net *net, const char **layer);
 
+/* GM_ERR_USAGE for labels at several positions, where this room's errors and margins are not
+ * defined. */
+gm_status gm_one_label(const gm_problem *problem, gm_error *err);
+
 /* Workspace for `rows` samples of the problem, which must outlive it. gm_local_close accepts what a
  * failure left. */
 gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *local, gm_error *err);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "bound/local.h"
 #include "bound/measures.h"
 #include "diff/problem.h"
 
@@ -57,7 +58,8 @@ gm_status gm_measure_margins(gm_problem *problem, const double *theta, double *q
     size_t n = problem->data->n, classes = gm_net_outputs(problem->engine.net);
     job j = {.problem = problem};
     void *owned = NULL;
-    gm_status status = gm_problem_theta(problem, theta, &j.theta, &owned, err);
+    gm_status status = gm_one_label(problem, err);
+    if (status == GM_OK) status = gm_problem_theta(problem, theta, &j.theta, &owned, err);
     if (status != GM_OK) return status;
     j.margin = gm_alloc(n, sizeof *j.margin, "margins", err);
     j.logits = gm_alloc((size_t)problem->workers * classes, sizeof *j.logits, "logits", err);
