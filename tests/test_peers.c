@@ -118,6 +118,47 @@ static void peers_nets(void **state)
     }
 }
 
+/* C18: ten samples are three and seven of them: n H, n G and n M add up, to rounding. */
+static void parts_of_the_data(void **state)
+{
+    (void)state;
+    static const test_case net = {
+        "mlp:3-20-2,act=tanh", {2, {3, 20, 2}, REF_TANH, true, false}, 10, 0.7};
+    const size_t index[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    const gm_curvature kinds[] = {GM_HESSIAN, GM_GGN, GM_MOMENT};
+    test_problem t;
+    test_problem_open(&t, &net, GM_F64, 4, 0);
+    gm_error err = {0};
+    gm_problem_options options;
+    gm_problem_options_default(&options);
+    for (int k = 0; k < 3; k++) {
+        size_t p = t.p;
+        double *whole = calloc(p * p, sizeof *whole), *sum = calloc(p * p, sizeof *sum);
+        double *part = calloc(p * p, sizeof *part);
+        expect_ok(gm_curvature_dense(t.lin, kinds[k], GM_ALL_LAYERS, whole, &err), &err);
+        for (size_t first = 0, m = 3; first < 10; first += m, m = 7) {
+            gm_dataset *data;
+            gm_problem *problem;
+            gm_linearization *lin;
+            expect_ok(gm_dataset_select(t.data, m, index + first, "a part", &data, &err), &err);
+            expect_ok(gm_problem_create(t.net, data, &options, &problem, &err), &err);
+            expect_ok(gm_linearize(problem, t.theta, &lin, &err), &err);
+            expect_ok(gm_curvature_dense(lin, kinds[k], GM_ALL_LAYERS, part, &err), &err);
+            for (size_t j = 0; j < p * p; j++) {
+                sum[j] += (double)m / 10 * part[j];
+            }
+            gm_linearization_free(lin);
+            gm_problem_free(problem);
+            gm_dataset_free(data);
+        }
+        assert_at_most(relative_error(p * p, sum, whole), 1e-14, "operator %d", k);
+        free(whole);
+        free(sum);
+        free(part);
+    }
+    test_problem_close(&t);
+}
+
 static void open_regression(const double *x, const double *target, size_t n, size_t d,
                             size_t outputs, size_t chunk, const double *theta, test_problem *t)
 {
@@ -258,9 +299,10 @@ static void layer_traces(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fused_softmax_metric),    cmocka_unit_test(peers_nets),
-        cmocka_unit_test(quadratic_of_known_mean), cmocka_unit_test(outer_product_exactly),
-        cmocka_unit_test(unequal_batches),         cmocka_unit_test(layer_traces),
+        cmocka_unit_test(fused_softmax_metric),  cmocka_unit_test(peers_nets),
+        cmocka_unit_test(parts_of_the_data),     cmocka_unit_test(quadratic_of_known_mean),
+        cmocka_unit_test(outer_product_exactly), cmocka_unit_test(unequal_batches),
+        cmocka_unit_test(layer_traces),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "peers");
 }
