@@ -204,6 +204,49 @@ static void test_followed_spectrum(void **state)
     json_decref(places);
 }
 
+/* ---- groups ---- */
+
+/* All of a net by its layers' names is the net; one tensor alone is listed, and surveyed. */
+static void test_groups(void **state)
+{
+    (void)state;
+    const char *run = folder_path("r.gmr");
+    json_t *whole = program_document(program("spectrum --params %s" QUIET, run));
+    json_t *all = program_document(program("spectrum --layer 'dense*' --params %s" QUIET, run));
+    json_t *weights = program_document(
+        program("spectrum --layer '*.weight' --method lanczos --k 2 --params %s" QUIET, run));
+    json_t *survey =
+        program_document(program("decompose --layer '*.weight' --k 2 --params %s" QUIET, run));
+    json_t *bias = program_document(
+        program("decompose --layer dense2.bias --method products --k 2 --params %s" QUIET, run));
+    assert_true(whole && all && weights && survey && bias);
+    for (size_t j = 0; j < 43; j++) {
+        double a = json_number_value(json_array_get(json_object_get(whole, "eigenvalues"), j));
+        double b = json_number_value(json_array_get(json_object_get(all, "eigenvalues"), j));
+        assert_true(fabs(a - b) <= 1e-12); /* rounding of values up to 3 */
+    }
+    const json_t *group = json_object_get(weights, "group");
+    assert_string_equal(json_string_value(json_object_get(group, "pattern")), "*.weight");
+    assert_int_equal(program_number(group, "parameters"), 35);
+    const json_t *second = json_array_get(json_object_get(group, "tensors"), 1);
+    assert_string_equal(json_string_value(json_object_get(second, "name")), "dense2.weight");
+    assert_int_equal(program_number(second, "parameters"), 15);
+    assert_null(json_object_get(whole, "group"));
+
+    /* Two ways to the same block's largest eigenvalue. */
+    const json_t *hessian = json_object_get(json_object_get(survey, "operators"), "hessian");
+    double dense = json_number_value(json_array_get(json_object_get(hessian, "eigenvalues"), 0));
+    double found = json_number_value(json_array_get(json_object_get(weights, "eigenvalues"), 0));
+    assert_true(dense > 0 && fabs(dense - found) <= 1e-10 * dense);
+    assert_true(program_number(survey, "decomposition_error") < 1e-12);
+    assert_int_equal(program_number(json_object_get(bias, "group"), "parameters"), 3);
+    json_decref(whole);
+    json_decref(all);
+    json_decref(weights);
+    json_decref(survey);
+    json_decref(bias);
+}
+
 static void assert_refused(program_result r, const char *part)
 {
     if (r.exit != 2 || !program_one_line(r.err) || !strstr(r.err, part))
@@ -232,6 +275,10 @@ static void test_refusals(void **state)
                    "expected one file (decompose and spectrum go through a series)");
     assert_refused(program("spectrum --data-resample 3 --params %s@all", folder_path("r.gmr")),
                    "--data-resample: found beside several points, expected one");
+    assert_refused(program("spectrum --layer 'conv*'" NET DATA),
+                   "--layer conv*: matches none of the 4 tensors: dense1.weight, dense1.bias");
+    assert_refused(program("spectrum --layer '*.bias' --precondition diag-moment" NET DATA),
+                   "--layer *.bias: a group of tensors, expected one layer or none");
     folder_write("short.safetensors", "1234567", 7);
     assert_refused(program("spectrum --params %s" NET DATA, folder_path("short.safetensors")),
                    "not a safetensors file");
@@ -242,8 +289,11 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_export_and_back),   cmocka_unit_test(test_export_of_an_image_net),
-        cmocka_unit_test(test_decomposed_series), cmocka_unit_test(test_followed_spectrum),
+        cmocka_unit_test(test_export_and_back),
+        cmocka_unit_test(test_export_of_an_image_net),
+        cmocka_unit_test(test_decomposed_series),
+        cmocka_unit_test(test_followed_spectrum),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, make_run, folder_remove);

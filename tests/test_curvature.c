@@ -232,6 +232,19 @@ static void finite_differences_and_symmetry(void **state)
 }
 
 /* Each layer's operator is the diagonal block of the whole. */
+/* place [size] = where the parameters of a layer or group stand in the flat vector. */
+static void places_of(const gm_net *net, size_t block, size_t *place)
+{
+    for (size_t i = 0; i < gm_net_tensors(net); i++) {
+        gm_net_tensor tensor = gm_net_tensor_at(net, i);
+        for (size_t j = 0; gm_net_holds(net, block, &tensor) && j < gm_shape_size(&tensor.shape);
+             j++) {
+            *place++ = tensor.offset + j;
+        }
+    }
+}
+
+/* Layers, and groups whose slices are apart. */
 static void layer_blocks(void **state)
 {
     (void)state;
@@ -240,15 +253,20 @@ static void layer_blocks(void **state)
     size_t p = t.p;
     gm_error err = {0};
     double *whole = calloc(p * p, sizeof *whole), *block = calloc(p * p, sizeof *block);
+    size_t *place = calloc(p, sizeof *place), layers = gm_net_layers(t.net), group;
+    static const char *const patterns[] = {"*.weight", "dense[12].bias", "dense2"};
+    for (size_t i = 0; i < 3; i++) {
+        expect_ok(gm_net_add_group(t.net, patterns[i], &group, &err), &err);
+        assert_int_equal(group, layers + i);
+    }
     for (int kind = 0; kind < GM_CURVATURES; kind++) {
         expect_ok(gm_curvature_dense(t.lin, (gm_curvature)kind, GM_ALL_LAYERS, whole, &err), &err);
-        for (size_t l = 0; l < gm_net_layers(t.net); l++) {
-            gm_net_layer layer = gm_net_layer_at(t.net, l);
-            size_t size = layer.parameters;
+        for (size_t l = 0; l < layers + 3; l++) {
+            size_t size = gm_net_layer_at(t.net, l).parameters;
             double norm = size_of(p, whole), *cut = calloc(size * size, sizeof *cut);
-            for (size_t r = 0; r < size; r++) {
-                memcpy(cut + r * size, whole + (layer.offset + r) * p + layer.offset,
-                       size * sizeof *cut);
+            places_of(t.net, l, place);
+            for (size_t r = 0; r < size * size; r++) {
+                cut[r] = whole[place[r / size] * p + place[r % size]];
             }
             by_products(t.lin, (gm_curvature)kind, (int)l, size, block);
             assert_at_most(worst_difference(size * size, block, cut), 1e-13 * norm,
@@ -267,6 +285,10 @@ static void layer_blocks(void **state)
             free(cut);
         }
     }
+    assert_int_equal(gm_net_add_group(t.net, "conv*", &group, &err), GM_ERR_USAGE);
+    assert_non_null(strstr(err.message, "--layer conv*: matches none of the"));
+    assert_non_null(strstr(err.message, "tensors: dense1.weight, dense1.bias, dense2.weight"));
+    free(place);
     free(whole);
     free(block);
     test_problem_close(&t);

@@ -665,6 +665,9 @@ static gm_status parameter_files(gm_error *err)
     gm_status status = gm_net_from_spec("mlp:4-5-3", NULL, 0, &w.net, err);
     double theta[43] = {0.5};
     if (status == GM_OK) status = gm_net_name_tensor(w.net, 1, 0, "body.weight", err);
+    size_t group;
+    if (status == GM_OK) status = gm_net_add_group(w.net, "body*", &group, err);
+    if (status == GM_OK) status = gm_net_add_group(w.net, "*.bias", &group, err);
     if (status == GM_OK) status = gm_net_write_parameters(w.net, path, theta, err);
     if (status == GM_OK) status = gm_net_read_parameters(w.net, path, theta, &note, err);
     close_world(&w);

@@ -28,7 +28,8 @@ const char *gm_curvature_name(
     gm_curvature kind); /* "hessian", "ggn", "moment", "covariance", "residual", "gn_residual" */
 bool gm_curvature_parse(const char *name, gm_curvature *kind);
 
-/* The whole net, or the diagonal block of one layer's parameters. */
+/* The whole net, or the diagonal block of one layer's parameters. Operators, dense matrices and
+ * diagonals take the index of a group (gm_net_add_group) too. */
 enum { GM_ALL_LAYERS = -1 };
 
 /* op = the operator, of size p or of the layer's parameters; lin must outlive it. Destroyed by

@@ -53,6 +53,17 @@ typedef struct gm_net_tensor {
 size_t gm_net_tensors(const gm_net *net);
 gm_net_tensor gm_net_tensor_at(const gm_net *net, size_t index); /* in the order of the vector */
 
+/* Makes a group of parameters: the tensors whose names, or whose layers' names, match the pattern
+ * (fnmatch: "blocks.*.attn.*"). *index, gm_net_layers(net) or more, names it wherever an operator
+ * is restricted to a layer, and gm_net_layer_at gives the pattern, the number of parameters and the
+ * offset of the first. GM_ERR_USAGE where nothing matches, with what there is. */
+gm_status gm_net_add_group(gm_net *net, const char *pattern, size_t *index, gm_error *err);
+/* The slices of a group, ascending, neighbours joined: *slice [returned], owned by the net. 0 and
+ * NULL where the index is that of a layer. */
+size_t gm_net_group_slices(const gm_net *net, size_t index, const gm_slice **slice);
+/* True where the tensor is part of that layer or group. */
+bool gm_net_holds(const gm_net *net, size_t index, const gm_net_tensor *tensor);
+
 /* Reads theta [p] from a file: .safetensors, or else .npy with one flat vector.
  *
  * Tensors are matched by name where those of the net have names of their own, and where the file

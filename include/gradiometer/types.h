@@ -28,6 +28,11 @@ typedef struct gm_shape {
     size_t dim[GM_MAX_RANK];
 } gm_shape;
 
+/* Numbers offset ... offset + size - 1 of a vector. */
+typedef struct gm_slice {
+    size_t offset, size;
+} gm_slice;
+
 /* Number of elements; 0 where the product overflows size_t. */
 size_t gm_shape_size(const gm_shape *shape);
 

@@ -63,6 +63,28 @@ static json_t *model_value(const gm_net *net)
     return model;
 }
 
+/* The tensors of a group, with their places in the block's vectors in this order. */
+static json_t *group_value(const gm_session *session)
+{
+    const gm_net *net = session->net;
+    size_t index = (size_t)session->layer;
+    json_t *tensors = json_array(), *group = json_object();
+    for (size_t i = 0; i < gm_net_tensors(net); i++) {
+        gm_net_tensor tensor = gm_net_tensor_at(net, i);
+        if (!gm_net_holds(net, index, &tensor)) continue;
+        json_t *entry = json_object();
+        json_object_set_new(entry, "name", gm_json_text(tensor.name));
+        json_object_set_new(entry, "parameters",
+                            json_integer((json_int_t)gm_shape_size(&tensor.shape)));
+        json_array_append_new(tensors, entry);
+    }
+    gm_net_layer layer = gm_net_layer_at(net, index);
+    json_object_set_new(group, "pattern", gm_json_text(layer.name));
+    json_object_set_new(group, "parameters", json_integer((json_int_t)layer.parameters));
+    json_object_set_new(group, "tensors", tensors);
+    return group;
+}
+
 static json_t *data_value(const gm_dataset *data)
 {
     if (!data) return json_null();
@@ -103,6 +125,9 @@ json_t *gm_document_create(gm_cli *cli, const gm_session *session, gm_error *err
     json_object_set_new(document, "precision", json_string(gm_dtype_name(session->precision)));
     json_object_set_new(document, "threads", json_integer(session->threads));
     json_object_set_new(document, "model", model_value(session->net));
+    if (gm_session_has_group(session)) {
+        json_object_set_new(document, "group", group_value(session));
+    }
     json_object_set_new(document, "data", data_value(session->data));
     json_object_set_new(document, "point",
                         session->point ? gm_json_text(session->point) : json_null());

@@ -126,6 +126,20 @@ gm_status gm_session_make_net(const char *model, const char *data, gm_net **net,
     return gm_net_from_spec(model, asks ? &shape : NULL, classes, net, err);
 }
 
+bool gm_session_has_group(const gm_session *session)
+{
+    return session->net && session->layer >= 0 &&
+           (size_t)session->layer >= gm_net_layers(session->net);
+}
+
+static bool names_tensor(const gm_net *net, const char *name)
+{
+    for (size_t i = 0; i < gm_net_tensors(net); i++) {
+        if (strcmp(gm_net_tensor_at(net, i).name, name) == 0) return true;
+    }
+    return false;
+}
+
 static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)
 {
     if (!session->shared.model) return gm_cli_require(cli, "model", err);
@@ -146,8 +160,11 @@ static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)
     session->each_layer = session->shared.each_layer;
     if (!session->shared.layer) return GM_OK;
     size_t layer;
-    status = gm_net_find_layer(session->net, session->shared.layer, &layer, err);
-    session->layer = (int)layer;
+    const char *name = session->shared.layer;
+    bool group = strpbrk(name, "*?[") || names_tensor(session->net, name);
+    status = group ? gm_net_add_group(session->net, name, &layer, err)
+                   : gm_net_find_layer(session->net, name, &layer, err);
+    if (status == GM_OK) session->layer = (int)layer;
     return status;
 }
 

@@ -34,7 +34,7 @@ typedef struct gm_session {
     bool precision_fixed; /* by the caller, whatever the options say */
     uint64_t seed;
     int threads;
-    int layer;       /* --layer resolved: index, or GM_ALL_LAYERS */
+    int layer;       /* --layer resolved: index of a layer or group, or GM_ALL_LAYERS */
     bool each_layer; /* --layers each */
     /* What every document reports; set by the command once it has them. */
     bool measured;
@@ -57,6 +57,9 @@ gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err);
 /* The same for commands that take neither: threads, seed and memory, nothing that can fail. */
 void gm_session_open_alone(gm_cli *cli, gm_session *session);
 void gm_session_close(gm_session *session);
+
+/* True where --layer names a group of tensors by a pattern. */
+bool gm_session_has_group(const gm_session *session);
 
 /* The net of a --model, with the sizes that some take from the data of this --data. *net is the
  * caller's. */

@@ -91,7 +91,9 @@ gm_status gm_spectrum_operator_curvature(gm_linearization *lin, gm_curvature kin
     target->block = block;
     target->form = form_curvature;
     target->diagonal = exact_diagonal;
-    target->gram = gm_gram_size(lin, kind);
+    const gm_net *net = gm_problem_net(gm_linearization_problem(lin));
+    bool group = block >= 0 && (size_t)block >= gm_net_layers(net);
+    target->gram = group ? 0 : gm_gram_size(lin, kind);
     target->form_gram = form_gram;
     target->gram_vectors = gram_vectors;
     return GM_OK;

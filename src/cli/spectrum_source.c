@@ -19,6 +19,12 @@ static gm_status open_divisor(const gm_spectrum_settings *set, gm_spectrum_sourc
     const gm_session *session = source->session;
     size_t size = set->matrix ? source->matrix.size : gm_net_parameters(session->net);
     size_t from = 0, count = size;
+    if (gm_session_has_group(session) && (set->divisor || set->divisor_file)) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--layer %s: a group of tensors, expected one layer or none beside "
+                       "--precondition",
+                       session->shared.layer);
+    }
     if (session->layer != GM_ALL_LAYERS) {
         gm_net_layer layer = gm_net_layer_at(session->net, (size_t)session->layer);
         from = layer.offset;

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "curvature/group.h"
 #include "curvature/units.h"
 
 /* Samples taken together, and columns of a panel: the panel [ROWS, PANEL] stays in a core's cache.
@@ -389,6 +390,7 @@ gm_status gm_curvature_dense(gm_linearization *lin, gm_curvature kind, int layer
                              gm_error *err)
 {
     gm_part part;
+    if (gm_is_group(lin, layer)) return dense_products(lin, kind, layer, matrix, err);
     gm_status status = gm_part_of(lin, layer, &part, err);
     if (status != GM_OK) return status;
     bool rows = kind == GM_MOMENT || kind == GM_COVARIANCE;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "curvature/group.h"
 #include "curvature/units.h"
 
 typedef struct diagonal_job {
@@ -347,6 +348,7 @@ gm_status gm_curvature_diagonal(gm_linearization *lin, gm_curvature kind, int la
                                 double *diagonal, gm_error *err)
 {
     gm_part part;
+    if (gm_is_group(lin, layer)) return gm_group_diagonal(lin, kind, layer, diagonal, err);
     gm_status status = gm_part_of(lin, layer, &part, err);
     if (status != GM_OK) return status;
     status = diagonal_of(lin, kind, layer, &part, diagonal, err);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "curvature/group.h"
 #include "curvature/parts.h"
 
 typedef struct product {
@@ -178,6 +179,7 @@ static gm_status product_allocate(product *p, gm_error *err)
 gm_status gm_curvature_operator(gm_linearization *lin, gm_curvature kind, int layer,
                                 gm_operator *op, gm_error *err)
 {
+    if (gm_is_group(lin, layer)) return gm_group_operator(lin, kind, layer, op, err);
     memset(op, 0, sizeof *op);
     product *p = gm_alloc(1, sizeof *p, "operator", err);
     if (!p) return GM_ERR_MEMORY;

@@ -256,6 +256,7 @@ void gm_net_free(gm_net *net)
         gm_free(net->constant[i]);
     }
     gm_free(net->constant);
+    gm_net_free_groups(net);
     gm_free(net->layer_node);
     gm_free(net->name);
     gm_free(net);
@@ -288,6 +289,10 @@ size_t gm_net_layers(const gm_net *net)
 
 gm_net_layer gm_net_layer_at(const gm_net *net, size_t index)
 {
+    if (index >= (size_t)net->layers) {
+        const gm_net_group *group = &net->group[index - (size_t)net->layers];
+        return (gm_net_layer){group->pattern, group->slice->offset, group->parameters};
+    }
     const gm_node *node = &net->node[net->layer_node[index]];
     return (gm_net_layer){node->name, node->offset, node->parameters};
 }

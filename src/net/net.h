@@ -27,6 +27,13 @@ typedef struct gm_node {
     int owner; /* the node that brought the slice in: itself, or what it is tied to */
 } gm_node;
 
+/* Parameters that a pattern chose. */
+typedef struct gm_net_group {
+    char *pattern;
+    size_t parameters, slices;
+    gm_slice *slice; /* [slices] */
+} gm_net_group;
+
 struct gm_net {
     char *name;
     int nodes, capacity;
@@ -35,6 +42,8 @@ struct gm_net {
     bool named; /* tensors have names of their own, from where the net comes from */
     int layers;
     int *layer_node; /* [layers]: node of each layer with parameters */
+    size_t groups;
+    gm_net_group *group; /* [groups] */
     int constants;
     double **constant; /* [constants]: numbers that configurations point to */
 };
@@ -64,6 +73,8 @@ void gm_net_settle(gm_net *net, size_t parameters);
  * configuration points to. */
 gm_status gm_net_keep(gm_net *net, size_t count, const double *numbers, const double **kept,
                       gm_error *err);
+
+void gm_net_free_groups(gm_net *net);
 
 /* Widths and keys of a spec. */
 enum { GM_MAX_WIDTHS = 256 };

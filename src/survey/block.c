@@ -86,7 +86,7 @@ static gm_status survey_others(gm_block_task *task, gm_block_survey *block, gm_e
     for (size_t i = 0; status == GM_OK && i < sizeof others / sizeof others[0]; i++) {
         gm_curvature kind = others[i];
         if (kind == GM_GN_RESIDUAL && !task->options->gn_residual) continue;
-        size_t rows = gm_gram_size(task->lin, kind);
+        size_t rows = gm_survey_gram_rows(task, kind);
         double *matrix = rows > 0 && rows < task->size ? NULL : task->matrix[0];
         if (matrix) status = gm_curvature_dense(task->lin, kind, task->layer, matrix, err);
         if (status == GM_OK) {

@@ -56,7 +56,11 @@ void gm_decomposition_free(gm_decomposition *result)
 
 static bool layer_exists(const gm_net *net, int layer)
 {
-    return layer == GM_ALL_LAYERS || (layer >= 0 && (size_t)layer < gm_net_layers(net));
+    const gm_slice *slice;
+    if (layer == GM_ALL_LAYERS) return true;
+    if (layer < 0) return false;
+    return (size_t)layer < gm_net_layers(net) ||
+           gm_net_group_slices(net, (size_t)layer, &slice) > 0;
 }
 
 static double memory_allowed(const gm_decompose_options *options)

@@ -173,7 +173,7 @@ static void settle(const gm_block_task *task, gm_curvature kind, size_t lows,
     double limit = s->cut * s->scale;
     bool psd = semidefinite(kind), all = leads + lows >= size;
     double last = leads ? survey->lead_value[leads - 1] : (double)INFINITY;
-    size_t rows = gm_gram_size(task->lin, kind);
+    size_t rows = gm_survey_gram_rows(task, kind);
     if (survey->by_magnitude) {
         double least = leads ? survey->value[leads - 1] : (double)NAN;
         s->max = leads && (all || survey->value[0] > 0.0) ? survey->value[0] : (double)NAN;
@@ -293,7 +293,7 @@ gm_status gm_survey_operator_by_products(const gm_block_task *task, gm_curvature
                                          size_t gram_rows, gm_operator_survey *survey,
                                          gm_error *err)
 {
-    size_t rows = gm_gram_size(task->lin, kind);
+    size_t rows = gm_survey_gram_rows(task, kind);
     gm_operator inner = {0};
     gm_status status = gm_curvature_operator(task->lin, kind, task->layer, &inner, err);
     if (status != GM_OK) return status;

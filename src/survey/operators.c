@@ -149,6 +149,13 @@ static gm_status map_leads(const gm_block_task *task, gm_curvature kind, size_t 
     return status;
 }
 
+size_t gm_survey_gram_rows(const gm_block_task *task, gm_curvature kind)
+{
+    const gm_net *net = gm_problem_net(gm_linearization_problem(task->lin));
+    bool group = task->layer >= 0 && (size_t)task->layer >= gm_net_layers(net);
+    return group ? 0 : gm_gram_size(task->lin, kind);
+}
+
 gm_status gm_survey_gram(const gm_block_task *task, gm_curvature kind, size_t rows, bool all,
                          gm_operator_survey *survey, gm_error *err)
 {
@@ -211,7 +218,7 @@ gm_status gm_survey_operator(const gm_block_task *task, gm_curvature kind, doubl
     if (matrix) {
         status = from_dense(task, matrix, survey, low, err);
     } else {
-        status = gm_survey_gram(task, kind, gm_gram_size(task->lin, kind), true, survey, err);
+        status = gm_survey_gram(task, kind, gm_survey_gram_rows(task, kind), true, survey, err);
     }
     if (status == GM_OK) status = measure_residuals(task, kind, survey, low, err);
     survey->measured = status == GM_OK;

@@ -155,18 +155,36 @@ done:
     return status;
 }
 
-gm_status gm_survey_shares(const gm_block_task *task, gm_block_survey *block, gm_error *err)
+/* part [size] = the block's coordinates of the gradient. */
+static void gradient_of(const gm_block_task *task, double *part)
 {
     const double *gradient = gm_linearization_gradient(task->lin);
-    if (task->layer != GM_ALL_LAYERS) {
-        const gm_net *net = gm_problem_net(gm_linearization_problem(task->lin));
-        gradient += gm_net_layer_at(net, (size_t)task->layer).offset;
+    const gm_net *net = gm_problem_net(gm_linearization_problem(task->lin));
+    size_t layer = (size_t)task->layer;
+    const gm_slice *slice = NULL;
+    gm_slice own = {0, task->size};
+    size_t slices = task->layer < 0 ? 0 : gm_net_group_slices(net, layer, &slice);
+    if (task->layer >= 0 && !slices) own.offset = gm_net_layer_at(net, layer).offset;
+    if (!slices) slice = &own;
+    for (size_t i = 0; i < (slices ? slices : 1); i++) {
+        memcpy(part, gradient + slice[i].offset, slice[i].size * sizeof *part);
+        part += slice[i].size;
     }
+}
+
+gm_status gm_survey_shares(const gm_block_task *task, gm_block_survey *block, gm_error *err)
+{
     size_t count = smaller(block->k, block->op[GM_HESSIAN].summary.rank);
+    double *gradient = gm_alloc(task->size, sizeof *gradient, "gradient of the block", err);
     block->share = gm_alloc(count, sizeof(double), "shares of the gradient", err);
-    if (!block->share) return GM_ERR_MEMORY;
-    bool defined = gm_subspace_share(count, task->size, block->op[GM_HESSIAN].lead_vector, gradient,
-                                     block->share);
-    block->shares = defined ? count : 0;
-    return measure_stochastic_share(task, gradient, block, err);
+    gm_status status = gradient && block->share ? GM_OK : GM_ERR_MEMORY;
+    if (status == GM_OK) {
+        gradient_of(task, gradient);
+        bool defined = gm_subspace_share(count, task->size, block->op[GM_HESSIAN].lead_vector,
+                                         gradient, block->share);
+        block->shares = defined ? count : 0;
+        status = measure_stochastic_share(task, gradient, block, err);
+    }
+    gm_free(gradient);
+    return status;
 }

@@ -42,6 +42,8 @@ gm_status gm_survey_operator(const gm_block_task *task, gm_curvature kind, doubl
 gm_status gm_survey_operator_by_products(const gm_block_task *task, gm_curvature kind,
                                          size_t gram_rows, gm_operator_survey *survey,
                                          gm_error *err);
+/* Rows of the Gram form of an operator on the task's block; 0 where there is none. */
+size_t gm_survey_gram_rows(const gm_block_task *task, gm_curvature kind);
 /* Spectrum, summary and leading pairs from a Gram form, without residuals. all: value holds the
  * zeros that the form leaves out, else the leading ones alone. */
 gm_status gm_survey_gram(const gm_block_task *task, gm_curvature kind, size_t rows, bool all,
