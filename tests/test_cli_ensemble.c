@@ -259,6 +259,15 @@ static void test_from_checkpoint(void **state)
     assert_string_equal(json_string_value(json_object_get(setup, "step")), "0.25");
     assert_string_equal(json_string_value(json_object_get(setup, "replacement")), "no");
     json_decref(d);
+    /* Another optimizer than the run's has its own numbers and no momentum of the run's. */
+    d = program_document(
+        program("dynamics ensemble --params %s --runs 3 --steps 5 --json -q --step 0.01 "
+                "--optimizer rmsprop",
+                run));
+    setup = json_object_get(d, "setup");
+    assert_string_equal(json_string_value(json_object_get(setup, "optimizer")), "rmsprop");
+    assert_true(program_number(setup, "momentum") == 0);
+    json_decref(d);
     folder_empty();
 }
 

@@ -30,6 +30,8 @@ typedef struct method {
 
 static const method methods[] = {
     {GM_OPTIMIZER_ADAM, GM_PRECONDITION_NONE, 0.999, 1e-8},
+    {GM_OPTIMIZER_RMSPROP, GM_PRECONDITION_NONE, 0.99, 1e-8},
+    {GM_OPTIMIZER_ADAGRAD, GM_PRECONDITION_NONE, 0, 1e-10},
     {GM_OPTIMIZER_SGD, GM_PRECONDITION_RMSPROP, 0.99, 1e-3},
     {GM_OPTIMIZER_SGD, GM_PRECONDITION_ADAGRAD, 0, 1e-3},
     {GM_OPTIMIZER_SGD, GM_PRECONDITION_DIAG_MOMENT, 0, 1e-3},
@@ -100,7 +102,7 @@ static void exact_diagonal(const sgd_case *c, const double *w, bool moment, doub
 }
 
 /* The training from w, in double and plain loops; d = the divisor that the next step would have
- * (Adam: that of the last one). */
+ * (optimizers: that of the last one). */
 static void reference(const sgd_case *c, const method *me, const gm_train_options *o, double *w,
                       double *d)
 {
@@ -109,21 +111,23 @@ static void reference(const sgd_case *c, const method *me, const gm_train_option
     double m[D] = {0}, s[D] = {0}, g[D];
     size_t index[8];
     gm_stream stream = gm_stream_of(o->seed, GM_PURPOSE_START, o->run);
-    bool running = me->precondition == GM_PRECONDITION_RMSPROP;
+    bool own = me->optimizer != GM_OPTIMIZER_SGD; /* the divisor knows g_t */
+    bool running =
+        me->precondition == GM_PRECONDITION_RMSPROP || me->optimizer == GM_OPTIMIZER_RMSPROP;
     bool exact = me->precondition >= GM_PRECONDITION_DIAG_MOMENT;
     bool adam = me->optimizer == GM_OPTIMIZER_ADAM;
     for (size_t i = 0; i < o->batch; i++) {
         index[i] = (size_t)gm_below(stream, i, N);
     }
     batch_gradient(c, w, o->weight_decay, o->batch, index, g);
-    for (size_t j = 0; j < D && !adam; j++) {
+    for (size_t j = 0; j < D && !own; j++) {
         s[j] = g[j] * g[j];
     }
     ok(gm_sampler_create(N, o->batch, GM_REPLACEMENT_YES, o->seed, o->run, &sampler, &err), &err);
     for (uint64_t t = 0; t <= o->steps; t++) {
         if (exact && t % EVERY == 0)
             exact_diagonal(c, w, me->precondition == GM_PRECONDITION_DIAG_MOMENT, s);
-        for (size_t j = 0; j < D && !adam; j++) {
+        for (size_t j = 0; j < D && !own; j++) {
             d[j] = (exact ? s[j] : sqrt(s[j])) + me->epsilon;
         }
         if (t == o->steps) break;
@@ -138,10 +142,12 @@ static void reference(const sgd_case *c, const method *me, const gm_train_option
                 w[j] -= o->step * mean / d[j];
                 continue;
             }
-            w[j] -= o->step * g[j] / d[j];
+            double square = g[j] * g[j];
+            if (!exact && !own) w[j] -= o->step * g[j] / d[j];
             if (!exact)
-                s[j] =
-                    running ? me->beta2 * s[j] + (1 - me->beta2) * g[j] * g[j] : s[j] + g[j] * g[j];
+                s[j] = running ? me->beta2 * s[j] + (1 - me->beta2) * square : s[j] + square;
+            if (own) d[j] = sqrt(s[j]) + me->epsilon;
+            if (exact || own) w[j] -= o->step * g[j] / d[j];
         }
     }
     gm_sampler_free(sampler);

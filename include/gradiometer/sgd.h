@@ -154,13 +154,20 @@ gm_status gm_stepper_load(gm_stepper *stepper, gm_run *run, gm_error *err);
 
 /* ---- training ---- */
 
-/* SGD as above, or Adam (Kingma and Ba 2015, arXiv 1412.6980, in PyTorch's form):
+/* SGD as above, or for comparison Adam (Kingma and Ba 2015, arXiv 1412.6980, in PyTorch's form):
  *   m = beta1 m + (1 - beta1) g,  s = beta2 s + (1 - beta2) g^2,
  *   theta -= eta m / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + epsilon), t = 1 in the first step.
- * Its divisor contains g_t, so that nothing of theory section 3.4 holds for it. */
-typedef enum gm_optimizer { GM_OPTIMIZER_SGD, GM_OPTIMIZER_ADAM } gm_optimizer;
+ * and RMSProp and AdaGrad as textbooks and PyTorch have them: s = beta2 s + (1 - beta2) g^2, or s +
+ * g^2, from s = 0, then theta -= eta g / (sqrt(s) + epsilon). Their divisors contain g_t, so that
+ * nothing of theory section 3.4 holds for them: those of gm_precondition do not. */
+typedef enum gm_optimizer {
+    GM_OPTIMIZER_SGD,
+    GM_OPTIMIZER_ADAM,
+    GM_OPTIMIZER_RMSPROP,
+    GM_OPTIMIZER_ADAGRAD
+} gm_optimizer;
 
-const char *gm_optimizer_name(gm_optimizer optimizer); /* "sgd", "adam" */
+const char *gm_optimizer_name(gm_optimizer optimizer); /* "sgd", "adam", "rmsprop", "adagrad" */
 bool gm_optimizer_parse(const char *name, gm_optimizer *optimizer);
 
 /* The diagonal D_t of theory section 3.4, of g_s with s < t alone. Running mean and sum start from
@@ -193,11 +200,12 @@ typedef struct gm_train_options {
      * super-martingale (theory section 3.4). */
     gm_precondition precondition;
     double beta1; /* 0.9: of Adam's mean, 0 <= beta1 < 1; not read without Adam */
-    /* Of the mean of squares, above 0 and below 1, for Adam and RMSProp alone; 0: 0.999 and 0.99.
-     */
+    /* Of the mean of squares, above 0 and below 1, for Adam and RMSProp (of either kind) alone; 0:
+     * 0.999 and 0.99. */
     double beta2;
-    /* Added to the divisor, above 0, for Adam and preconditioners; 0: 1e-8 for Adam, 0.3 for
-     * diag-hessian, else 1e-3. Adam's divisor is never much below |g_t|. That of a preconditioner
+    /* Added to the divisor, above 0, for optimizers other than SGD and for preconditioners; 0: 1e-8
+     * for Adam and RMSProp, 1e-10 for AdaGrad, 0.3 for diag-hessian, else 1e-3. The optimizers'
+     * divisors are never much below a tenth of |g_t|. That of a preconditioner
      * is epsilon alone where a weight meets its first gradient, or where H has no curvature when
      * its diagonal is taken, and the step then g_t / epsilon times eta. 0.3 is the smallest of 1,
      * 0.3, 0.1, ... at which small ReLU nets on the synthetic data learn with the default eta. */

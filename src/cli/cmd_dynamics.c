@@ -18,7 +18,7 @@ static const gm_dynamics_settings defaults = {
     .ensemble = {.runs = 1000, .first_run = SIZE_MAX, .steps = 500, .exact_runs = 1000}};
 
 static const char *const init_words[] = {"fixed", "fresh", NULL};
-static const char *const optimizer_words[] = {"sgd", "adam", NULL};
+static const char *const optimizer_words[] = {"sgd", "adam", "rmsprop", "adagrad", NULL};
 static const char *const precondition_words[] = {"none",        "rmsprop",      "adagrad",
                                                  "diag-moment", "diag-hessian", NULL};
 
@@ -123,7 +123,8 @@ static const gm_option options[] = {
      "ensemble: add W times the parameters to each gradient of a step; no recorded quantity "
      "includes it. Default: that of the run in --params, else 0.",
      gm_option_nonnegative, AT(ensemble.weight_decay), NULL, 0},
-    {"optimizer", 0, "NAME", "ensemble: sgd or adam. Default: that of the run, else sgd.",
+    {"optimizer", 0, "NAME",
+     "ensemble: sgd, adam, rmsprop or adagrad, as in train. Default: that of the run, else sgd.",
      gm_option_choice, AT(ensemble.optimizer), optimizer_words, 0},
     {"precondition", 0, "NAME",
      "ensemble: none, rmsprop, adagrad, diag-moment or diag-hessian, as in train. Default: that of "

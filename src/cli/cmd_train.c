@@ -26,7 +26,7 @@ typedef struct train_settings {
 static const train_settings train_defaults = {
     .train = {.steps = 1000, .batch = 64, .step = 0.1, .beta1 = 0.9}};
 
-static const char *const optimizer_words[] = {"sgd", "adam", NULL};
+static const char *const optimizer_words[] = {"sgd", "adam", "rmsprop", "adagrad", NULL};
 static const char *const precondition_words[] = {"none",        "rmsprop",      "adagrad",
                                                  "diag-moment", "diag-hessian", NULL};
 
@@ -63,8 +63,10 @@ static const gm_option train_options[] = {
      "Add W times the parameters to each gradient; the loss that is reported never includes it. "
      "Default: 0.",
      gm_option_nonnegative, AT(train.weight_decay), NULL, 0},
-    {"optimizer", 0, "NAME", "sgd, or adam in PyTorch's form. Default: sgd.", gm_option_choice,
-     AT(train.optimizer), optimizer_words, 0},
+    {"optimizer", 0, "NAME",
+     "sgd; or adam, rmsprop, adagrad in PyTorch's form, whose divisor contains the gradient it "
+     "divides: for comparison. Default: sgd.",
+     gm_option_choice, AT(train.optimizer), optimizer_words, 0},
     {"precondition", 0, "NAME",
      "Divide each gradient by a diagonal D known before its batch is drawn: none; rmsprop or "
      "adagrad, the root of the running mean or sum of earlier squared gradients, begun with a "
@@ -78,11 +80,14 @@ static const gm_option train_options[] = {
     {"beta1", 0, "B", "Decay of Adam's mean, from 0 to below 1. Default: 0.9.", gm_option_fraction,
      AT(train.beta1), NULL, 0},
     {"beta2", 0, "B",
-     "Decay of the mean of squares, below 1. Default: 0.999 for adam, 0.99 for rmsprop.",
+     "Decay of the mean of squares, below 1. Default: 0.999 for adam, 0.99 for rmsprop of either "
+     "kind.",
      gm_option_positive, AT(train.beta2), NULL, 0},
     {"epsilon", 0, "E",
      "Added to the divisor, which it is alone where a weight meets its first gradient or shows no "
-     "curvature. Default: 1e-8 for adam, 0.3 for diag-hessian, 1e-3 for the other preconditioners.",
+     "curvature. Default: 1e-8 for adam and the optimizer rmsprop, 1e-10 for the optimizer "
+     "adagrad, 0.3 for "
+     "diag-hessian, 1e-3 for the other preconditioners.",
      gm_option_positive, AT(train.epsilon), NULL, 0},
     {"checkpoint-every", 0, "N",
      "Save the latest state at least every N steps. Default: so often that saving costs at most "
@@ -251,10 +256,11 @@ static void print_text(const gm_session *session, const gm_train_options *o, con
 {
     gm_document_describe(session);
     gm_learned_prior_print(prior);
+    static const char *const titles[] = {"SGD", "Adam", "RMSProp", "AdaGrad"};
     bool adam = o->optimizer == GM_OPTIMIZER_ADAM;
     char policy[GM_POLICY_TEXT];
     gm_policy_print(&o->policy, o->step, policy);
-    printf("%-10s batches of %zu (replacement %s), step ", adam ? "Adam" : "SGD", o->batch,
+    printf("%-10s batches of %zu (replacement %s), step ", titles[o->optimizer], o->batch,
            gm_replacement_name(o->replacement));
     if (o->policy.kind == GM_POLICY_FIXED) printf("%g", o->step);
     if (o->policy.kind != GM_POLICY_FIXED) printf("%s", policy);

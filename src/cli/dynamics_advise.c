@@ -213,8 +213,8 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_a
     return status;
 }
 
-/* D of the run's own steps, where its file holds that of this point; Adam has none before its first
- * step. The net of a run is that of its state. */
+/* D of the run's own steps, where its file holds that of this point; an optimizer other than SGD
+ * has none before its first step. The net of a run is that of its state. */
 static gm_status take_divisor(gm_cli *cli, const gm_session *session, gm_linearization *lin,
                               gm_advise *a, gm_error *err)
 {
@@ -223,13 +223,13 @@ static gm_status take_divisor(gm_cli *cli, const gm_session *session, gm_lineari
     if (!gm_dynamics_recorded(session, "train.steps")) return GM_OK;
     gm_status status = gm_train_options_load(session->run, &o, err);
     if (status != GM_OK) return status;
-    bool adam = o.optimizer == GM_OPTIMIZER_ADAM;
-    if (!adam && o.precondition == GM_PRECONDITION_NONE) return GM_OK;
-    const char *name = adam ? "adam" : gm_precondition_name(o.precondition);
+    bool own = o.optimizer != GM_OPTIMIZER_SGD;
+    if (!own && o.precondition == GM_PRECONDITION_NONE) return GM_OK;
+    const char *name = own ? gm_optimizer_name(o.optimizer) : gm_precondition_name(o.precondition);
     bool exact = o.precondition >= GM_PRECONDITION_DIAG_MOMENT;
     status = gm_run_load_state(session->run, &state, err);
     if (status != GM_OK) return status;
-    bool known = exact || (state && state->step == session->step && (!adam || session->step > 0));
+    bool known = exact || (state && state->step == session->step && (!own || session->step > 0));
     gm_run_free(state);
     if (!known) {
         gm_cli_note(cli,
@@ -241,7 +241,7 @@ static gm_status take_divisor(gm_cli *cli, const gm_session *session, gm_lineari
     status = gm_dynamics_divisor(session, lin, &o, &a->divisor, err);
     if (status != GM_OK) return status;
     a->options.divisor = a->divisor;
-    a->options.averaging = adam ? o.beta1 : 0.0;
+    a->options.averaging = o.optimizer == GM_OPTIMIZER_ADAM ? o.beta1 : 0.0;
     gm_cli_note(cli,
                 "the preconditioned sharpness, and it alone, is of the run's own step: D of %s%s, "
                 "held fixed",

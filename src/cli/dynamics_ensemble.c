@@ -71,6 +71,26 @@ static gm_status parse_keep(const char *text, uint32_t **keep, size_t *keeps, gm
     }
 }
 
+/* Another optimizer or preconditioner than the run's comes with its own defaults. */
+static void choose_method(const gm_cli *cli, gm_train_options *train)
+{
+    const gm_ensemble_settings *own = &((const gm_dynamics_settings *)cli->settings)->ensemble;
+    bool optimizer = gm_cli_given(cli, "optimizer"), divisor = gm_cli_given(cli, "precondition");
+    if (!optimizer && !divisor) return;
+    gm_optimizer trained = train->optimizer;
+    gm_precondition conditioned = train->precondition;
+    train->optimizer = optimizer ? own->optimizer : GM_OPTIMIZER_SGD;
+    train->precondition = divisor ? own->precondition : GM_PRECONDITION_NONE;
+    if (train->optimizer == trained && train->precondition == conditioned) return;
+    train->beta2 = train->epsilon = 0.0;
+    train->precondition_every = 0;
+    bool plain =
+        train->optimizer == GM_OPTIMIZER_SGD && train->precondition == GM_PRECONDITION_NONE;
+    if (plain) return;
+    if (!gm_cli_given(cli, "momentum")) train->momentum = 0.0;
+    if (!gm_cli_given(cli, "nesterov") && train->momentum == 0.0) train->nesterov = false;
+}
+
 /* Batch, step, optimizer as given; else as the run in --params was trained. */
 static gm_status choose_training(const gm_cli *cli, const gm_session *session,
                                  gm_train_options *train, gm_error *err)
@@ -93,8 +113,7 @@ static gm_status choose_training(const gm_cli *cli, const gm_session *session,
     if (set->momentum >= 0.0) train->momentum = set->momentum;
     if (gm_cli_given(cli, "nesterov")) train->nesterov = own->nesterov;
     if (gm_cli_given(cli, "weight-decay")) train->weight_decay = own->weight_decay;
-    if (gm_cli_given(cli, "optimizer")) train->optimizer = own->optimizer;
-    if (gm_cli_given(cli, "precondition")) train->precondition = own->precondition;
+    choose_method(cli, train);
     train->replacement = gm_dynamics_replacement(cli, session);
     train->steps = own->steps;
     train->seed = session->seed;

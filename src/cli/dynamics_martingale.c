@@ -71,9 +71,11 @@ static void note_run(gm_cli *cli, const gm_session *session, const gm_martingale
                     "super-martingale: what is checked is the step without it",
                     beta);
     }
-    if (optimizer && strcmp(optimizer, "adam") == 0) {
-        gm_cli_note(cli, "the run was trained with adam, whose divisor contains the gradient of "
-                         "the step: what is checked is the step of plain SGD");
+    if (optimizer && strcmp(optimizer, "sgd") != 0) {
+        gm_cli_note(cli,
+                    "the run was trained with %s, whose divisor contains the gradient of the step: "
+                    "what is checked is the step of plain SGD",
+                    optimizer);
     }
     for (size_t i = 0; i < m->policies; i++) {
         if (m->policy[i].kind == GM_POLICY_ESTIMATED) {

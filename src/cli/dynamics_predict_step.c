@@ -78,7 +78,7 @@ gm_status gm_predict_take_step(gm_cli *cli, const gm_session *session, gm_linear
                    o.precondition == GM_PRECONDITION_ADAGRAD || o.momentum > 0.0;
     bool plain =
         o.precondition == GM_PRECONDITION_NONE && o.momentum == 0.0 && o.weight_decay == 0.0;
-    if (o.optimizer == GM_OPTIMIZER_ADAM || plain || (running && !latest)) {
+    if (o.optimizer != GM_OPTIMIZER_SGD || plain || (running && !latest)) {
         gm_dynamics_note_optimizer(cli, session, false);
     } else {
         if (o.precondition != GM_PRECONDITION_NONE) {

@@ -75,8 +75,9 @@ static gm_status check_state(const gm_session *session, gm_divisor_kind kind,
     }
     gm_status status = gm_train_options_load(session->run, &options, err);
     if (status != GM_OK) return status;
-    d->name = options.optimizer == GM_OPTIMIZER_ADAM ? "adam"
-                                                     : gm_precondition_name(options.precondition);
+    bool own = options.optimizer != GM_OPTIMIZER_SGD;
+    d->name =
+        own ? gm_optimizer_name(options.optimizer) : gm_precondition_name(options.precondition);
     if (kind != GM_DIVISOR_OPTIMIZER && strcmp(word, d->name) != 0) {
         return gm_fail(err, GM_ERR_INPUT, "--precondition: found '%s', but %s was trained with %s",
                        word, gm_run_path(session->run),

@@ -70,7 +70,7 @@ static void note_choices(gm_cli *cli, const gm_session *session, const gm_track_
                     gm_curvature_name(o->kind), o->samples, session->data->n);
     }
     bool scaled =
-        options->optimizer == GM_OPTIMIZER_ADAM || options->precondition != GM_PRECONDITION_NONE;
+        options->optimizer != GM_OPTIMIZER_SGD || options->precondition != GM_PRECONDITION_NONE;
     if (scaled && o->kind == GM_HESSIAN) {
         gm_cli_note(cli, "--track follows the Hessian H itself; where the step becomes unstable is "
                          "decided by D^-1/2 H D^-1/2, D the divisor of the gradients (gradiometer "

@@ -218,9 +218,9 @@ typedef struct gm_kernels {
     void (*scaled_step)(size_t n, double eta, double decay, double epsilon, const void *gradient,
                         const void *diagonal, void *theta);
     /* theta -= eta g / (sqrt(square) + epsilon), g as above; then square = keep square + add g^2:
-     * what divides does not know g. */
+     * what divides does not know g. `with`: square first, so that it does. */
     void (*adaptive_step)(size_t n, double eta, double decay, double epsilon, double keep,
-                          double add, const void *gradient, void *square, void *theta);
+                          double add, bool with, const void *gradient, void *square, void *theta);
     /* Adam: mean = beta1 mean + (1 - beta1) g, square = beta2 square + (1 - beta2) g^2; then theta
      * -= eta mean / (sqrt(square) root + epsilon), g as above. eta and root hold the corrections of
      * the bias, 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t). */

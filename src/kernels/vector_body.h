@@ -380,7 +380,8 @@ static void FN(scaled_step)(size_t n, double eta, double decay, double epsilon,
 }
 
 static void FN(adaptive_step)(size_t n, double eta, double decay, double epsilon, double keep,
-                              double add, const void *gradient, void *square, void *theta)
+                              double add, bool with, const void *gradient, void *square,
+                              void *theta)
 {
     const REAL *g = gradient;
     REAL *s = square, *w = theta;
@@ -390,11 +391,16 @@ static void FN(adaptive_step)(size_t n, double eta, double decay, double epsilon
 #pragma omp parallel for schedule(static)
         for (size_t i = 0; i < n; i += GM_BLOCK) {
             FN(adaptive_step)
-            (gm_block(n, i), eta, decay, epsilon, keep, add, g + i, s + i, w + i);
+            (gm_block(n, i), eta, decay, epsilon, keep, add, with, g + i, s + i, w + i);
         }
         return;
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; with && i < n; i++) {
+        REAL slope = g[i] + shrink * w[i];
+        s[i] = kept * s[i] + added * slope * slope;
+        w[i] -= step * slope / (sqrt(s[i]) + floor);
+    }
+    for (size_t i = 0; !with && i < n; i++) {
         REAL slope = g[i] + shrink * w[i];
         w[i] -= step * slope / (sqrt(s[i]) + floor);
         s[i] = kept * s[i] + added * slope * slope;

@@ -13,7 +13,7 @@
 /* ---- names ---- */
 
 static const char *const replacement_names[] = {"yes", "no", "epoch", NULL};
-static const char *const optimizer_names[] = {"sgd", "adam", NULL};
+static const char *const optimizer_names[] = {"sgd", "adam", "rmsprop", "adagrad", NULL};
 static const char *const precondition_names[] = {"none",        "rmsprop",      "adagrad",
                                                  "diag-moment", "diag-hessian", NULL};
 
@@ -77,12 +77,13 @@ static bool is_exact(gm_precondition precondition)
 
 static bool has_beta2(const gm_train_options *o)
 {
-    return o->optimizer == GM_OPTIMIZER_ADAM || o->precondition == GM_PRECONDITION_RMSPROP;
+    return o->optimizer == GM_OPTIMIZER_ADAM || o->optimizer == GM_OPTIMIZER_RMSPROP ||
+           o->precondition == GM_PRECONDITION_RMSPROP;
 }
 
 static bool has_epsilon(const gm_train_options *o)
 {
-    return o->optimizer == GM_OPTIMIZER_ADAM || o->precondition != GM_PRECONDITION_NONE;
+    return o->optimizer != GM_OPTIMIZER_SGD || o->precondition != GM_PRECONDITION_NONE;
 }
 
 static gm_status check_numbers_of_method(const gm_train_options *o, gm_error *err)
@@ -91,16 +92,17 @@ static gm_status check_numbers_of_method(const gm_train_options *o, gm_error *er
         return gm_fail(err, GM_ERR_USAGE, "--beta1: %g, expected 0 to below 1", o->beta1);
     if (o->beta2 != 0.0 && !has_beta2(o))
         return gm_fail(err, GM_ERR_USAGE,
-                       "--beta2: found %g, expected it with --optimizer adam or --precondition "
-                       "rmsprop only",
+                       "--beta2: found %g, expected it with --optimizer adam or rmsprop, or with "
+                       "--precondition rmsprop only",
                        o->beta2);
     if (!(o->beta2 >= 0.0 && o->beta2 < 1.0))
         return gm_fail(err, GM_ERR_USAGE, "--beta2: %g, expected above 0 and below 1", o->beta2);
     if (o->epsilon != 0.0 && !has_epsilon(o))
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--epsilon: found %g, expected it with --optimizer adam or --precondition "
-                       "only",
-                       o->epsilon);
+        return gm_fail(
+            err, GM_ERR_USAGE,
+            "--epsilon: found %g, expected it with --optimizer adam, rmsprop or adagrad, "
+            "or with --precondition only",
+            o->epsilon);
     if (!(o->epsilon >= 0.0) || !isfinite(o->epsilon))
         return gm_fail(err, GM_ERR_USAGE, "--epsilon: %g, expected a positive number", o->epsilon);
     if (o->precondition_every && !is_exact(o->precondition))
@@ -114,14 +116,16 @@ static gm_status check_numbers_of_method(const gm_train_options *o, gm_error *er
 static gm_status check_method(const gm_train_options *o, gm_error *err)
 {
     bool conditioned = o->precondition != GM_PRECONDITION_NONE;
-    if (o->optimizer == GM_OPTIMIZER_ADAM && conditioned)
+    const char *name = gm_optimizer_name(o->optimizer);
+    if (o->optimizer != GM_OPTIMIZER_SGD && conditioned)
         return gm_fail(err, GM_ERR_USAGE,
-                       "--precondition: found %s with --optimizer adam, which has a divisor of its "
+                       "--precondition: found %s with --optimizer %s, which has a divisor of its "
                        "own; expected one of them",
-                       gm_precondition_name(o->precondition));
-    if (o->optimizer == GM_OPTIMIZER_ADAM && o->momentum > 0.0)
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--momentum: found %g with --optimizer adam, expected --beta1", o->momentum);
+                       gm_precondition_name(o->precondition), name);
+    if (o->optimizer != GM_OPTIMIZER_SGD && o->momentum > 0.0)
+        return gm_fail(err, GM_ERR_USAGE, "--momentum: found %g with --optimizer %s, expected %s",
+                       o->momentum, name,
+                       o->optimizer == GM_OPTIMIZER_ADAM ? "--beta1" : "one of them");
     if (conditioned && o->momentum > 0.0)
         return gm_fail(err, GM_ERR_USAGE,
                        "--momentum: found %g with --precondition %s, expected one of them: with "
@@ -135,12 +139,11 @@ static gm_status check_policy(const gm_train_options *o, gm_error *err)
 {
     const char *name = gm_policy_name(o->policy.kind);
     if (gm_policy_timed(&o->policy)) return GM_OK;
-    if (o->optimizer == GM_OPTIMIZER_ADAM)
-        return gm_fail(
-            err, GM_ERR_USAGE,
-            "--step: found %s with --optimizer adam, whose divisor contains the gradient "
-            "of the step; expected --precondition, a number, decay or cosine",
-            name);
+    if (o->optimizer != GM_OPTIMIZER_SGD)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--step: found %s with --optimizer %s, whose divisor contains the gradient "
+                       "of the step; expected --precondition, a number, decay or cosine",
+                       name, gm_optimizer_name(o->optimizer));
     if (o->momentum > 0.0)
         return gm_fail(err, GM_ERR_USAGE,
                        "--step: found %s with --momentum %g, with which the loss alone is no "
@@ -184,7 +187,8 @@ gm_status gm_train_options_check(const gm_train_options *o, size_t n, gm_error *
 
 double gm_train_epsilon_default(gm_optimizer optimizer, gm_precondition precondition)
 {
-    if (optimizer == GM_OPTIMIZER_ADAM) return 1e-8;
+    if (optimizer == GM_OPTIMIZER_ADAGRAD) return 1e-10;
+    if (optimizer != GM_OPTIMIZER_SGD) return 1e-8;
     /* |diag H| has the units of a curvature, not of a gradient, and is tiny wherever a unit rests
      * at the moment: eta / epsilon is then the step. */
     return precondition == GM_PRECONDITION_DIAG_HESSIAN ? 0.3 : 1e-3;

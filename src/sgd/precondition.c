@@ -30,6 +30,8 @@ gm_status gm_precondition_exact(gm_linearization *lin, gm_precondition precondit
 static const char *formula(const gm_train_options *o)
 {
     if (o->optimizer == GM_OPTIMIZER_ADAM) return "sqrt(mean of g^2 without bias)";
+    if (o->optimizer == GM_OPTIMIZER_RMSPROP) return "sqrt(running mean of g^2)";
+    if (o->optimizer == GM_OPTIMIZER_ADAGRAD) return "sqrt(sum of g^2)";
     switch (o->precondition) {
     case GM_PRECONDITION_RMSPROP:
         return "sqrt(running mean of g^2)";
@@ -47,8 +49,9 @@ static const char *formula(const gm_train_options *o)
 
 static char *describe(const gm_train_options *o, int64_t step, gm_error *err)
 {
-    bool adam = o->optimizer == GM_OPTIMIZER_ADAM;
-    const char *name = adam ? "adam" : gm_precondition_name(o->precondition);
+    bool own = o->optimizer != GM_OPTIMIZER_SGD;
+    const char *name =
+        own ? gm_optimizer_name(o->optimizer) : gm_precondition_name(o->precondition);
     char more[64] = "";
     if (o->beta2 > 0.0) snprintf(more, sizeof more, ", beta2 %g", o->beta2);
     if (o->precondition_every)
@@ -61,18 +64,19 @@ static gm_status check_state(gm_run *run, const gm_train_options *o, const gm_ru
                              gm_error *err)
 {
     const char *path = gm_run_path(run);
-    bool adam = o->optimizer == GM_OPTIMIZER_ADAM;
-    if (!adam && o->precondition == GM_PRECONDITION_NONE)
+    bool own = o->optimizer != GM_OPTIMIZER_SGD;
+    if (!own && o->precondition == GM_PRECONDITION_NONE)
         return gm_fail(err, GM_ERR_INPUT,
                        "%s: trained by plain SGD; expected a run with --precondition or "
-                       "--optimizer adam",
+                       "--optimizer adam, rmsprop or adagrad",
                        path);
     if (!state) return gm_fail(err, GM_ERR_INPUT, "%s: holds no training (no state)", path);
     if (state->slots != gm_update_slots(o))
         return gm_fail(err, GM_ERR_INPUT,
                        "%s: damaged run file: the state does not fit the settings", path);
-    if (adam && state->step < 1)
-        return gm_fail(err, GM_ERR_INPUT, "%s: Adam has no divisor before its first step", path);
+    if (own && state->step < 1)
+        return gm_fail(err, GM_ERR_INPUT, "%s: %s has no divisor before its first step", path,
+                       gm_optimizer_name(o->optimizer));
     return GM_OK;
 }
 
@@ -81,7 +85,7 @@ static gm_status finish_diagonal(gm_run *run, const gm_train_options *o, int64_t
                                  double *diagonal, gm_error *err)
 {
     bool adam = o->optimizer == GM_OPTIMIZER_ADAM;
-    bool squares = adam || o->precondition == GM_PRECONDITION_RMSPROP ||
+    bool squares = o->optimizer != GM_OPTIMIZER_SGD || o->precondition == GM_PRECONDITION_RMSPROP ||
                    o->precondition == GM_PRECONDITION_ADAGRAD;
     double unbias = adam ? 1.0 / (1.0 - pow(o->beta2, (double)step)) : 1.0;
     for (size_t i = 0; i < p; i++) {

@@ -9,6 +9,7 @@
 size_t gm_update_slots(const gm_train_options *options)
 {
     if (options->optimizer == GM_OPTIMIZER_ADAM) return 2;
+    if (options->optimizer != GM_OPTIMIZER_SGD) return 1;
     return options->momentum > 0.0 || options->precondition != GM_PRECONDITION_NONE;
 }
 
@@ -112,11 +113,29 @@ static void apply_adam(gm_update *u, uint64_t t, double step, const void *gradie
                     u->state, square, theta);
 }
 
+/* The running sum of squares, with or without the gradient of the step that it divides. */
+static void apply_squares(gm_update *u, double eta, double keep, double add, bool with,
+                          const void *gradient, void *theta)
+{
+    const gm_train_options *o = &u->options;
+    u->k->adaptive_step(u->p, eta, o->weight_decay, o->epsilon, keep, add, with, gradient, u->state,
+                        theta);
+}
+
 void gm_update_apply(gm_update *u, uint64_t t, double eta, const void *gradient, void *theta)
 {
     const gm_train_options *o = &u->options;
-    if (o->optimizer == GM_OPTIMIZER_ADAM) {
+    switch (o->optimizer) {
+    case GM_OPTIMIZER_SGD:
+        break;
+    case GM_OPTIMIZER_ADAM:
         apply_adam(u, t, eta, gradient, theta);
+        return;
+    case GM_OPTIMIZER_RMSPROP:
+        apply_squares(u, eta, o->beta2, 1.0 - o->beta2, true, gradient, theta);
+        return;
+    case GM_OPTIMIZER_ADAGRAD:
+        apply_squares(u, eta, 1.0, 1.0, true, gradient, theta);
         return;
     }
     switch (o->precondition) {
@@ -125,12 +144,10 @@ void gm_update_apply(gm_update *u, uint64_t t, double eta, const void *gradient,
                        theta);
         break;
     case GM_PRECONDITION_RMSPROP:
-        u->k->adaptive_step(u->p, eta, o->weight_decay, o->epsilon, o->beta2, 1.0 - o->beta2,
-                            gradient, u->state, theta);
+        apply_squares(u, eta, o->beta2, 1.0 - o->beta2, false, gradient, theta);
         break;
     case GM_PRECONDITION_ADAGRAD:
-        u->k->adaptive_step(u->p, eta, o->weight_decay, o->epsilon, 1.0, 1.0, gradient, u->state,
-                            theta);
+        apply_squares(u, eta, 1.0, 1.0, false, gradient, theta);
         break;
     case GM_PRECONDITION_DIAG_MOMENT:
     case GM_PRECONDITION_DIAG_HESSIAN:

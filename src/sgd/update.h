@@ -14,7 +14,8 @@ typedef struct gm_update {
     gm_train_options options; /* resolved */
     const gm_kernels *k;
     size_t p;
-    size_t slots; /* momentum: 1, v; Adam: 2, mean and square; RMSProp and AdaGrad: 1, s; exact
+    size_t slots; /* momentum: 1, v; Adam: 2, mean and square; RMSProp and AdaGrad of either
+                     kind: 1, s; exact
                      diagonals: 1, D without epsilon */
     void *state;  /* [slots, p], numbers of k->dtype, NULL without */
 } gm_update;
