@@ -134,8 +134,20 @@ static void test_mnist_folder(void **state)
     data = load(spec, &options);
     assert_true(*(double *)data->x == 0.2);
     gm_dataset_free(data);
+    /* Two classes: labels below 2 and the others. */
+    snprintf(spec, sizeof spec, "mnist:%s,split=2", folder);
+    data = load(spec, &options);
+    assert_int_equal(data->classes, 2);
+    for (int i = 0; i < IMAGES; i++) {
+        assert_int_equal(data->label[i], labels[8 + i] >= 2);
+    }
+    assert_string_equal(data->name, spec);
+    gm_dataset_free(data);
     assert_refused("mnist:", GM_ERR_USAGE, "mnist:DIR");
     assert_refused("mnist:/nowhere", GM_ERR_IO, "not found");
+    assert_refused("mnist:,split=2", GM_ERR_USAGE, "mnist:DIR");
+    assert_refused("mnist:/nowhere,split=10", GM_ERR_USAGE,
+                   "split: found \"10\", expected 1 ... 9");
 }
 
 static void test_bad_idx(void **state)

@@ -215,7 +215,7 @@ static void nothing_to_learn(void **state)
     gm_optimize_options_default(&o);
     o.steps = 800;
     o.batch = 5;
-    o.step = 0.05;
+    o.step = 0.2;
     for (int objective = 0; objective < 3; objective++) {
         o.objective = (gm_objective)objective;
         expect_ok(gm_posterior_optimize(problem, theta0, unit, 0.5, &o, theta, ratio, &r, &err),

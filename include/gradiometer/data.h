@@ -60,9 +60,10 @@ typedef struct gm_data_options {
 void gm_data_options_default(gm_data_options *options);
 
 /* Reads or makes the set that spec names (product.md, --data): gauss:..., idx:IMAGES,LABELS,
- * mnist:DIR, cifar10:DIR, npy:X.npy,Y.npy, csv:FILE. On success *data is the caller's, freed by
- * gm_dataset_free; on failure *data is NULL and err names file and field. Order of the steps: read,
- * subset, random labels, standardize. */
+ * mnist:DIR[,split=S] (labels below S are class 0, the others class 1), cifar10:DIR,
+ * npy:X.npy,Y.npy, csv:FILE. On success *data is the caller's, freed by gm_dataset_free; on failure
+ * *data is NULL and err names file and field. Order of the steps: read, subset, random labels,
+ * standardize. */
 gm_status gm_data_load(const char *spec, const gm_data_options *options, gm_dataset **data,
                        gm_error *err);
 

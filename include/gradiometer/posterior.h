@@ -46,8 +46,8 @@ typedef struct gm_optimize_options {
     gm_objective objective; /* GM_OBJECTIVE_KL */
     uint64_t steps;         /* 1000: >= 1 */
     size_t batch;           /* 250: samples in a step, drawn with replacement; >= 1 */
-    double step;            /* 0.005: Adam's step, in prior standard deviations for the means and in
-                               natural units for ln ratio; falls to 0 like a cosine */
+    double step;            /* 0.05: the share of the way to where the gradients say the optimum is
+                               that a step goes, in (0, 1]; falls like 1/t */
     double clip;            /* l_max of the surrogate min(l, l_max) / l_max; 0 = ln(100 K) */
     size_t grid;            /* 7 = GM_PRIOR_SCALES: priors among which the data may choose */
     double delta;           /* 0.045, in (0, 1): failure probability of the sample */
@@ -58,10 +58,11 @@ typedef struct gm_optimize_options {
 } gm_optimize_options;
 void gm_optimize_options_default(gm_optimize_options *options);
 
-/* A moment of the optimization: running mean of the surrogate risk, divergence, objective. */
+/* A moment of the optimization: running means of the 0-1 error and of the clipped loss, divergence,
+ * objective. */
 typedef struct gm_optimize_point {
     uint64_t step;
-    double risk, kl, objective;
+    double risk, loss, kl, objective;
 } gm_optimize_point;
 
 enum { GM_OPTIMIZE_POINTS = 64 };
@@ -72,16 +73,15 @@ typedef struct gm_optimize_result {
     gm_optimize_point point[GM_OPTIMIZE_POINTS]; /* evenly spaced, first and last included */
 } gm_optimize_result;
 
-/* Minimizes the objective of the clipped cross-entropy over means theta [p] and precisions ratio
- * [p] of Q (both read as the start and overwritten), for the prior N(theta0, (scale unit)^2), by
- * Adam on d = (theta - theta0) / sigma  and  ln ratio, so that nothing depends on the scales of the
+/* Minimizes the objective at the 0-1 error, whose gradient is taken from the clipped cross-entropy,
+ * over means theta [p] and precisions ratio [p] of Q (both read as the start and overwritten), for
+ * the prior N(theta0, (scale unit)^2), by natural gradients: nothing depends on the scales of the
  * layers. Each step draws a batch, with a draw of the weights for each sample (local
- * reparameterization, Kingma et al. 2015, arXiv 1506.02557), and takes n times the objective's
- * gradient, its derivatives by risk and KL at running means.
+ * reparameterization, Kingma et al. 2015, arXiv 1506.02557).
  *
  * GM_ERR_USAGE for options out of range, the squared loss, and nets in which a weight acts more
  * than once on a sample (convolutions): the message names the layer. Cost: about two gradients of a
- * batch a step, and twice p numbers' update. Memory: ten arrays of p numbers. */
+ * batch a step, and three p numbers' update. Memory: seven arrays of p numbers. */
 gm_status gm_posterior_optimize(gm_problem *problem, const double *theta0, const double *unit,
                                 double scale, const gm_optimize_options *options, double *theta,
                                 double *ratio, gm_optimize_result *result, gm_error *err);

@@ -1,27 +1,43 @@
-/* Minimizing the bound over the posterior.
+/* Minimizing the bound over the posterior by natural gradients.
  *
- * Coordinates d = (theta - theta0) / sigma and rho = ln r, r = sigma^2 nu, per weight; then
- *   KL = 1/2 sum [rho + exp(-rho) - 1 + d^2],   variance v = sigma^2 exp(-rho),
- * and with a = d objective / d risk and b = d objective / d KL
- *   by d    a sigma dL/dtheta + b d
- *   by rho  -a v dL/dv + b (1 - exp(-rho)) / 2,
- * dL/dtheta and dL/dv of a mini-batch by the local reparameterization. Adam (Kingma and Ba 2015) on
- * n times these, with a step that falls to 0 like a cosine: what the noise of the batches leaves in
- * a million coordinates is divergence, and must die out. */
+ * Coordinates d = (theta - theta0) / sigma and r = sigma^2 nu > 0, per weight; then
+ *   KL = 1/2 sum [ln r + 1/r - 1 + d^2],   variance v = sigma^2 / r.
+ * With T = n (d objective / d risk) / (n d objective / d KL), the number of nats that the risk is
+ * worth, and the gradients of a mini-batch by the local reparameterization, the objective is
+ * stationary where
+ *   r = 1 + 2 T sigma^2 dL/dv,   d = -T sigma dL/dtheta,
+ * dL/dv being half the mean curvature under Q. In the metric of Gaussians a step of length eta goes
+ *   r += eta x + eta^2 x^2 / (2 r),  x = 1 + 2 T sigma^2 dL/dv - r     (r stays positive: Lin,
+ *                                                  Schmidt and Khan 2020, arXiv 2002.10060)
+ *   d -= eta (T sigma m + d) / r,    m the running mean of dL/dtheta over ten steps:
+ * Newton's step with the curvature that the posterior needs anyway. The noise of the batches leaves
+ * in d a variance of order eta in each of a million coordinates, which is divergence, so that eta
+ * falls like 1/t: all gradients then count alike in the end.
+ *
+ * The risk that the objective is taken at is the 0-1 error e, whose gradient is taken to be that of
+ * the clipped loss L in the share e/L: the two fall together. */
 #include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "bound/local.h"
+#include "bound/log_excess.h"
 #include "bound/optimize.h"
 #include "bound/posterior.h"
 
-enum { SLICE = 4096 };
+enum {
+    SLICE = 4096,
+    FALL = 3,  /* the step falls to eta / (1 + eta t / FALL) */
+    WARM = 30, /* steps in which the means' step grows to its full length */
+};
+static const double MEMORY = 0.9, /* of the mean of gradients, for a step */
+    FAR = 0.3,                    /* a coordinate's longest step, in standard deviations of Q */
+    LEAST = 1e-3;                 /* of r */
 
 void gm_optimize_options_default(gm_optimize_options *options)
 {
     *options = (gm_optimize_options){
-        .steps = 1000, .batch = 250, .step = 0.005, .grid = GM_PRIOR_SCALES, .delta = 0.045};
+        .steps = 1000, .batch = 250, .step = 0.05, .grid = GM_PRIOR_SCALES, .delta = 0.045};
 }
 
 static gm_status check(const gm_problem *problem, const gm_optimize_options *o, gm_error *err)
@@ -34,8 +50,9 @@ static gm_status check(const gm_problem *problem, const gm_optimize_options *o, 
         return gm_fail(err, GM_ERR_USAGE,
                        "--optimize: %llu steps of batch %zu, expected at least 1 of each",
                        (unsigned long long)o->steps, o->batch);
-    if (!(o->step > 0.0) || !isfinite(o->step))
-        return gm_fail(err, GM_ERR_USAGE, "--optimize-step: found %g, expected a number > 0",
+    if (!(o->step > 0.0 && o->step <= 1.0))
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--optimize-step: found %g, expected a number above 0 and at most 1",
                        o->step);
     if (!(o->delta > 0.0 && o->delta < 1.0))
         return gm_fail(err, GM_ERR_USAGE, "--delta: found %g, expected a number between 0 and 1",
@@ -63,7 +80,7 @@ double gm_posterior_risk(gm_local *l, double clip, size_t n, const size_t *index
     return risk / (double)n;
 }
 
-/* ---- Adam ---- */
+/* ---- steps ---- */
 
 typedef struct work {
     const gm_optimize_options *o;
@@ -71,17 +88,17 @@ typedef struct work {
     double scale, clip;
     size_t n, p;
     gm_local local;
-    double *memory, *d, *rho, *m, *s;          /* d, rho [p]; m, s [2 p]: Adam's means of both */
+    double *memory, *d, *r, *m;                /* [p] */
     void *mean, *variance, *dmean, *dvariance; /* native [p] */
     size_t *index;                             /* [batch] */
     double *weight;                            /* [batch] */
-    double kl, risk;                           /* risk: running mean */
+    double kl, risk, loss;                     /* risk, loss: running means */
 } work;
 
 static gm_status open_work(gm_problem *problem, const gm_gaussians *start, work *w, gm_error *err)
 {
     size_t p = w->p, size = problem->engine.k->size, numbers;
-    if (!gm_mul_size(p, 6, &numbers))
+    if (!gm_mul_size(p, 3, &numbers))
         return gm_fail(err, GM_ERR_MEMORY, "posterior of %zu parameters overflows", p);
     w->memory = gm_alloc(numbers, sizeof *w->memory, "posterior", err);
     w->dmean = gm_alloc(p, size, "gradient", err);
@@ -90,13 +107,14 @@ static gm_status open_work(gm_problem *problem, const gm_gaussians *start, work 
     w->weight = gm_alloc(w->o->batch, sizeof *w->weight, "mini-batch", err);
     if (!w->memory || !w->dmean || !w->dvariance || !w->index || !w->weight) return GM_ERR_MEMORY;
     w->d = w->memory;
-    w->rho = w->d + p;
-    w->m = w->rho + p;
-    w->s = w->m + 2 * p;
+    w->r = w->d + p;
+    w->m = w->r + p;
+    gm_divergence divergence;
+    gm_gaussian_divergence(start, &divergence);
+    w->kl = divergence.kl;
     for (size_t j = 0; j < p; j++) {
         w->d[j] = (start->theta[j] - start->theta0[j]) / (start->scale * start->unit[j]);
-        w->rho[j] = log(start->ratio[j]);
-        w->kl += 0.5 * (w->rho[j] + expm1(-w->rho[j]) + w->d[j] * w->d[j]);
+        w->r[j] = start->ratio[j];
     }
     gm_status status = gm_posterior_native(problem, start, &w->mean, &w->variance, err);
     if (status != GM_OK) return status;
@@ -115,89 +133,102 @@ static void close_work(work *w)
     gm_free(w->weight);
 }
 
-/* One coordinate of Adam: eta and root hold the corrections of the bias. */
-static double adam(double g, double eta, double root, double *mean, double *square)
+/* Length of a step in d and in r, and what the mean of the gradients so far is divided by. */
+typedef struct length {
+    double d, r, whole;
+} length;
+
+static length length_at(const work *w, uint64_t t)
 {
-    *mean += 0.1 * (g - *mean);
-    *square += 0.001 * (g * g - *square);
-    return eta * *mean / (sqrt(*square) * root + 1e-8);
+    double after = (double)(t + 1), eta = w->o->step;
+    double falling = eta / (1.0 + eta * (double)t / FALL);
+    return (length){
+        .d = falling * fmin(1.0, after / WARM), .r = falling, .whole = 1.0 - pow(MEMORY, after)};
 }
 
 /* Coordinates first ... end - 1; returns their part of KL, after the step. */
-static double step_slice(work *w, size_t first, size_t end, double a, double b, double eta,
-                         double root)
+static double step_slice(work *w, size_t first, size_t end, double worth, length eta)
 {
     const gm_kernels *k = w->local.engine.k;
     double gd[SLICE], gv[SLICE], kl = 0.0;
-    size_t count = end - first, p = w->p, shift = first * k->size;
+    size_t count = end - first, shift = first * k->size;
     k->to_double(count, (char *)w->dmean + shift, gd);
     k->to_double(count, (char *)w->dvariance + shift, gv);
     for (size_t i = 0; i < count; i++) {
         size_t j = first + i;
-        double sigma = w->scale * w->unit[j], e = exp(-w->rho[j]), v = sigma * sigma * e;
-        double by_d = a * sigma * gd[i] + b * w->d[j];
-        double by_rho = -a * v * gv[i] + 0.5 * b * (1.0 - e);
-        w->d[j] -= adam(by_d, eta, root, &w->m[j], &w->s[j]);
-        w->rho[j] -= adam(by_rho, eta, root, &w->m[p + j], &w->s[p + j]);
-        e = exp(-w->rho[j]);
-        kl += 0.5 * (w->rho[j] + e - 1.0 + w->d[j] * w->d[j]);
+        double sigma = w->scale * w->unit[j], r = w->r[j];
+        double x = 1.0 + 2.0 * worth * sigma * sigma * gv[i] - r;
+        r = fmax(fmin(r + eta.r * x + 0.5 * eta.r * eta.r * x * x / r, 2.0 * r), LEAST);
+        w->m[j] += (1.0 - MEMORY) * (sigma * gd[i] - w->m[j]);
+        double move = eta.d * (worth * w->m[j] / eta.whole + w->d[j]) / r, most = FAR / sqrt(r);
+        w->d[j] -= fmax(-most, fmin(move, most));
+        w->r[j] = r;
+        kl += gm_log_excess(1.0 / r - 1.0) + w->d[j] * w->d[j];
         gd[i] = w->theta0[j] + sigma * w->d[j];
-        gv[i] = sigma * sigma * e;
+        gv[i] = sigma * sigma / r;
     }
     k->from_double(count, gd, (char *)w->mean + shift);
     k->from_double(count, gv, (char *)w->variance + shift);
-    return kl;
+    return 0.5 * kl;
 }
 
-/* n times the objective has derivatives a and b by risk and KL. */
-static void adam_step(work *w, uint64_t t, double a, double b)
+static void take_step(work *w, uint64_t t, double worth)
 {
-    double after = (double)(t + 1), share = (double)t / (double)w->o->steps;
-    double eta = w->o->step * 0.5 * (1.0 + cos(acos(-1.0) * share)) / (1.0 - pow(0.9, after));
-    double root = 1.0 / sqrt(1.0 - pow(0.999, after)), kl = 0.0;
+    length eta = length_at(w, t);
+    double kl = 0.0;
 #pragma omp parallel for ordered schedule(static, 1)
     for (size_t at = 0; at < w->p; at += SLICE) {
-        double part = step_slice(w, at, w->p - at < SLICE ? w->p : at + SLICE, a, b, eta, root);
+        double part = step_slice(w, at, w->p - at < SLICE ? w->p : at + SLICE, worth, eta);
 #pragma omp ordered
         kl += part;
     }
     w->kl = kl;
 }
 
-/* Gradient of step t; its risk goes into the running mean. False where it is no number. */
+static void follow(double *mean, double value, uint64_t t)
+{
+    *mean += fmax(0.02, 1.0 / (double)(t + 1)) * (value - *mean);
+}
+
+/* Gradient of step t; its loss and errors go into the running means. False where it is no number.
+ */
 static bool gradient(work *w, uint64_t t)
 {
     const gm_optimize_options *o = w->o;
     gm_stream batch = gm_stream_of(o->seed, GM_PURPOSE_OPTIMIZE, 0);
     gm_stream noise = gm_stream_of(o->seed, GM_PURPOSE_OPTIMIZE, 1);
+    size_t wrong = 0;
     for (size_t i = 0; i < o->batch; i++) {
         w->index[i] = (size_t)gm_below(batch, t * o->batch + i, w->n);
     }
-    double risk =
+    double loss =
         gm_posterior_risk(&w->local, w->clip, o->batch, w->index, w->mean, w->variance, noise,
                           t * o->batch * w->local.units, w->weight, w->dmean, w->dvariance);
+    for (size_t i = 0; i < o->batch; i++) {
+        wrong += w->local.wrong[i];
+    }
     const gm_kernels *k = w->local.engine.k;
     double size = k->dot(w->p, w->dmean, w->dmean) + k->dot(w->p, w->dvariance, w->dvariance);
-    w->risk = t == 0 ? risk : w->risk + fmax(0.02, 1.0 / (double)(t + 1)) * (risk - w->risk);
+    follow(&w->loss, loss, t);
+    follow(&w->risk, (double)wrong / (double)o->batch, t);
     return isfinite(size);
 }
 
 static gm_objective_value objective(const work *w)
 {
-    return gm_objective_at(w->o->objective, fmin(w->risk, 1.0 - 1e-9), w->kl, w->n, w->o->grid,
-                           w->o->delta);
+    return gm_objective_at(w->o->objective, fmin(fmax(w->risk, 1e-6), 1.0 - 1e-9), w->kl, w->n,
+                           w->o->grid, w->o->delta);
 }
 
 static void note(const work *w, uint64_t t, double value, gm_optimize_result *r)
 {
-    r->point[r->points++] = (gm_optimize_point){t, w->risk, w->kl, value};
+    r->point[r->points++] = (gm_optimize_point){t, w->risk, w->loss, w->kl, value};
 }
 
 static void run_steps(work *w, gm_optimize_result *r)
 {
     const gm_optimize_options *o = w->o;
     uint64_t steps = o->steps, every = (steps + GM_OPTIMIZE_POINTS - 2) / (GM_OPTIMIZE_POINTS - 1);
-    double samples = (double)w->n;
     for (uint64_t t = 0; t < steps; t++) {
         if (o->stop && o->stop(o->context)) break;
         if (!gradient(w, t)) {
@@ -206,7 +237,7 @@ static void run_steps(work *w, gm_optimize_result *r)
         }
         gm_objective_value v = objective(w);
         if (t % every == 0) note(w, t, v.value, r);
-        adam_step(w, t, samples * v.by_risk, samples * v.by_kl);
+        take_step(w, t, v.by_risk / v.by_kl * fmax(w->risk, 1e-6) / fmax(w->loss, 1e-12));
         r->steps = t + 1;
         if (o->progress) o->progress(o->context, t + 1, steps, v.value);
     }
@@ -234,7 +265,7 @@ gm_status gm_posterior_optimize(gm_problem *problem, const double *theta0, const
         run_steps(&w, result);
         for (size_t j = 0; j < p && result->steps; j++) {
             theta[j] = theta0[j] + scale * unit[j] * w.d[j];
-            ratio[j] = exp(w.rho[j]);
+            ratio[j] = w.r[j];
         }
     }
     close_work(&w);

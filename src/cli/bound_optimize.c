@@ -189,9 +189,10 @@ json_t *gm_optimized_value(gm_cli *cli, const gm_optimized *out)
     json_t *o = json_object(), *course = json_array();
     for (size_t i = 0; i < out->result.points; i++) {
         const gm_optimize_point *at = &out->result.point[i];
-        json_array_append_new(course, json_pack("{s:I, s:f, s:f, s:f}", "step",
-                                                (json_int_t)at->step, "risk", at->risk, "kl",
-                                                at->kl, "objective", at->objective));
+        json_array_append_new(course,
+                              json_pack("{s:I, s:f, s:f, s:f, s:f}", "step", (json_int_t)at->step,
+                                        "risk", at->risk, "loss", at->loss, "kl", at->kl,
+                                        "objective", at->objective));
     }
     json_object_set_new(o, "objective", json_string(gm_objective_name(out->objective)));
     json_object_set_new(o, "steps", json_integer((json_int_t)out->result.steps));
@@ -217,11 +218,12 @@ void gm_optimized_print(const gm_optimized *out)
 {
     if (!out->made) return;
     const gm_certificate *c = &out->end;
-    printf("\noptimized posterior: %" PRIu64 " steps of Adam (batches of %zu, step %g) on the %s "
-           "objective of the loss\nmin(l, %.4g)/%.4g, from the posterior above; both certified in "
-           "the kl form by %zu fresh draws, one sample each\n",
-           out->result.steps, out->batch, out->step, gm_objective_name(out->objective), out->clip,
-           out->clip, c->draws);
+    printf(
+        "\noptimized posterior: %" PRIu64
+        " steps of natural gradients (batches of %zu, step %g) on "
+        "the %s objective,\nfrom the posterior above; both certified in the kl form by %zu fresh "
+        "draws, one sample each\n",
+        out->result.steps, out->batch, out->step, gm_objective_name(out->objective), c->draws);
     printf("  %-22s %9s %11s %11s %9s", "0-1 error", "KL", "Gibbs", "Monte Carlo", "bound");
     printf(isnan(out->test_end) ? "\n" : " %9s\n", "test");
     print_line("from the Hessian", &out->start, out->test_start);

@@ -19,7 +19,7 @@ static const gm_bound_settings defaults = {.prior_scale = "auto",
                                            .draws = 1000,
                                            .rescalings = 1,
                                            .optimize_batch = 250,
-                                           .optimize_step = 0.005,
+                                           .optimize_step = 0.05,
                                            .resamples = 2000,
                                            .certainty = 0.5};
 
@@ -61,17 +61,18 @@ static const gm_option options[] = {
      "here, it must agree.",
      gm_option_fraction, AT(prior_fraction), NULL, 0},
     {"optimize", 0, "STEPS",
-     "Minimize the bound over means and precisions of the posterior by so many steps of Adam from "
-     "the one that the Hessian gives, and certify both by fresh draws.",
+     "Minimize the bound on the 0-1 error over means and precisions of the posterior by so many "
+     "steps of natural gradients from the one that the Hessian gives, and certify both by fresh "
+     "draws.",
      gm_option_steps, AT(optimize), NULL, INT64_MAX - 1},
     {"objective", 0, "NAME",
-     "optimize: kl, the inverse of kl itself (the default); quadratic; or catoni, each of "
-     "min(loss, L)/L.",
+     "optimize: kl, the inverse of kl itself (the default); quadratic; or catoni.",
      gm_option_choice, AT(objective), objectives, 0},
     {"optimize-batch", 0, "M", "optimize: samples in a step (default 250).", gm_option_count,
      AT(optimize_batch), NULL, 0},
     {"optimize-step", 0, "ETA",
-     "optimize: Adam's step, in standard deviations of the prior (default 0.005, falling to 0).",
+     "optimize: share of the way to where the gradients say the optimum is that a step goes "
+     "(default 0.05, falling like 1/t).",
      gm_option_positive, AT(optimize_step), NULL, 0},
     {"optimize-draws", 0, "N",
      "optimize: draws for each sample in the two certificates (default 10, or what makes 250,000 "

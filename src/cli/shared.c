@@ -57,7 +57,8 @@ static const shared_option shared_table[] = {
     {DATA,
      {"data", 0, "SPEC",
       "The data set: gauss:k=10,d=50,n=1000,sep=2.0,seed=1 (Gaussian classes; these are the "
-      "defaults), idx:IMAGES,LABELS, mnist:DIR, cifar10:DIR, npy:X.npy,Y.npy, or csv:FILE with the "
+      "defaults), idx:IMAGES,LABELS, mnist:DIR (with ,split=5 digits below 5 against the others), "
+      "cifar10:DIR, npy:X.npy,Y.npy, or csv:FILE with the "
       "label in the last column.",
       gm_option_text, AT(data), NULL, 0}},
     {GM_TAKES_TEST,

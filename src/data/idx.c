@@ -32,6 +32,7 @@ typedef struct idx {
     size_t next;
     unsigned char *pixels; /* [features] */
     double value[256];     /* byte / 255 */
+    int split;             /* 0; else labels below it are class 0, all others class 1 */
 } idx;
 
 static gm_status file_open(idx_file *file, gm_error *err)
@@ -148,7 +149,7 @@ static gm_status idx_next(gm_source *source, gm_sample *sample, gm_error *err)
     for (size_t j = 0; j < source->features; j++) {
         sample->x[j] = files->value[files->pixels[j]];
     }
-    *sample->label = y;
+    *sample->label = files->split ? y >= files->split : y;
     source->position = files->next++;
     if (files->next < source->n) return GM_OK;
     status = check_end(&files->images, err);
@@ -227,14 +228,42 @@ static gm_status find_file(const char *folder, const char *half, const char *par
     return gm_fail(err, GM_ERR_IO, "%s/%s-%s-ubyte: not found, nor with .gz", folder, half, part);
 }
 
+/* DIR or DIR,split=S: the folder, a fresh string, and S or 0. */
+static gm_status parse_mnist(const char *body, char **folder, int *split, gm_error *err)
+{
+    const char *key = strstr(body, ",split=");
+    size_t length = key ? (size_t)(key - body) : strlen(body);
+    *split = 0;
+    if (length == 0)
+        return gm_fail(err, GM_ERR_USAGE, "data \"mnist:%s\": expected mnist:DIR", body);
+    if (key) {
+        const char *value = key + strlen(",split=");
+        *split = *value >= '1' && *value <= '9' && !value[1] ? *value - '0' : 0;
+        if (!*split)
+            return gm_fail(err, GM_ERR_USAGE,
+                           "data \"mnist:%s\": split: found \"%s\", expected 1 "
+                           "... 9",
+                           body, value);
+    }
+    *folder = gm_format(err, "%.*s", (int)length, body);
+    return *folder ? GM_OK : GM_ERR_MEMORY;
+}
+
 gm_status gm_mnist_open(const char *body, bool test, gm_source *source, gm_error *err)
 {
     const char *half = test ? "t10k" : "train";
-    if (!*body) return gm_fail(err, GM_ERR_USAGE, "data \"mnist:\": expected mnist:DIR");
-    gm_status status = idx_new(source, err);
-    if (status != GM_OK) return status;
-    idx *files = source->state;
-    status = find_file(body, half, "images-idx3", &files->images.path, err);
-    if (status == GM_OK) status = find_file(body, half, "labels-idx1", &files->labels.path, err);
+    char *folder = NULL;
+    int split;
+    gm_status status = parse_mnist(body, &folder, &split, err);
+    if (status == GM_OK) status = idx_new(source, err);
+    if (status == GM_OK) {
+        idx *files = source->state;
+        files->split = split;
+        if (split) source->classes = 2;
+        status = find_file(folder, half, "images-idx3", &files->images.path, err);
+        if (status == GM_OK)
+            status = find_file(folder, half, "labels-idx1", &files->labels.path, err);
+    }
+    gm_free(folder);
     return status == GM_OK ? idx_begin(source, err) : status;
 }
