@@ -61,6 +61,104 @@ static void fused_softmax_metric(void **state)
     }
 }
 
+/* C12, masked rows: all their outputs and their metric are exactly 0, the other rows' bits those of
+ * a call without them; probabilities in the place of the logits, and the signal made from them, to
+ * the bit. */
+static void masked_rows_of(const gm_kernels *k, size_t size)
+{
+    const int32_t label[] = {2, -100, (int32_t)size - 1};
+    size_t bytes = size * k->size;
+    double *z = calloc(3 * size, sizeof *z), loss[3], one;
+    char *f = calloc(5 * 3, bytes), *zero = calloc(1, bytes);
+    char *p = f + 3 * bytes, *signal = p + 3 * bytes, *again = signal + 3 * bytes, *u = again;
+    uint8_t wrong[3];
+    gm_normal_fill(gm_stream_of(1, GM_PURPOSE_TEST, 2), 0, 3 * size, z);
+    k->from_double(3 * size, z, f);
+    k->softmax_loss(3, size, f, label, loss, wrong, p, signal);
+    assert_true(loss[1] == 0 && wrong[1] == 0);
+    assert_memory_equal(p + bytes, zero, bytes);
+    assert_memory_equal(signal + bytes, zero, bytes);
+    k->softmax_signal(3, size, p, label, again);
+    assert_memory_equal(again, signal, 3 * bytes);
+    k->softmax_loss(1, size, f + 2 * bytes, label + 2, &one, NULL, again, NULL);
+    assert_true(one == loss[2]);
+    assert_memory_equal(again, p + 2 * bytes, bytes);
+    memcpy(u, f, 3 * bytes);
+    k->softmax_metric(3, size, p, u, u);
+    for (size_t c = 0; c < size; c++) {
+        k->to_double(1, u + bytes + c * k->size, &one);
+        assert_true(one == 0);
+    }
+    k->softmax_loss(3, size, f, label, NULL, NULL, f, NULL);
+    assert_memory_equal(f, p, 3 * bytes);
+    free(z);
+    free(f);
+    free(zero);
+}
+
+static void masked_rows(void **state)
+{
+    (void)state;
+    masked_rows_of(gm_kernels_get(GM_F32), 50257);
+    masked_rows_of(gm_kernels_get(GM_F64), 7);
+    masked_rows_of(gm_kernels_get(GM_F64), 300);
+}
+
+/* C12 through the whole library: a net whose parameters are its logits, so that H v = p (v - p.v)
+ * and the gradient is p less the labels' shares; and what a linearization keeps of 50,257 classes:
+ * one copy of the logits. */
+static void large_vocabulary(void **state)
+{
+    (void)state;
+    enum { V = 50257, N = 3 };
+    const gm_shape shape = {.rank = 1, .dim = {1}};
+    const double x[N] = {1, 1, 1};
+    const int32_t label[N] = {0, 7, V - 1};
+    gm_net *net;
+    gm_dataset *data;
+    gm_problem *problem;
+    gm_linearization *lin;
+    gm_operator op;
+    gm_problem_options options;
+    gm_error err = {0};
+    double *theta = calloc(4 * (size_t)V, sizeof *theta), *v = theta + V, *p = v + V,
+           *found = p + V;
+    double sum = 0, mean = 0;
+    size_t bytes;
+    gm_problem_options_default(&options);
+    options.chunk = 1;
+    gm_normal_fill(gm_stream_of(1, GM_PURPOSE_TEST, 3), 0, V, theta);
+    gm_normal_fill(gm_stream_of(1, GM_PURPOSE_TEST, 4), 0, V, v);
+    expect_ok(gm_net_from_spec("mlp:1-50257,bias=no", &shape, V, &net, &err), &err);
+    expect_ok(gm_data_from_arrays("v", N, &shape, x, label, NULL, 0, GM_F32, V, &data, &err), &err);
+    expect_ok(gm_problem_create(net, data, &options, &problem, &err), &err);
+    expect_ok(gm_linearize(problem, theta, &lin, &err), &err);
+    for (size_t c = 0; c < V; c++) {
+        sum += p[c] = exp((double)(float)theta[c]);
+    }
+    for (size_t c = 0; c < V; c++) {
+        mean += (p[c] /= sum) * v[c];
+    }
+    expect_ok(gm_curvature_operator(lin, GM_HESSIAN, GM_ALL_LAYERS, &op, &err), &err);
+    expect_ok(gm_operator_apply(&op, 1, v, found, &err), &err);
+    for (size_t c = 0; c < V; c++) {
+        v[c] = p[c] * (v[c] - mean);
+        for (int i = 0; i < N; i++) {
+            p[c] -= (size_t)label[i] == c ? 1.0 / N : 0;
+        }
+    }
+    assert_at_most(relative_error(V, found, v), 1e-5, "product over 50,257 classes");
+    assert_at_most(relative_error(V, gm_linearization_gradient(lin), p), 1e-5, "gradient");
+    assert_true(gm_linearization_cached(lin, &bytes) == 1.0);
+    assert_int_equal(bytes, (size_t)N * V * sizeof(float));
+    gm_operator_destroy(&op);
+    gm_linearization_free(lin);
+    gm_problem_free(problem);
+    gm_dataset_free(data);
+    gm_net_free(net);
+    free(theta);
+}
+
 /* C13, C14: nets of the peers' suites, H, G and M against dense references in double at 1e-12
  * (theirs: 1e-7, 1e-5), in two unequal batches; G and M positive semi-definite along 20 probes. */
 static void peers_nets(void **state)
@@ -299,7 +397,8 @@ static void layer_traces(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fused_softmax_metric),  cmocka_unit_test(peers_nets),
+        cmocka_unit_test(fused_softmax_metric),  cmocka_unit_test(masked_rows),
+        cmocka_unit_test(large_vocabulary),      cmocka_unit_test(peers_nets),
         cmocka_unit_test(parts_of_the_data),     cmocka_unit_test(quadratic_of_known_mean),
         cmocka_unit_test(outer_product_exactly), cmocka_unit_test(unequal_batches),
         cmocka_unit_test(layer_traces),

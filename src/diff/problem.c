@@ -10,6 +10,9 @@
 /* A chunk's arrays should stay in the caches: bytes for the samples of one chunk, and for one block
  * of directions. */
 enum { CHUNK_BYTES = 8 << 20, BLOCK_BYTES = 4 << 20, CHUNK_LEAST = 64, CHUNK_MOST = 1024 };
+/* Of the logits of one chunk, where a sample has very many (a large vocabulary at many positions):
+ * a worker holds some four arrays as large. */
+enum { LOGITS_BYTES = 32 << 20 };
 
 const char *gm_loss_name(gm_loss loss)
 {
@@ -158,6 +161,8 @@ static gm_status plan_chunks(gm_problem *problem, gm_error *err)
     size_t chunk = CHUNK_BYTES / sample;
     size_t least = (CHUNK_LEAST - 1) / problem->engine.positions + 1; /* so many rows of products */
     chunk = chunk < least ? least : chunk > CHUNK_MOST ? CHUNK_MOST : chunk;
+    size_t logits = LOGITS_BYTES / (gm_net_outputs(problem->engine.net) * problem->engine.k->size);
+    chunk = chunk < logits ? chunk : logits < 1 ? 1 : logits;
     size_t affordable = (problem->memory - workers * sums) / 2 / workers / sample;
     chunk = affordable < 1 ? 1 : chunk > affordable ? affordable : chunk;
     if (problem->options.chunk) {
