@@ -9,7 +9,13 @@
 
 /* A chunk's arrays should stay in the caches: bytes for the samples of one chunk, and for one block
  * of directions. */
-enum { CHUNK_BYTES = 8 << 20, BLOCK_BYTES = 4 << 20, CHUNK_LEAST = 64, CHUNK_MOST = 1024 };
+enum {
+    CHUNK_BYTES = 8 << 20,
+    BLOCK_BYTES = 4 << 20,
+    CHUNK_LEAST = 64,
+    CHUNK_MOST = 1024,
+    CHUNK_ROWS = 256 /* positions of the sequences in a chunk, at least: rows of the products */
+};
 /* Of the logits of one chunk, where a sample has very many (a large vocabulary at many positions):
  * a worker holds some four arrays as large. */
 enum { LOGITS_BYTES = 32 << 20 };
@@ -159,7 +165,8 @@ static gm_status plan_chunks(gm_problem *problem, gm_error *err)
     bool side_by_side = threads > 1 && sums <= problem->memory / 8 / threads;
     size_t workers = side_by_side ? threads : 1;
     size_t chunk = CHUNK_BYTES / sample;
-    size_t least = (CHUNK_LEAST - 1) / problem->engine.positions + 1; /* so many rows of products */
+    size_t positions = problem->engine.positions;
+    size_t least = positions > 1 ? (CHUNK_ROWS - 1) / positions + 1 : CHUNK_LEAST;
     chunk = chunk < least ? least : chunk > CHUNK_MOST ? CHUNK_MOST : chunk;
     size_t logits = LOGITS_BYTES / (gm_net_outputs(problem->engine.net) * problem->engine.k->size);
     chunk = chunk < logits ? chunk : logits < 1 ? 1 : logits;
