@@ -221,7 +221,7 @@ static const image_case cases[] = {
     {"tied layers", build_tied_layers, {2, {3, 4}}, 4, 3, false, false},
     {"tokens", build_tokens, {1, {4}}, 6, 3, true, false},
 };
-enum { CASES = sizeof cases / sizeof *cases, LABELS = 5 };
+enum { CASES = sizeof cases / sizeof *cases, LABELS = 5, TIED_LAYERS = 8 };
 
 static void gradients(void **state)
 {
@@ -263,6 +263,32 @@ static void single_precision(void **state)
 {
     (void)state;
     check_single_precision(cases, CASES);
+}
+
+/* out [p] = the Hessian of sample i alone times v; returns what its loss alone is multiplied with
+ * in its loss as one of the set: there a position weighs n / scored, here 1 / its own number. */
+static double image_one_hessian(const image_problem *t, const image_case *c, size_t i,
+                                const double *v, double *out)
+{
+    gm_error err = {0};
+    gm_dataset *data;
+    gm_problem_options options;
+    gm_problem_options_default(&options);
+    image_problem one = *t;
+    size_t scored = 0, in = gm_net_inputs(t->net), T = t->positions;
+    for (size_t s = 0; s < T; s++) {
+        scored += t->label[i * T + s] != GM_LABEL_MASKED;
+    }
+    expect_ok(gm_data_from_sequences("one", 1, &c->input, t->x + i * in, T, t->label + i * T,
+                                     GM_F64, c->classes, &data, &err),
+              &err);
+    expect_ok(gm_problem_create(t->net, data, &options, &one.problem, &err), &err);
+    expect_ok(gm_linearize(one.problem, t->theta, &one.lin, &err), &err);
+    image_product(&one, GM_HESSIAN, v, out);
+    gm_linearization_free(one.lin);
+    gm_problem_free(one.problem);
+    gm_dataset_free(data);
+    return t->data->weight * (double)scored;
 }
 
 /* Loss and share of wrong predictions are means over the positions that are not masked, found one
@@ -320,6 +346,43 @@ static void mean_over_positions(void **state)
     free(sum);
     free(one);
     image_close(&t);
+}
+
+/* S = (1/n) sum H_i^2 and the forms u . H_i v, by H_i from problems of one sample each. */
+static void squares_and_forms(void **state)
+{
+    (void)state;
+    const int which[] = {LABELS, TIED_LAYERS};
+    for (int w = 0; w < 2; w++) {
+        const image_case *c = &cases[which[w]];
+        image_problem t;
+        gm_error err = {0};
+        gm_operator op;
+        image_open(&t, c, GM_F64, true, 2, 0);
+        double *u = image_numbers(2 * t.p, 7, 1), *found = numbers(t.p), *sum = numbers(t.p);
+        double *hu = numbers(2 * t.p), *form = numbers(3 * t.n);
+        expect_ok(gm_squares_operator(t.lin, GM_ALL_LAYERS, &op, &err), &err);
+        expect_ok(gm_operator_apply(&op, 1, u, found, &err), &err);
+        gm_operator_destroy(&op);
+        expect_ok(gm_hessian_forms(t.lin, 2, u, form, &err), &err);
+        for (size_t i = 0; i < t.n; i++) {
+            double share = image_one_hessian(&t, c, i, u, hu), uhv = 0;
+            image_one_hessian(&t, c, i, hu, hu + t.p);
+            for (size_t j = 0; j < t.p; j++) {
+                sum[j] += share * share * hu[t.p + j] / (double)t.n;
+                uhv += share * hu[j] * u[t.p + j];
+            }
+            assert_at_most(fabs(form[3 * i + 1] - uhv), 1e-12 * norm_of(t.p, hu) * norm_of(t.p, u),
+                           "%s: form of sample %zu", c->name, i);
+        }
+        assert_at_most(relative_error(t.p, found, sum), 1e-12, "%s: S", c->name);
+        free(u);
+        free(found);
+        free(sum);
+        free(hu);
+        free(form);
+        image_close(&t);
+    }
 }
 
 static void write_npy(const char *path, gm_npy_type type, size_t rows, size_t columns,
@@ -488,6 +551,22 @@ static void tokens(void **state)
         gm_dataset_free(data);
     }
     gm_net_free(net);
+
+    const double x[4] = {0};
+    gm_error err = {0};
+    gm_dataset *data;
+    gm_problem *problem;
+    gm_problem_options options;
+    gm_embedding_config large = {.vocabulary = (1 << 24) + 1, .width = 1};
+    gm_problem_options_default(&options);
+    expect_ok(gm_net_create("large", &input, &net, &err), &err);
+    add_layer(net, &gm_layer_embedding, &large);
+    expect_ok(gm_data_from_arrays("test", 1, &input, x, label, NULL, 0, GM_F32, 9, &data, &err),
+              &err);
+    assert_int_equal(gm_problem_create(net, data, &options, &problem, &err), GM_ERR_INPUT);
+    assert_non_null(strstr(err.message, "16777217 tokens of layer embedding1 are more than"));
+    gm_dataset_free(data);
+    gm_net_free(net);
 }
 
 int main(int argc, char **argv)
@@ -503,6 +582,7 @@ int main(int argc, char **argv)
 
         cmocka_unit_test(mean_over_positions),
         cmocka_unit_test(files),
+        cmocka_unit_test(squares_and_forms),
         cmocka_unit_test(no_bound),
         cmocka_unit_test(ties),
         cmocka_unit_test(tokens),

@@ -88,6 +88,11 @@ static gm_status check_tokens(const gm_net *net, const gm_dataset *data, gm_erro
                            net->node[input].kind->name);
         }
         double rows = (double)node->tensor[0].shape.dim[0], token;
+        if (k->dtype == GM_F32 && rows > 2.0 / gm_dtype_eps(GM_F32)) {
+            return gm_fail(err, GM_ERR_INPUT,
+                           "%s: %.0f tokens of layer %s are more than --precision f32 tells apart",
+                           net->name, rows, gm_net_layer_at(net, (size_t)node->layer).name);
+        }
         for (size_t j = 0; j < data->n * data->features; j++) {
             k->to_double(1, (const char *)data->x + j * k->size, &token);
             if (token >= 0 && token < rows && token == (double)(size_t)token) continue;
