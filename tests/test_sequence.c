@@ -474,6 +474,32 @@ static void files(void **state)
     }
 }
 
+/* One label a sample asks for one row of logits, whatever its shape. */
+static void one_row(void **state)
+{
+    (void)state;
+    image_problem t;
+    gm_error err = {0};
+    gm_dataset *data;
+    gm_problem *problem;
+    gm_problem_options options;
+    gm_problem_options_default(&options);
+    image_open(&t, &cases[LABELS], GM_F64, true, 0, 0);
+    const int32_t label[5] = {0, 1, 2, 0, 1};
+    expect_ok(gm_data_from_arrays("test", 5, &cases[LABELS].input, t.x, label, NULL, 0, GM_F64, 12,
+                                  &data, &err),
+              &err);
+    assert_int_equal(gm_problem_create(t.net, data, &options, &problem, &err), GM_ERR_INPUT);
+    assert_string_equal(err.message, "test: one label a sample, but the output of labels has rank "
+                                     "2 and 4 rows, expected labels [n, 4] or one row of logits");
+    gm_reshape_config column = {.shape = {3, {12, 1, 1}}};
+    add_layer(t.net, &gm_layer_reshape, &column);
+    expect_ok(gm_problem_create(t.net, data, &options, &problem, &err), &err);
+    gm_problem_free(problem);
+    gm_dataset_free(data);
+    image_close(&t);
+}
+
 /* The bound, its draws by layer and the margins are for one label a sample. */
 static void no_bound(void **state)
 {
@@ -583,6 +609,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(mean_over_positions),
         cmocka_unit_test(files),
         cmocka_unit_test(squares_and_forms),
+        cmocka_unit_test(one_row),
         cmocka_unit_test(no_bound),
         cmocka_unit_test(ties),
         cmocka_unit_test(tokens),

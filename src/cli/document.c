@@ -182,6 +182,7 @@ void gm_document_describe(const gm_session *session)
     }
     if (data) {
         printf("data       %s, n = %zu", data->name, data->n);
+        if (data->positions > 1) printf(" sequences, labels at %zu positions", data->positions);
         if (data->random_labels > 0) {
             printf(", %.4g %% random labels (%zu redrawn)", 100 * data->random_labels,
                    data->redrawn);
@@ -190,7 +191,8 @@ void gm_document_describe(const gm_session *session)
     }
     if (session->point) printf("point      %s\n", session->point);
     if (session->net) {
-        printf("loss       %s, mean over samples", gm_loss_name(session->loss_kind));
+        printf("loss       %s, mean over samples%s", gm_loss_name(session->loss_kind),
+               data && data->positions > 1 ? " and positions" : "");
         if (session->measured) {
             printf(": f = %.6g, norm of its gradient %.6g", session->loss, session->gradient_norm);
         }

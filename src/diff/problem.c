@@ -36,16 +36,28 @@ static size_t machine_memory(void)
     return pages > 0 && page > 0 ? (size_t)pages * (size_t)page : (size_t)4 << 30;
 }
 
-/* Labels at T positions ask for an output [T, K]. */
+/* Labels at T positions ask for an output [T, K], one label for one row of logits. */
 static gm_status check_positions(const gm_net *net, const gm_dataset *data, gm_error *err)
 {
     const gm_shape *out = &net->node[net->nodes - 1].shape;
-    if (data->positions <= 1 || (out->rank == 2 && out->dim[0] == data->positions)) return GM_OK;
-    return gm_fail(err, GM_ERR_INPUT,
-                   "%s: labels at %zu positions, but the output of %s has rank %d and %zu rows, "
-                   "expected [%zu, K]",
-                   data->name, data->positions, gm_net_name(net), out->rank, out->dim[0],
-                   data->positions);
+    if (data->positions > 1) {
+        if (out->rank == 2 && out->dim[0] == data->positions) return GM_OK;
+        return gm_fail(err, GM_ERR_INPUT,
+                       "%s: labels at %zu positions, but the output of %s has rank %d and %zu "
+                       "rows, expected [%zu, K]",
+                       data->name, data->positions, gm_net_name(net), out->rank, out->dim[0],
+                       data->positions);
+    }
+    int axes = 0;
+    for (int i = 0; i < out->rank; i++) {
+        axes += out->dim[i] > 1;
+    }
+    if (axes < 2) return GM_OK;
+    return gm_fail(
+        err, GM_ERR_INPUT,
+        "%s: one label a sample, but the output of %s has rank %d and %zu rows, expected "
+        "labels [n, %zu] or one row of logits",
+        data->name, gm_net_name(net), out->rank, out->dim[0], out->dim[0]);
 }
 
 static gm_status check_labels(const gm_net *net, const gm_dataset *data, gm_error *err)
