@@ -51,7 +51,7 @@ typedef struct gm_net_tensor {
     gm_shape shape;
 } gm_net_tensor;
 size_t gm_net_tensors(const gm_net *net);
-gm_net_tensor gm_net_tensor_at(const gm_net *net, size_t index); /* in the order of the vector */
+gm_net_tensor gm_net_tensor_at(const gm_net *net, size_t index); /* layer by layer */
 
 /* Makes a group of parameters: the tensors whose names, or whose layers' names, match the pattern
  * (fnmatch: "blocks.*.attn.*"). *index, gm_net_layers(net) or more, names it wherever an operator

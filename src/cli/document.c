@@ -63,7 +63,7 @@ static json_t *model_value(const gm_net *net)
     return model;
 }
 
-/* The tensors of a group, with their places in the block's vectors in this order. */
+/* The tensors of a group, by layers. */
 static json_t *group_value(const gm_session *session)
 {
     const gm_net *net = session->net;

@@ -1,6 +1,7 @@
 /* Groups of parameters chosen by a pattern of names: the union of their tensors' slices. */
 #include <fnmatch.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -40,6 +41,28 @@ static gm_status refuse(const gm_net *net, const char *pattern, gm_error *err)
                    shown < count ? ", ..." : "");
 }
 
+static int by_offset(const void *a, const void *b)
+{
+    const gm_slice *x = a, *y = b;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* Ascending, and neighbours as one. */
+static void join(gm_net_group *group)
+{
+    size_t slices = 0;
+    if (group->slices) qsort(group->slice, group->slices, sizeof *group->slice, by_offset);
+    for (size_t i = 0; i < group->slices; i++) {
+        gm_slice *last = slices ? &group->slice[slices - 1] : NULL, next = group->slice[i];
+        if (last && last->offset + last->size == next.offset) {
+            last->size += next.size;
+        } else {
+            group->slice[slices++] = next;
+        }
+    }
+    group->slices = slices;
+}
+
 gm_status gm_net_add_group(gm_net *net, const char *pattern, size_t *index, gm_error *err)
 {
     size_t tensors = gm_net_tensors(net);
@@ -51,14 +74,10 @@ gm_status gm_net_add_group(gm_net *net, const char *pattern, size_t *index, gm_e
         gm_net_tensor tensor = gm_net_tensor_at(net, i);
         size_t size = gm_shape_size(&tensor.shape);
         if (!matches(net, pattern, &tensor)) continue;
-        gm_slice *last = made.slices ? &made.slice[made.slices - 1] : NULL;
         made.parameters += size;
-        if (last && last->offset + last->size == tensor.offset) {
-            last->size += size;
-        } else {
-            made.slice[made.slices++] = (gm_slice){tensor.offset, size};
-        }
+        made.slice[made.slices++] = (gm_slice){tensor.offset, size};
     }
+    join(&made);
     if (status == GM_OK && made.slices == 0) status = refuse(net, pattern, err);
     if (status != GM_OK) {
         gm_free(made.pattern);
