@@ -233,9 +233,17 @@ static void measured_steps(void **unused)
         {50, 5, 100, 2000, 51, 51},
         /* a small share of the training: likewise */
         {100000, 64, 1000, 1000000, 150, 240},
-        {10000000, 64, 1000, 1000000, 150, 240},
-        /* dear (a measurement costs as much as 781 steps of 10000): about 20, and the kept ones */
-        {10000, 64, 50000, 1000000, 20, 40},
+        {1000000, 64, 1000, 1000000, 150, 240},
+        /* a measurement costs as much as 781 steps: 40 to 60 of them a quarter of the training */
+        {200000, 64, 50000, 1000000, 50, 64 + GM_KEPT_BY_DEFAULT},
+        /* of 25 times as many steps, about 20, half of them kept ones */
+        {20000, 64, 50000, 1000000, 18, 32},
+        /* all of the kept ones cost no more than the training */
+        {10000, 64, 50000, 1000000, 11, 12},
+        /* some of them */
+        {4000, 64, 50000, 1000000, 4, 5},
+        /* start and end, which are there in any case */
+        {100, 128, 60000, 1000000, 2, 2},
         {1, 1, 100, 1000000, 2, 2},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -249,7 +257,8 @@ static void measured_steps(void **unused)
         for (uint64_t t = 0; t <= options.steps; t++) {
             bool due = gm_schedule_records(&schedule, t);
             count += due;
-            if (t == 0 || t == options.steps || gm_train_keeps(&options, t)) assert_true(due);
+            bool kept = gm_train_keeps(&options, t) && cases[i].least >= GM_KEPT_BY_DEFAULT + 1;
+            if (t == 0 || t == options.steps || kept) assert_true(due);
             /* Asked for one step alone the answer is the same: a resumed run meets the same. */
             if (t < 3000)
                 assert_int_equal(due, gm_train_records(&options, cases[i].n, cases[i].p, t));

@@ -224,9 +224,11 @@ typedef struct gm_train_options {
      * ten steps spaced evenly in log t, the last of them T. */
     uint64_t keep_every;
     /* The full loss, errors, gradient norm and distance are measured at step 0, multiples of this,
-     * kept checkpoints and the last step; 0: at up to about 200 steps, dense at first; fewer, but
-     * about 20, where measuring would cost more than a quarter of the training and more than about
-     * a second. */
+     * kept checkpoints and the last step; 0: at up to about 200 steps, dense at first; fewer, at
+     * least about 20, where measuring would cost more than a quarter of the training and more than
+     * about a second; and where 20 would cost more than the training itself, at start and end and
+     * so many of the kept checkpoints that it does not. Costs are counts of operations, no times.
+     */
     uint64_t record_every;
 } gm_train_options;
 

@@ -15,7 +15,9 @@ typedef struct gm_schedule {
     uint64_t steps;
     uint64_t keep_every, record_every;
     uint64_t keep[GM_KEPT_BY_DEFAULT];
-    double growth, widest; /* of the distance between measured steps, by default */
+    int stride;            /* every so many of the checkpoints kept by default is measured */
+    bool between;          /* whether there are measured steps between them */
+    double growth, widest; /* of their distance, by default */
     uint64_t record_next;  /* first default step not yet passed */
 } gm_schedule;
 
