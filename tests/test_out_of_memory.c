@@ -144,6 +144,31 @@ static gm_status image_matrices(world *w, gm_error *err)
     return status;
 }
 
+/* Gauges of one batch with everything that they have. */
+static gm_status watch_batch(const world *w, gm_error *err)
+{
+    gm_gauge_watch_options o;
+    gm_train_options training;
+    gm_gauge_watch *watch = NULL;
+    size_t p = gm_net_parameters(w->net), index[2] = {0, 1};
+    double loss, *gradient = gm_alloc(p, sizeof *gradient, "gradient", err);
+    gm_gauge_watch_options_default(&o);
+    gm_train_options_default(&training);
+    training.batch = 2;
+    o.curvature = 1;
+    gm_status status = gradient ? GM_OK : GM_ERR_MEMORY;
+    if (status == GM_OK) status = gm_gauge_watch_create(w->problem, &o, &training, &watch, err);
+    if (status == GM_OK)
+        status = gm_problem_batch_gradient(w->problem, w->theta, 2, index, &loss, gradient, err);
+    if (status == GM_OK) {
+        gm_train_batch batch = {0, 0.1, 2, index, loss, w->theta, gradient};
+        status = gm_gauge_watch_batch(watch, &batch, err);
+    }
+    gm_gauge_watch_free(watch);
+    gm_free(gradient);
+    return status;
+}
+
 static gm_status images(const char *spec, gm_error *err)
 {
     world w = {0};
@@ -168,6 +193,16 @@ static gm_status images(const char *spec, gm_error *err)
         status = GM_ERR_MEMORY;
     }
     if (status == GM_OK) status = image_matrices(&w, err);
+    if (status == GM_OK) status = watch_batch(&w, err);
+    close_world(&w);
+    return status;
+}
+
+static gm_status watching(gm_error *err)
+{
+    world w = {0};
+    gm_status status = open_world(&w, GM_F64, err);
+    if (status == GM_OK) status = watch_batch(&w, err);
     close_world(&w);
     return status;
 }
@@ -702,6 +737,7 @@ static void test_bounds(void **unused)
 static void test_images(void **unused)
 {
     (void)unused;
+    fail_every_allocation(watching, 30);
     fail_every_allocation(straight_images, 60);
     fail_every_allocation(curved_images, 60);
     fail_every_allocation(residual_net, 60);

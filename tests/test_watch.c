@@ -11,6 +11,7 @@
 
 #include "gradiometer/run.h"
 #include "gradiometer/track.h"
+#include "image_nets.h"
 #include "problems.h"
 #include "track/watch.h"
 
@@ -157,6 +158,65 @@ static void gauges_match(void **state)
             close_batch(&b);
             test_problem_close(&t);
         }
+    }
+}
+
+/* Weights that act at several positions: norms and inner products of dense per-sample gradients,
+ * found through problems of single samples; a batch of all samples, whose H_B is H. */
+static void images_match(void **state)
+{
+    (void)state;
+    static const image_case nets[] = {
+        {"cnn:3-4,act=tanh", NULL, {3, {2, 8, 9}}, 6, 3, true, false},
+        {"cnn:3-4,bias=no", NULL, {3, {1, 8, 8}}, 6, 3, false, false},
+        {"resnet20", NULL, {3, {3, 8, 8}}, 6, 3, false, false},
+    };
+    for (int way = 0; way < 7; way++) {
+        const image_case *c = &nets[way / 3];
+        gm_dtype dtype = way % 3 == 1 ? GM_F32 : GM_F64;
+        double tolerance = dtype == GM_F64 ? 1e-10 : 2e-4;
+        gm_error err = {0};
+        image_problem t;
+        batch_case b = {.m = 6, .index = {4, 1, 3, 0, 2, 5}};
+        gm_gauge_watch_options o;
+        gm_gauge_watch *w = NULL;
+        gm_train_options training_options = training(b.m);
+        image_open(&t, c, dtype, false, way % 3 == 2 ? 4 : 0, 0);
+        gm_gauge_watch_options_default(&o);
+        expect_ok(gm_gauge_watch_create(t.problem, &o, &training_options, &w, &err), &err);
+        size_t p = t.p, n = t.n;
+        double *row = calloc((n + 4) * p, sizeof *row), *g = row + n * p, *v = g + p, *hg = v + p,
+               *hv = hg + p;
+        double own = 0, square = 0, length = 0, form = 0, sharp = 0, count = (double)n;
+        for (size_t i = 0; i < n; i++) {
+            image_sample(&t, i, c->classes, t.label[i], NULL, row + i * p);
+            for (size_t j = 0; j < p; j++) {
+                own += row[i * p + j] * row[i * p + j];
+                g[j] += row[i * p + j] / count;
+            }
+        }
+        gm_normal_fill(gm_stream_of(0, GM_PURPOSE_KRYLOV, 0), 0, p, v);
+        image_product(&t, GM_HESSIAN, g, hg);
+        image_product(&t, GM_HESSIAN, v, hv);
+        for (size_t j = 0; j < p; j++) {
+            square += g[j] * g[j];
+            length += v[j] * v[j];
+            form += g[j] * hg[j];
+            sharp += v[j] * hv[j];
+        }
+        test_problem as = {.problem = t.problem, .p = p, .theta = t.theta};
+        open_batch(&as, dtype, &b, 0, 0.1);
+        expect_ok(gm_gauge_watch_batch(w, &b.batch, &err), &err);
+        double pairs = (count * square - own / count) / (count - 1);
+        close_to(noted(w, GM_SERIES_SQUARE), pairs, tolerance * square / fabs(pairs), "|mu|^2");
+        close_to(noted(w, GM_SERIES_TRACE), (own - count * square) / (count - 1), tolerance,
+                 "tr Sigma");
+        close_to(noted(w, GM_SERIES_BATCH_SHARPNESS), form / square, tolerance, "Batch Sharpness");
+        close_to(noted(w, GM_SERIES_SHARPNESS), sharp / length, 10 * tolerance, "sharpness");
+        gm_gauge_watch_free(w);
+        close_batch(&b);
+        free(row);
+        image_close(&t);
     }
 }
 
@@ -346,9 +406,9 @@ static void words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gauges_match),    cmocka_unit_test(without_bias),
-        cmocka_unit_test(alarm_and_state), cmocka_unit_test(the_vector_turns),
-        cmocka_unit_test(words),
+        cmocka_unit_test(gauges_match),     cmocka_unit_test(images_match),
+        cmocka_unit_test(without_bias),     cmocka_unit_test(alarm_and_state),
+        cmocka_unit_test(the_vector_turns), cmocka_unit_test(words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

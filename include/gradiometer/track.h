@@ -99,7 +99,9 @@ const gm_track_options *gm_tracker_options(const gm_tracker *tracker); /* resolv
 /* --- gauges of stability along a training (theory section 3.5) --- */
 
 /* What the batches of the training say of its step, from their own activations and signals: no pass
- * over the data set. For nets of dense layers and activations. Running means are exponential, over
+ * over the data set. Chains of dense layers and activations take their short cuts; other nets form
+ * the gradient of each sample in layers whose weights act at several positions, and two products
+ * with H_B where curvature is measured. Running means are exponential, over
  * about `memory` measurements; their errors take these as independent. */
 typedef struct gm_gauge_watch_options {
     uint64_t every;     /* 1: steps from one measurement to the next */

@@ -82,21 +82,11 @@ const gm_gauge_watch_options *gm_gauge_watch_options_of(const gm_gauge_watch *w)
 
 /* ---- construction ---- */
 
-static gm_status check(const gm_net *net, const gm_gauge_watch_options *o, gm_error *err)
+static gm_status check(const gm_gauge_watch_options *o, gm_error *err)
 {
     if (o->every < 1 || o->memory < 1 || !(o->alarm > 0.0 && isfinite(o->alarm)))
         return gm_fail(err, GM_ERR_USAGE,
                        "--track: gauges: every, memory and alarm are to be above 0");
-    for (int i = 1; i < net->nodes; i++) {
-        const gm_node *node = &net->node[i];
-        bool known = node->parameters ? (node->traits & GM_TRAIT_OUTER) != 0
-                                      : node->kind == &gm_layer_activation;
-        if (known) continue;
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--track: gauges: found a %s layer in %s, expected dense layers and "
-                       "activations alone",
-                       node->kind->name, net->name);
-    }
     return GM_OK;
 }
 
@@ -109,6 +99,11 @@ static gm_status allocate(gm_gauge_watch *w, gm_error *err)
     }
     w->vector = gm_alloc(w->p, w->k->size, "vector of the gauges", err);
     w->image = gm_alloc(w->p, w->k->size, "product of the gauges", err);
+    if (!w->plain) {
+        w->unit_image = gm_alloc(w->p, w->k->size, "product of the gauges", err);
+        w->sample = gm_alloc(gm_watch_widest(net), w->k->size, "gradient of a sample", err);
+        if (!w->unit_image || !w->sample) return GM_ERR_MEMORY;
+    }
     w->work = gm_alloc(2 * rows * widest, w->k->size, "gauges", err);
     w->own = gm_alloc(5 * w->capacity + rows, sizeof *w->own, "gauges", err);
     if (!w->vector || !w->image || !w->work || !w->own) return GM_ERR_MEMORY;
@@ -143,7 +138,7 @@ gm_status gm_gauge_watch_create(gm_problem *problem, const gm_gauge_watch_option
                                 gm_error *err)
 {
     *watch = NULL;
-    gm_status status = check(problem->engine.net, options, err);
+    gm_status status = check(options, err);
     if (status != GM_OK) return status;
     gm_gauge_watch *w = gm_alloc(1, sizeof *w, "gauges", err);
     if (!w) return GM_ERR_MEMORY;
@@ -153,7 +148,8 @@ gm_status gm_gauge_watch_create(gm_problem *problem, const gm_gauge_watch_option
                           .p = gm_problem_parameters(problem),
                           .capacity = training->batch,
                           .seed = training->seed,
-                          .without_replacement = training->replacement != GM_REPLACEMENT_YES};
+                          .without_replacement = training->replacement != GM_REPLACEMENT_YES,
+                          .plain = gm_watch_plain(problem->engine.net)};
     w->predicted = training->optimizer == GM_OPTIMIZER_SGD && training->momentum == 0.0 &&
                    training->weight_decay == 0.0 && training->batch > 1 && options->curvature &&
                    training->precondition == GM_PRECONDITION_NONE;
@@ -172,6 +168,8 @@ void gm_gauge_watch_free(gm_gauge_watch *w)
     if (!w) return;
     gm_free(w->vector);
     gm_free(w->image);
+    gm_free(w->unit_image);
+    gm_free(w->sample);
     gm_free(w->work);
     gm_free(w->own);
     gm_free(w->metric);
@@ -180,9 +178,8 @@ void gm_gauge_watch_free(gm_gauge_watch *w)
 
 /* ---- one batch ---- */
 
-/* own [n] += |s|^2 (|a|^2 + 1) of a layer. */
-static void add_norms(gm_gauge_watch *w, const gm_chunk *c, const gm_node *node, const void *in,
-                      const void *signal, double *own)
+void gm_watch_outer_norms(gm_gauge_watch *w, const gm_chunk *c, const gm_node *node, const void *in,
+                          const void *signal, double *own)
 {
     size_t width = gm_shape_size(&node->in_shape[0]);
     double *inner = w->dots;
@@ -226,18 +223,22 @@ static bool gram_pays(const gm_net *net, size_t m)
 }
 
 /* |g_i|^2 and g_i . g_B of a chunk. */
-static void take_norms(gm_gauge_watch *w, const gm_chunk *c, const gm_train_batch *batch,
-                       size_t first)
+static void take_norms(gm_gauge_watch *w, const gm_worker *worker, const gm_chunk *c,
+                       const gm_train_batch *batch, size_t first)
 {
     const gm_net *net = w->problem->engine.net;
     double *own = w->own + first, *along = w->along + first;
     bool gram = c->n == batch->m && gram_pays(net, batch->m);
     memset(own, 0, c->n * sizeof *own);
     memset(along, 0, c->n * sizeof *along);
+    if (!w->plain) {
+        gm_watch_any_norms(w, worker, c, batch->gradient, own, along);
+        return;
+    }
     for (int l = 0; l < net->layers; l++) {
         const gm_node *node = &net->node[net->layer_node[l]];
         const void *in = c->value[node->input[0]], *signal = c->signal[net->layer_node[l]];
-        add_norms(w, c, node, in, signal, own);
+        gm_watch_outer_norms(w, c, node, in, signal, own);
         if (gram) add_gram(w, c, node, in, signal, along);
     }
     if (gram) {
@@ -409,6 +410,17 @@ static void expect(gm_gauge_watch *w, const gm_train_batch *b, gm_gauge_mean squ
 
 /* ---- the hook ---- */
 
+/* Of any net the forms are known for the batch alone, and their means are all that is asked for. */
+static void spread_forms(gm_gauge_watch *w, size_t m, const void *unit)
+{
+    double form = unit ? w->k->dot(w->p, unit, w->unit_image) / (double)m : 0.0;
+    double sharp = w->k->dot(w->p, w->vector, w->image) / (double)m;
+    for (size_t i = 0; i < m; i++) {
+        w->form[i] = form;
+        w->sharp[i] = sharp;
+    }
+}
+
 /* What is asked for of all chunks of the batch, and the losses of their samples. */
 static gm_status visit(gm_gauge_watch *w, const gm_train_batch *b, bool norms, bool curved,
                        double batch, gm_error *err)
@@ -421,15 +433,18 @@ static gm_status visit(gm_gauge_watch *w, const gm_train_batch *b, bool norms, b
         w->k->scale_rows(1, w->p, &scale, b->gradient, unit);
     }
     if (curved) w->k->fill(w->p, 0.0, w->image);
+    if (curved && !w->plain) w->k->fill(w->p, 0.0, w->unit_image);
     for (size_t first = 0, n; first < b->m; first += n) {
         gm_worker *worker;
         const gm_chunk *c =
             gm_problem_batch_chunk(w->problem, b->theta, b->m, b->index, first, &worker);
         n = c->n;
         memcpy(w->loss + first, worker->loss, n * sizeof *w->loss);
-        if (norms) take_norms(w, c, b, first);
-        if (curved) take_curvature(w, worker, c, unit, first);
+        if (norms) take_norms(w, worker, c, b, first);
+        if (curved && w->plain) take_curvature(w, worker, c, unit, first);
+        if (curved && !w->plain) gm_watch_any_curvature(w, worker, c, unit);
     }
+    if (curved && !w->plain) spread_forms(w, b->m, unit);
     gm_free(unit);
     return GM_OK;
 }
