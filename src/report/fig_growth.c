@@ -153,8 +153,9 @@ static void write_caption(const json_t *d, FILE *caption)
         "linearized at this point, and of SGD on the net itself, between a run from the point and "
         "one from nearby on the same batches. Left of the dashed line the map is stable; above "
         "the dotted line distances grow. Heavy tails: beyond the boundary few runs carry the "
-        "mean of the linearized ones, so that it lies below the map. Means that are infinite are "
-        "left out.",
+        "mean of the linearized ones, so that it lies below the map. Runs that fall more "
+        "slowly than the map have left the directions that it looks at. Means that are infinite "
+        "are left out.",
         caption);
 }
 
