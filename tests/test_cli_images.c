@@ -148,6 +148,21 @@ static void residual_net(void **state)
                      269722 - 2 * 144 - 7 * 65);
     assert_true(isfinite(program_number(d, "loss")));
     json_decref(d);
+    /* Norms with constant statistics are linear with a bias: their scales are factors of the
+     * re-scaling, and the bound stays. */
+    d = document(
+        program("bound rescale --params %s/r.gmr --subset 4 --magnitudes 100 --measures none "
+                "--draws 1 --whole-draws --prior-scale 0.03125 --posterior-scale n -q --json",
+                folder));
+    const json_t *cases = json_object_get(json_object_get(d, "rescaling"), "cases");
+    double trace[2];
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *measures = json_object_get(json_array_get(cases, i), "measures");
+        trace[i] = program_number(json_object_get(measures, "trace"), "value");
+    }
+    assert_true(program_number(json_object_get(d, "rescaling"), "max_relative_change") < 1e-10);
+    assert_true(fabs(log(trace[1] / trace[0])) > 1.0);
+    json_decref(d);
 }
 
 static void refusals(void **state)

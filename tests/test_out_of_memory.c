@@ -284,6 +284,7 @@ static gm_status generalization(gm_error *err)
         gm_bound_options o;
         gm_bound_options_default(&o);
         o.gibbs.draws = o.trial_draws = o.diagonal_products = 2;
+        o.gibbs.whole = true;
         status = gm_bound_measure(w.lin, w.theta, &o, &probed, err);
         if (status == GM_OK) gm_bound_free(&probed);
     }

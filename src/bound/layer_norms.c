@@ -88,7 +88,7 @@ static gm_status layer_norm(const gm_node *node, const double *theta, double *no
     size_t at = 0;
     for (int t = 0; status == GM_OK && t < node->tensors; t++) {
         size_t count = gm_shape_size(&node->tensor[t].shape);
-        if (node->tensor[t].fan_in > 0) {
+        if (gm_tensor_ways(&node->tensor[t]) > 0) {
             memcpy(m.param + at, theta + node->offset + at, count * sizeof *m.param);
         }
         at += count;

@@ -29,7 +29,7 @@ static size_t label_of(const gm_chunk *c, size_t i, size_t classes)
 static void work(void *self, gm_worker *w, size_t index)
 {
     const job *j = self;
-    const gm_engine *e = &w->engine;
+    const gm_engine *e = &w->engine; /* with scratch of its own */
     size_t classes = gm_net_outputs(e->net);
     double *z = j->logits + (size_t)w->thread * classes;
     gm_worker_load(j->problem, w, j->theta, index);

@@ -30,7 +30,8 @@ static gm_status layer_unit(const gm_node *node, const double *theta0, double gi
     *product = way;
     size_t at = node->offset;
     for (int t = 0; t < node->tensors; t++) {
-        size_t count = gm_shape_size(&node->tensor[t].shape), fan_in = node->tensor[t].fan_in;
+        size_t count = gm_shape_size(&node->tensor[t].shape);
+        size_t fan_in = gm_tensor_ways(&node->tensor[t]);
         double scale = *product;
         if (fan_in > 0) {
             scale = given > 0.0 ? given : rms(count, theta0 + at);

@@ -20,7 +20,7 @@ static gm_status check_homogeneous(const gm_net *net, gm_error *err)
         return gm_fail(err, GM_ERR_INPUT,
                        "%s: node %d (%s) is not positively homogeneous, f(c a) = c f(a) for c > 0, "
                        "so that layers cannot be re-scaled without changing the function; relu, "
-                       "leaky_relu and identity are",
+                       "leaky_relu, identity and norms without running means are",
                        net->name, i, node->name ? node->name : node->kind->name);
     }
     return GM_OK;
@@ -89,7 +89,7 @@ gm_status gm_rescaling_make(const gm_net *net, double magnitude, uint64_t seed, 
             for (int t = 0; t < node->tensors; t++) {
                 size_t count = gm_shape_size(&node->tensor[t].shape);
                 for (size_t i = 0; i < count; i++) {
-                    factor[at++] = node->tensor[t].fan_in > 0 ? own : exp(out);
+                    factor[at++] = gm_tensor_ways(&node->tensor[t]) > 0 ? own : exp(out);
                 }
             }
             if (alpha) alpha[l] = own;

@@ -42,7 +42,14 @@ typedef struct gm_tensor {
     size_t fan_in,
         fan_out;  /* for the initialization; fan_in 0 marks a tensor that starts at `start` */
     double start; /* 0 for a bias */
+    bool scales;  /* multiplies the input, element by element: a weight of fan-in 1 with a start */
 } gm_tensor;
+
+/* Inputs that one output of the layer sees through this tensor: 0 for a bias. */
+static inline size_t gm_tensor_ways(const gm_tensor *tensor)
+{
+    return tensor->fan_in ? tensor->fan_in : tensor->scales;
+}
 
 typedef enum gm_layer_trait {
     GM_TRAIT_OUTER = 1, /* the gradient of one sample is signal (x) (input, 1): weight [out, in],

@@ -16,8 +16,10 @@
 
 static unsigned norm_traits(const void *config)
 {
-    (void)config;
-    return GM_TRAIT_PIECEWISE | GM_TRAIT_NEEDS_IN | GM_TRAIT_NEEDS_SIGNAL;
+    /* A running mean shifts the input by a constant that no factor of the parameters follows. */
+    const gm_norm_config *c = config;
+    unsigned homogeneous = c->mean ? 0u : GM_TRAIT_HOMOGENEOUS;
+    return homogeneous | GM_TRAIT_PIECEWISE | GM_TRAIT_NEEDS_IN | GM_TRAIT_NEEDS_SIGNAL;
 }
 
 static size_t channels_of(const gm_norm_config *c, const gm_shape *in)
@@ -39,8 +41,10 @@ static gm_status norm_infer(const void *config, int inputs, const gm_shape *in, 
                        c->variance[i], i);
     }
     *out = *in;
-    tensor[0] =
-        (gm_tensor){.name = "scale", .shape = {.rank = 1, .dim = {channels}}, .start = c->start};
+    tensor[0] = (gm_tensor){.name = "scale",
+                            .shape = {.rank = 1, .dim = {channels}},
+                            .start = c->start,
+                            .scales = true};
     tensor[1] = (gm_tensor){.name = "shift", .shape = {.rank = 1, .dim = {channels}}};
     *tensors = 2;
     return GM_OK;
