@@ -163,6 +163,7 @@ static void refusals(void **state)
             "prior.data_crc32");
     refuses("--params test_cli_bound_prior0.gmr@all --optimize 5", "--optimize");
     refuses("--params test_cli_bound_prior0.gmr --objective kl", "with --optimize only");
+    refuses("--params test_cli_bound_prior0.gmr --optimize 5 --optimize-step 2", "at most 1");
     refuses("--params test_cli_bound_prior0.gmr --loss squared --optimize 5", "--loss squared");
     unlink(learned);
     unlink(drawn);

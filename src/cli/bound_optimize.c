@@ -28,6 +28,10 @@ gm_status gm_bound_optimize_check(const gm_cli *cli, const gm_session *session, 
         return gm_fail(err, GM_ERR_USAGE,
                        "--optimize: found --loss squared, expected cross_entropy: its clipped form "
                        "is what is minimized");
+    if (set->optimize_step > 1.0)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--optimize-step: found %g, expected a number above 0 and at most 1",
+                       set->optimize_step);
     return gm_posterior_check(session->problem, err);
 }
 
