@@ -48,7 +48,6 @@ typedef struct gm_optimize_options {
     size_t batch;           /* 250: samples in a step, drawn with replacement; >= 1 */
     double step;            /* 0.05: the share of the way to where the gradients say the optimum is
                                that a step goes, in (0, 1]; falls like 1/t */
-    double clip;            /* l_max of the surrogate min(l, l_max) / l_max; 0 = ln(100 K) */
     size_t grid;            /* 7 = GM_PRIOR_SCALES: priors among which the data may choose */
     double delta;           /* 0.045, in (0, 1): failure probability of the sample */
     uint64_t seed;          /* 0 */
@@ -58,7 +57,7 @@ typedef struct gm_optimize_options {
 } gm_optimize_options;
 void gm_optimize_options_default(gm_optimize_options *options);
 
-/* A moment of the optimization: running means of the 0-1 error and of the clipped loss, divergence,
+/* A moment of the optimization: running means of the 0-1 error and of the log-loss, divergence,
  * objective. */
 typedef struct gm_optimize_point {
     uint64_t step;
@@ -73,7 +72,7 @@ typedef struct gm_optimize_result {
     gm_optimize_point point[GM_OPTIMIZE_POINTS]; /* evenly spaced, first and last included */
 } gm_optimize_result;
 
-/* Minimizes the objective at the 0-1 error, whose gradient is taken from the clipped cross-entropy,
+/* Minimizes the objective at the 0-1 error, whose gradient is taken from the log-loss,
  * over means theta [p] and precisions ratio [p] of Q (both read as the start and overwritten), for
  * the prior N(theta0, (scale unit)^2), by natural gradients: nothing depends on the scales of the
  * layers. Each step draws a batch, with a draw of the weights for each sample (local
@@ -92,7 +91,7 @@ typedef struct gm_certificate_options {
     double delta;       /* 0.05, in (0, 1) */
     double draws_share; /* 0.1, in (0, 1): the part of delta spent on the draws */
     size_t rounds;      /* 0: draws for each sample; 0 = 10, or what makes 250,000 of all */
-    double clip;        /* as above */
+    double clip;        /* l_max of the loss min(l, l_max) / l_max; 0 = ln(100 K) */
     bool fixed_scale;   /* false: c may be any of gm_prior_scale, with the union bound; true: the c
                            given was fixed before the data */
     uint64_t seed;      /* 0: draws of stream (seed, GM_PURPOSE_POSTERIOR, run) */

@@ -15,7 +15,8 @@
  * falls like 1/t: all gradients then count alike in the end.
  *
  * The risk that the objective is taken at is the 0-1 error e, whose gradient is taken to be that of
- * the clipped loss L in the share e/L: the two fall together. */
+ * the log-loss L in the share e/L: the two fall together, and where losses are large at the start
+ * the share is small. */
 #include <math.h>
 #include <string.h>
 
@@ -44,8 +45,8 @@ static gm_status check(const gm_problem *problem, const gm_optimize_options *o, 
 {
     if (gm_problem_loss(problem) != GM_LOSS_CROSS_ENTROPY)
         return gm_fail(err, GM_ERR_USAGE,
-                       "--optimize: found the squared loss, expected cross_entropy: its clipped "
-                       "form is what is minimized");
+                       "--optimize: found the squared loss, expected cross_entropy: its "
+                       "gradient is what the steps go by");
     if (o->steps < 1 || o->batch < 1 || o->grid < 1)
         return gm_fail(err, GM_ERR_USAGE,
                        "--optimize: %llu steps of batch %zu, expected at least 1 of each",
@@ -62,22 +63,21 @@ static gm_status check(const gm_problem *problem, const gm_optimize_options *o, 
 
 /* ---- gradient of a mini-batch ---- */
 
-double gm_posterior_risk(gm_local *l, double clip, size_t n, const size_t *index, const void *mean,
+double gm_posterior_loss(gm_local *l, size_t n, const size_t *index, const void *mean,
                          const void *variance, gm_stream noise, uint64_t first, double *weight,
                          void *dmean, void *dvariance)
 {
-    double risk = 0.0;
+    double loss = 0.0;
     size_t bytes = gm_problem_parameters(l->problem) * l->engine.k->size;
     gm_local_value(l, n, index, mean, variance, noise, first);
     for (size_t i = 0; i < n; i++) {
-        bool cut = !(l->loss[i] < clip);
-        risk += cut ? 1.0 : l->loss[i] / clip;
-        weight[i] = cut ? 0.0 : 1.0 / (clip * (double)n);
+        loss += l->loss[i];
+        weight[i] = 1.0 / (double)n;
     }
     memset(dmean, 0, bytes);
     memset(dvariance, 0, bytes);
     gm_local_gradient(l, mean, variance, weight, dmean, dvariance);
-    return risk / (double)n;
+    return loss / (double)n;
 }
 
 /* ---- steps ---- */
@@ -85,7 +85,7 @@ double gm_posterior_risk(gm_local *l, double clip, size_t n, const size_t *index
 typedef struct work {
     const gm_optimize_options *o;
     const double *theta0, *unit;
-    double scale, clip;
+    double scale;
     size_t n, p;
     gm_local local;
     double *memory, *d, *r, *m;                /* [p] */
@@ -202,7 +202,7 @@ static bool gradient(work *w, uint64_t t)
         w->index[i] = (size_t)gm_below(batch, t * o->batch + i, w->n);
     }
     double loss =
-        gm_posterior_risk(&w->local, w->clip, o->batch, w->index, w->mean, w->variance, noise,
+        gm_posterior_loss(&w->local, o->batch, w->index, w->mean, w->variance, noise,
                           t * o->batch * w->local.units, w->weight, w->dmean, w->dvariance);
     for (size_t i = 0; i < o->batch; i++) {
         wrong += w->local.wrong[i];
@@ -211,7 +211,7 @@ static bool gradient(work *w, uint64_t t)
     double size = k->dot(w->p, w->dmean, w->dmean) + k->dot(w->p, w->dvariance, w->dvariance);
     follow(&w->loss, loss, t);
     follow(&w->risk, (double)wrong / (double)o->batch, t);
-    return isfinite(size);
+    return isfinite(size) && isfinite(loss);
 }
 
 static gm_objective_value objective(const work *w)
@@ -257,7 +257,6 @@ gm_status gm_posterior_optimize(gm_problem *problem, const double *theta0, const
               .theta0 = theta0,
               .unit = unit,
               .scale = scale,
-              .clip = gm_posterior_clip(problem, options->clip),
               .n = gm_problem_data(problem)->n,
               .p = p};
     status = open_work(problem, &start, &w, err);

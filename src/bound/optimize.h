@@ -4,11 +4,11 @@
 
 #include "bound/local.h"
 
-/* Mean of min(l, clip) / clip over samples index [n], each with its own draw (gm_local_value), and
- * its gradient by means and variances of the weights, dmean and dvariance [p], overwritten. weight
- * [n] is a workspace. */
-double gm_posterior_risk(gm_local *local, double clip, size_t n, const size_t *index,
-                         const void *mean, const void *variance, gm_stream noise, uint64_t first,
-                         double *weight, void *dmean, void *dvariance);
+/* Mean log-loss of samples index [n], each with its own draw (gm_local_value), and its gradient by
+ * means and variances of the weights, dmean and dvariance [p], overwritten. weight [n] is a
+ * workspace. */
+double gm_posterior_loss(gm_local *local, size_t n, const size_t *index, const void *mean,
+                         const void *variance, gm_stream noise, uint64_t first, double *weight,
+                         void *dmean, void *dvariance);
 
 #endif

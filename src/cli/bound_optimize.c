@@ -26,8 +26,8 @@ gm_status gm_bound_optimize_check(const gm_cli *cli, const gm_session *session, 
     }
     if (session->loss_kind != GM_LOSS_CROSS_ENTROPY)
         return gm_fail(err, GM_ERR_USAGE,
-                       "--optimize: found --loss squared, expected cross_entropy: its clipped form "
-                       "is what is minimized");
+                       "--optimize: found --loss squared, expected cross_entropy: its gradient "
+                       "is what the steps go by");
     if (set->optimize_step > 1.0)
         return gm_fail(err, GM_ERR_USAGE,
                        "--optimize-step: found %g, expected a number above 0 and at most 1",
@@ -101,7 +101,6 @@ static gm_status optimize(gm_cli *cli, gm_session *session, const gm_bound_run *
     o.steps = set->optimize;
     o.batch = out->batch = set->optimize_batch;
     o.step = out->step = set->optimize_step;
-    o.clip = run->options.gibbs.clip;
     o.grid = run->bound.priors;
     o.delta = run->bound.delta_sample;
     o.seed = run->options.gibbs.seed;
