@@ -507,7 +507,7 @@ static void test_refusals(void **state)
     build_cnn(13);
     model_graph.initializer[0]->dims[0] = 2; /* 2 x 4 x 3 x 3 */
     model_graph.initializer[0]->dims[1] = 4;
-    assert_refused("bias 'c1.bias' is no initializer of 2 numbers");
+    assert_refused("its bias 'c1.bias' has 4 numbers, expected 2");
     build_cnn(13);
     model_tensor_value(model_node("ConstantOfShape", "huge", "bomb"), "value",
                        model_integers("", DIMS(1), 1, (long[]){1}));

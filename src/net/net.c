@@ -219,6 +219,10 @@ void gm_net_settle(gm_net *net, size_t parameters)
     for (int i = 0; i < net->layers; i++) {
         net->node[net->layer_node[i]].layer = i;
     }
+    for (int i = 1; i < net->nodes; i++) { /* tied ones */
+        gm_node *node = &net->node[i];
+        if (node->parameters) node->layer = net->node[node->owner].layer;
+    }
 }
 
 gm_status gm_net_keep(gm_net *net, size_t count, const double *numbers, const double **kept,

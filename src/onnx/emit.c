@@ -46,6 +46,12 @@ bool gm_onnx_follows(const gm_onnx_step *s, const gm_onnx_value *first, const gm
     return offset[second->initializer] == offset[first->initializer] + first->tensor.count;
 }
 
+bool gm_onnx_joins(const gm_onnx_step *s, const gm_onnx_value *weight, const gm_onnx_value *second)
+{
+    return gm_onnx_is_weight(second) && gm_onnx_follows(s, weight, second) &&
+           s->g->owner[weight->initializer] == s->g->owner[second->initializer];
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t length = strlen(text), tail = strlen(end);
@@ -74,6 +80,30 @@ static size_t name_length(const gm_net *net, const char *weight, const char *sec
     return length > 0 && common && !name_taken(net, weight, length) ? length : whole;
 }
 
+/* Traits and shapes permitting, the layer works on the slice of one that is there already. */
+static gm_status add_tied(const gm_onnx_step *s, const gm_layer_kind *kind, const void *config,
+                          int inputs, const int *input, const gm_onnx_value *weight,
+                          const gm_onnx_value *second, int *node, gm_error *err)
+{
+    gm_onnx_graph *g = s->g;
+    int owner = g->owner[weight->initializer];
+    gm_error inner = {0};
+    bool alike = owner > 0 && (!second || g->owner[second->initializer] == owner);
+    if (!alike) {
+        return gm_onnx_refuse(s, err, "weight '%.100s' serves another layer, in another way",
+                              g->value[weight->initializer].name);
+    }
+    gm_status status = gm_net_add_tied(g->net, kind, config, inputs, input, owner, node, &inner);
+    if (status == GM_OK) return GM_OK;
+    if (status == GM_ERR_MEMORY) return gm_fail(err, status, "%s", inner.message);
+    return gm_onnx_refuse(s, err, "%s", inner.message);
+}
+
+bool gm_onnx_is_placed(const gm_onnx_step *s, const gm_onnx_value *value)
+{
+    return s->g->owner[value->initializer] > 0;
+}
+
 gm_status gm_onnx_add_weighted(const gm_onnx_step *s, const gm_layer_kind *kind, const void *config,
                                int inputs, const int *input, const gm_onnx_value *weight,
                                const gm_onnx_value *second, int *node, gm_error *err)
@@ -81,7 +111,11 @@ gm_status gm_onnx_add_weighted(const gm_onnx_step *s, const gm_layer_kind *kind,
     gm_onnx_graph *g = s->g;
     const char *name = g->value[weight->initializer].name;
     const char *other = second ? g->value[second->initializer].name : NULL;
-    char *layer = gm_format(err, "%.*s", (int)name_length(g->net, name, other), name);
+    if (gm_onnx_is_placed(s, weight) || (second && gm_onnx_is_placed(s, second))) {
+        return add_tied(s, kind, config, inputs, input, weight, second, node, err);
+    }
+    size_t length = kind->source ? strlen(name) : name_length(g->net, name, other);
+    char *layer = gm_format(err, "%.*s", (int)length, name);
     if (!layer) return GM_ERR_MEMORY;
     gm_error inner = {0};
     gm_status status = gm_net_add(g->net, kind, config, inputs, input, layer, node, &inner);
@@ -94,26 +128,58 @@ gm_status gm_onnx_add_weighted(const gm_onnx_step *s, const gm_layer_kind *kind,
         return gm_onnx_refuse(s, err, "weight '%.100s'%s has %zu numbers, its layer takes %zu",
                               name, second ? " with what follows it" : "", expected, found);
     }
-    if (g->placed[weight->initializer] || (second && g->placed[second->initializer])) {
-        return gm_onnx_refuse(s, err, "weight '%.100s' serves two layers: not supported", name);
-    }
-    g->placed[weight->initializer] = true;
-    if (second) g->placed[second->initializer] = true;
+    g->owner[weight->initializer] = *node;
+    if (second) g->owner[second->initializer] = *node;
     gm_net_place(g->net, *node, g->offset[weight->initializer]);
     return GM_OK;
 }
 
 /* ---- values as nodes ---- */
 
+/* A parameter tensor as a node, of the initializer's own shape: one for all its users. */
+static gm_status parameter_node(const gm_onnx_step *s, gm_onnx_value *value, gm_error *err)
+{
+    gm_onnx_value *own = &s->g->value[value->initializer];
+    gm_parameter_config config = {.fan_in = 0};
+    gm_status status = gm_onnx_shape_of(s, &own->tensor, &config.shape, err);
+    for (int i = 1; config.shape.rank > 1 && i < config.shape.rank; i++) { /* as a matrix's rows */
+        config.fan_in = (config.fan_in ? config.fan_in : 1) * config.shape.dim[i];
+    }
+    if (status == GM_OK && own->node < 0) {
+        status = gm_onnx_add_weighted(s, &gm_layer_parameter, &config, 0, NULL, own, NULL,
+                                      &own->node, err);
+    }
+    if (status != GM_OK || !value->swapped) {
+        value->node = own->node;
+        return status;
+    }
+    gm_transpose_config swap = {.axis = {1, 0}};
+    return gm_onnx_add(s, &gm_layer_transpose, &swap, 1, &own->node, &value->node, err);
+}
+
+static gm_status constant_node(const gm_onnx_step *s, gm_onnx_value *value, gm_error *err)
+{
+    const gm_onnx_tensor *t = &value->tensor;
+    gm_constant_config config;
+    gm_status status = gm_onnx_shape_of(s, t, &config.shape, err);
+    if (status != GM_OK) return status;
+    double *numbers = gm_alloc(t->count, sizeof *numbers, "constants of the model", err);
+    for (size_t i = 0; numbers && i < t->count; i++) {
+        numbers[i] = t->of == GM_ONNX_REAL ? t->real[i] : (double)t->whole[i];
+    }
+    status =
+        numbers ? gm_net_keep(s->g->net, t->count, numbers, &config.numbers, err) : GM_ERR_MEMORY;
+    gm_free(numbers);
+    if (status != GM_OK) return status;
+    return gm_onnx_add(s, &gm_layer_constant, &config, 0, NULL, &value->node, err);
+}
+
 /* The node with the numbers in the value's own order. */
 static gm_status plain_node(const gm_onnx_step *s, gm_onnx_value *value, gm_error *err)
 {
-    if (value->what != GM_ONNX_ACTIVATION) {
-        return gm_onnx_refuse(s, err, "input '%.100s', %s, is not supported in this place",
-                              value->name,
-                              value->what == GM_ONNX_PARAMETER ? "an initializer" : "a constant");
-    }
     if (value->node >= 0) return GM_OK;
+    if (value->what == GM_ONNX_PARAMETER) return parameter_node(s, value, err);
+    if (value->what == GM_ONNX_CONSTANT) return constant_node(s, value, err);
     gm_channels_config first = {.channels_last = false};
     return gm_onnx_add(s, &gm_layer_layout, &first, 1, &value->last, &value->node, err);
 }
@@ -175,13 +241,21 @@ gm_status gm_onnx_alias(const gm_onnx_step *s, gm_onnx_value *in, int rank, cons
 {
     gm_onnx_value *out = gm_onnx_out(s, 0);
     if (!out) return gm_onnx_refuse(s, err, "its output is left out");
+    if (in->what == GM_ONNX_CONSTANT) {
+        gm_onnx_tensor *copy;
+        gm_status made = gm_onnx_fold_make(s, 0, in->tensor.of, rank, dim, &copy, err);
+        if (made == GM_OK && in->tensor.count) {
+            memcpy(copy->numbers, in->tensor.numbers, in->tensor.count * sizeof(double));
+        }
+        return made;
+    }
     bool same =
         rank == in->tensor.rank && memcmp(dim, in->tensor.dim, (size_t)rank * sizeof *dim) == 0;
-    if (in->what == GM_ONNX_ACTIVATION && !same) {
+    if ((in->what == GM_ONNX_ACTIVATION || in->swapped) && !same) {
         gm_status status = plain_node(s, in, err);
         if (status != GM_OK) return status;
     }
-    out->what = in->what;
+    out->what = in->swapped && !same ? GM_ONNX_ACTIVATION : in->what;
     out->tensor = (gm_onnx_tensor){.of = in->tensor.of, .rank = rank};
     memcpy(out->tensor.dim, dim, (size_t)rank * sizeof *dim);
     gm_onnx_count(&out->tensor);

@@ -210,6 +210,11 @@ static int64_t mod_whole(int64_t a, int64_t b)
     int64_t rest = a % b;
     return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
+/* As C does: the sign of the dividend. */
+static int64_t fmod_whole(int64_t a, int64_t b)
+{
+    return b == 0 || b == -1 ? 0 : a % b;
+}
 static int64_t pow_whole(int64_t a, int64_t b)
 {
     return whole_number(pow((double)a, (double)b));
@@ -263,6 +268,8 @@ gm_status gm_onnx_fold_binary(gm_onnx_step *s, gm_error *err)
     if (!op || s->node->n_input != 2 || !gm_onnx_broadcast(a, b, &joint)) {
         return gm_onnx_refuse(s, err, "constants of these shapes: not supported");
     }
+    binary own = *op;
+    if (strcmp(op->name, "Mod") == 0 && gm_onnx_int(s, "fmod", 0)) own.whole = fmod_whole;
     bool real = a->of == GM_ONNX_REAL || b->of == GM_ONNX_REAL;
     gm_onnx_class of = op->truth ? GM_ONNX_TRUTH : real ? GM_ONNX_REAL : GM_ONNX_WHOLE;
     gm_status status = gm_onnx_fold_make(s, 0, of, joint.rank, joint.dim, &out, err);
@@ -272,7 +279,7 @@ gm_status gm_onnx_fold_binary(gm_onnx_step *s, gm_error *err)
     gm_onnx_broadcast_strides(b, &joint, w.stride[1]);
     for (size_t i = 0; i < out->count; i++, step(&w, &joint)) {
         double x = real ? op->real(number_at(a, w.at[0]), number_at(b, w.at[1])) : 0.0;
-        int64_t n = real ? (int64_t)(x != 0.0) : op->whole(a->whole[w.at[0]], b->whole[w.at[1]]);
+        int64_t n = real ? (int64_t)(x != 0.0) : own.whole(a->whole[w.at[0]], b->whole[w.at[1]]);
         if (of == GM_ONNX_REAL) {
             out->real[i] = x;
         } else {
@@ -325,30 +332,30 @@ gm_status gm_onnx_fold_trilu(gm_onnx_step *s, gm_error *err)
 gm_status gm_onnx_fold_reduce_prod(gm_onnx_step *s, gm_error *err)
 {
     const gm_onnx_tensor *in = &gm_onnx_in(s, 0)->tensor;
-    gm_onnx_tensor *out;
-    bool wanted[GM_ONNX_RANK], given;
+    gm_onnx_tensor *out, kept = {.rank = in->rank};
+    bool wanted[GM_ONNX_RANK], given, keep = gm_onnx_int(s, "keepdims", 1) != 0;
+    size_t dim[GM_ONNX_RANK];
+    int rank = 0;
     gm_status status = gm_onnx_axes(s, 1, in->rank, wanted, &given, err);
     if (status != GM_OK) return status;
-    for (int i = 0; given && i < in->rank; i++) {
-        if (!wanted[i]) return gm_onnx_refuse(s, err, "of some axes: not supported");
-    }
-    size_t dim[GM_ONNX_RANK];
     for (int i = 0; i < in->rank; i++) {
-        dim[i] = 1;
+        kept.dim[i] = !given || wanted[i] ? 1 : in->dim[i];
+        if (keep || (given && !wanted[i])) dim[rank++] = kept.dim[i];
     }
-    int rank = gm_onnx_int(s, "keepdims", 1) ? in->rank : 0;
     status = gm_onnx_fold_make(s, 0, in->of, rank, dim, &out, err);
     if (status != GM_OK) return status;
-    double real = 1.0;
-    int64_t whole = 1;
-    for (size_t i = 0; i < in->count; i++) {
-        if (in->of == GM_ONNX_REAL) real *= in->real[i];
-        if (in->of != GM_ONNX_REAL) whole = mul_whole(whole, in->whole[i]);
+    for (size_t i = 0; i < out->count; i++) {
+        if (in->of == GM_ONNX_REAL) out->real[i] = 1.0;
+        if (in->of != GM_ONNX_REAL) out->whole[i] = 1;
     }
-    if (in->of == GM_ONNX_REAL) {
-        out->real[0] = real;
-    } else {
-        out->whole[0] = whole;
+    walk w = {0};
+    gm_onnx_broadcast_strides(&kept, in, w.stride[0]);
+    for (size_t i = 0; i < in->count; i++, step(&w, in)) {
+        if (in->of == GM_ONNX_REAL) {
+            out->real[w.at[0]] *= in->real[i];
+        } else {
+            out->whole[w.at[0]] = mul_whole(out->whole[w.at[0]], in->whole[i]);
+        }
     }
     return GM_OK;
 }

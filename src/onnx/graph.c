@@ -48,8 +48,8 @@ static gm_status make_room(gm_onnx_graph *g, gm_error *err)
     g->done = gm_alloc(g->nodes, sizeof *g->done, "nodes of the model", err);
     g->op = gm_alloc(g->nodes, sizeof(void *), "nodes of the model", err);
     g->offset = gm_alloc(p->n_initializer, sizeof *g->offset, "initializers", err);
-    g->placed = gm_alloc(p->n_initializer, sizeof *g->placed, "initializers", err);
-    if (!g->value || !g->order || !g->needed || !g->done || !g->op || !g->offset || !g->placed) {
+    g->owner = gm_alloc(p->n_initializer, sizeof *g->owner, "initializers", err);
+    if (!g->value || !g->order || !g->needed || !g->done || !g->op || !g->offset || !g->owner) {
         return GM_ERR_MEMORY;
     }
     return gm_onnx_names_make(count, &g->names, err);
@@ -321,7 +321,7 @@ void gm_onnx_graph_close(gm_onnx_graph *g)
     gm_free(g->done);
     gm_free(g->op);
     gm_free(g->offset);
-    gm_free(g->placed);
+    gm_free(g->owner);
     gm_net_free(g->net);
     *g = (gm_onnx_graph){0};
 }

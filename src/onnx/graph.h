@@ -25,7 +25,7 @@ typedef struct gm_onnx_value {
     gm_onnx_tensor tensor; /* shape of each; numbers of constants and initializers, owned */
     int initializer;       /* index among the file's, -1: none; a parameter's views keep it */
     bool swapped;          /* PARAMETER: the initializer's matrix, transposed */
-    int node;              /* ACTIVATION: node of the net with the numbers in this order, and */
+    int node;              /* node of the net with the numbers in this order, and */
     int last;              /* with the channels last; -1: not there (yet) */
     int maker;             /* node of the graph that makes it, -1: an input or initializer */
     size_t users;          /* slots of needed nodes that read it, and 1 for the logits */
@@ -59,7 +59,7 @@ typedef struct gm_onnx_graph {
     gm_onnx_value *input, *logits;
     int initializers;
     size_t *offset; /* [initializers] in the flat vector, SIZE_MAX: no parameter */
-    bool *placed;   /* [initializers] a layer has taken it */
+    int *owner;     /* [initializers] node of the net that has taken it first; 0: none */
     size_t parameters;
     gm_net *net;
 } gm_onnx_graph;
@@ -191,15 +191,33 @@ gm_status gm_onnx_image_of(const gm_onnx_step *s, gm_onnx_value *value, int *nod
 gm_status gm_onnx_add(const gm_onnx_step *s, const gm_layer_kind *kind, const void *config,
                       int inputs, const int *input, int *node, gm_error *err);
 /* A layer whose slice is the initializers of weight and, where not NULL, of what follows it
- * directly. */
+ * directly; tied to the layer that has them already, where there is one. */
 gm_status gm_onnx_add_weighted(const gm_onnx_step *s, const gm_layer_kind *kind, const void *config,
                                int inputs, const int *input, const gm_onnx_value *weight,
                                const gm_onnx_value *second, int *node, gm_error *err);
+/* True where a layer has the parameter already. */
+bool gm_onnx_is_placed(const gm_onnx_step *s, const gm_onnx_value *value);
 /* True where second's numbers directly follow first's in the flat vector. */
 bool gm_onnx_follows(const gm_onnx_step *s, const gm_onnx_value *first,
                      const gm_onnx_value *second);
 /* True where the value is a whole initializer that is a parameter, as it stands in the file. */
 bool gm_onnx_is_weight(const gm_onnx_value *value);
+/* The same where `second` may join `weight` in one layer: it follows, and neither or both are
+ * placed. */
+bool gm_onnx_joins(const gm_onnx_step *s, const gm_onnx_value *weight, const gm_onnx_value *second);
+
+/* The node to read for an elementwise layer: channels last (*last) where the numbers are in that
+ * order alone. */
+gm_status gm_onnx_any_order(const gm_onnx_step *s, gm_onnx_value *value, int *node, bool *last,
+                            gm_error *err);
+/* f of one node, and of two (broadcast), as layers. */
+gm_status gm_onnx_add_unary(const gm_onnx_step *s, gm_unary function, double a, double b, int from,
+                            int *node, gm_error *err);
+gm_status gm_onnx_add_binary(const gm_onnx_step *s, gm_binary function, int x, int y, int *node,
+                             gm_error *err);
+/* The node plus scale times the value, broadcast: a bias that joins no layer. */
+gm_status gm_onnx_add_term(const gm_onnx_step *s, int from, gm_onnx_value *value,
+                           const gm_shape *shape, int *node, gm_error *err);
 
 /* The output in that slot is this node, of this shape; node in the order of the shape or, `last`,
  * with the channels last. */

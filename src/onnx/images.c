@@ -101,10 +101,9 @@ gm_status gm_onnx_emit_conv(gm_onnx_step *s, gm_error *err)
         return gm_onnx_refuse(s, err, "its weight '%.100s' is no initializer of rank %d",
                               weight->name, in->tensor.rank);
     }
-    if (bias && (!gm_onnx_is_weight(bias) || bias->tensor.rank != 1 ||
-                 bias->tensor.count != weight->tensor.dim[0])) {
-        return gm_onnx_refuse(s, err, "its bias '%.100s' is no initializer of %zu numbers",
-                              bias->name, weight->tensor.dim[0]);
+    if (bias && (bias->tensor.rank != 1 || bias->tensor.count != weight->tensor.dim[0])) {
+        return gm_onnx_refuse(s, err, "its bias '%.100s' has %zu numbers, expected %zu", bias->name,
+                              bias->tensor.count, weight->tensor.dim[0]);
     }
     status = window_of(s, &in->tensor, weight->tensor.dim + 2, &config.window, err);
     if (status != GM_OK) return status;
@@ -115,15 +114,14 @@ gm_status gm_onnx_emit_conv(gm_onnx_step *s, gm_error *err)
         return gm_onnx_refuse(s, err, "%zu channels, its weight takes %zu in %lld groups",
                               in->tensor.dim[1], weight->tensor.dim[1], (long long)groups);
     }
-    bool apart = bias && !gm_onnx_follows(s, weight, bias);
-    if (apart) {
-        return gm_onnx_refuse(s, err,
-                              "bias '%.100s' does not follow its weight among the "
-                              "initializers: not supported",
-                              bias->name);
+    bool joint = bias && gm_onnx_joins(s, weight, bias);
+    config.bias = joint;
+    status = gm_onnx_add_weighted(s, &gm_layer_conv, &config, 1, &node, weight, joint ? bias : NULL,
+                                  &node, err);
+    gm_shape row = {.rank = 1, .dim = {config.out_channels}}; /* channels last: the last axis */
+    if (status == GM_OK && bias && !joint) {
+        status = gm_onnx_add_term(s, node, bias, &row, &node, err);
     }
-    config.bias = bias != NULL;
-    status = gm_onnx_add_weighted(s, &gm_layer_conv, &config, 1, &node, weight, bias, &node, err);
     if (status == GM_OK) put_image(s, node);
     return status;
 }
@@ -154,7 +152,7 @@ gm_status gm_onnx_emit_average_pool(gm_onnx_step *s, gm_error *err)
 }
 
 /* [1, C, ...] to [1, C, 1, ...], or to [1, C]. */
-static gm_status emit_global_mean(gm_onnx_step *s, int rank, gm_error *err)
+gm_status gm_onnx_emit_global_mean(gm_onnx_step *s, int rank, gm_error *err)
 {
     gm_onnx_value *in = gm_onnx_in(s, 0);
     gm_channels_config config = {.channels_last = true};
@@ -169,65 +167,20 @@ static gm_status emit_global_mean(gm_onnx_step *s, int rank, gm_error *err)
 
 gm_status gm_onnx_emit_global_average_pool(gm_onnx_step *s, gm_error *err)
 {
-    return emit_global_mean(s, gm_onnx_in(s, 0)->tensor.rank, err);
+    return gm_onnx_emit_global_mean(s, gm_onnx_in(s, 0)->tensor.rank, err);
 }
 
-gm_status gm_onnx_emit_reduce_mean(gm_onnx_step *s, gm_error *err)
+gm_status gm_onnx_emit_global_max_pool(gm_onnx_step *s, gm_error *err)
 {
     const gm_onnx_tensor *in = &gm_onnx_in(s, 0)->tensor;
-    bool wanted[GM_ONNX_RANK], given;
-    gm_status status = gm_onnx_axes(s, 1, in->rank, wanted, &given, err);
-    if (status != GM_OK) return status;
-    bool planes = given && (in->rank == 3 || in->rank == 4) && in->dim[0] == 1;
-    for (int i = 0; planes && i < in->rank; i++) {
-        planes = wanted[i] == (i > 1);
-    }
-    if (!planes) return gm_onnx_refuse(s, err, "over other axes than those of images");
-    return emit_global_mean(s, gm_onnx_int(s, "keepdims", 1) ? in->rank : 2, err);
-}
-
-gm_status gm_onnx_emit_batch_norm(gm_onnx_step *s, gm_error *err)
-{
-    gm_onnx_value *in = gm_onnx_in(s, 0), *scale = gm_onnx_in(s, 1), *shift = gm_onnx_in(s, 2);
-    const gm_onnx_value *mean = gm_onnx_in(s, 3), *variance = gm_onnx_in(s, 4);
-    size_t channels = in->tensor.rank > 1 ? in->tensor.dim[1] : 0;
-    gm_norm_config config = {.epsilon = gm_onnx_float(s, "epsilon", 1e-5), .start = 1.0};
-    if (gm_onnx_int(s, "training_mode", 0) || gm_onnx_wanted(s, 1)) {
-        return gm_onnx_refuse(s, err,
-                              "in training mode a sample's loss depends on the others; "
-                              "export the net in inference mode (model.eval())");
-    }
-    const gm_onnx_value *of[] = {scale, shift, mean, variance};
-    for (int i = 0; i < 4; i++) {
-        bool right = i < 2 ? gm_onnx_is_weight(of[i])
-                           : of[i]->what == GM_ONNX_CONSTANT && of[i]->tensor.of == GM_ONNX_REAL;
-        if (right && of[i]->tensor.count == channels) continue;
-        return gm_onnx_refuse(s, err, "input '%.100s' is no initializer of %zu numbers",
-                              of[i]->name, channels);
-    }
-    if (!gm_onnx_follows(s, scale, shift)) {
-        return gm_onnx_refuse(s, err,
-                              "shift '%.100s' does not follow the scale among the "
-                              "initializers: not supported",
-                              shift->name);
-    }
-    gm_status status = gm_net_keep(s->g->net, channels, mean->tensor.real, &config.mean, err);
-    if (status == GM_OK) {
-        status = gm_net_keep(s->g->net, channels, variance->tensor.real, &config.variance, err);
-    }
-    bool image = in->tensor.rank > 2;
-    gm_shape row = {.rank = 1, .dim = {channels}};
+    gm_pool_config config = {.window = gm_window_square(1, 1, 0, true)};
     int node;
-    config.channels_last = image;
-    if (status == GM_OK) {
-        status =
-            image ? gm_onnx_image_of(s, in, &node, err) : gm_onnx_node_as(s, in, &row, &node, err);
-    }
-    if (status == GM_OK) {
-        status =
-            gm_onnx_add_weighted(s, &gm_layer_norm, &config, 1, &node, scale, shift, &node, err);
-    }
+    gm_status status = gm_onnx_image_of(s, gm_onnx_in(s, 0), &node, err);
     if (status != GM_OK) return status;
-    gm_onnx_put(s, 0, in->tensor.rank, in->tensor.dim, image ? -1 : node, image ? node : -1);
-    return GM_OK;
+    for (int i = 2; i < in->rank; i++) {
+        config.window.kernel[i - 2 + (in->rank == 3)] = in->dim[i];
+    }
+    status = gm_onnx_add(s, &gm_layer_max_pool, &config, 1, &node, &node, err);
+    if (status == GM_OK) put_image(s, node);
+    return status;
 }

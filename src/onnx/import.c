@@ -75,7 +75,7 @@ static gm_status finish(gm_onnx_graph *g, gm_error *err)
         status = gm_onnx_add(&s, &gm_layer_reshape, &config, 1, &node, &node, err);
     }
     for (int i = 0; status == GM_OK && i < g->initializers; i++) {
-        if (g->offset[i] == SIZE_MAX || g->placed[i]) continue;
+        if (g->offset[i] == SIZE_MAX || g->owner[i] > 0) continue;
         status = gm_fail(err, GM_ERR_INPUT, "%s: no layer takes initializer '%.200s'", g->path,
                          g->value[i].name);
     }

@@ -1,5 +1,6 @@
-/* The operators, by what they do: constants (fold*.c), views and shapes (views.c), images
- * (images.c), matrix products (dense.c), everything elementwise (elements.c). */
+/* The operators, by what they do: constants (fold*.c), views and shapes (views.c), moving
+ * numbers (moves.c), images (images.c), norms (norms.c), matrix products (dense.c), reductions and
+ * softmax (reduce.c), everything elementwise (elements.c). */
 #ifndef GM_ONNX_OPERATORS_H
 #define GM_ONNX_OPERATORS_H
 
@@ -17,12 +18,18 @@ gm_onnx_work gm_onnx_fold_identity, gm_onnx_fold_reshape, gm_onnx_fold_constant,
 gm_onnx_work gm_onnx_fold_cast, gm_onnx_fold_range, gm_onnx_fold_unary, gm_onnx_fold_binary,
     gm_onnx_fold_where, gm_onnx_fold_trilu, gm_onnx_fold_reduce_prod;
 
-gm_onnx_work gm_onnx_emit_identity, gm_onnx_emit_cast, gm_onnx_emit_dropout, gm_onnx_emit_reshape,
-    gm_onnx_emit_transpose, gm_onnx_emit_concat;
+gm_onnx_work gm_onnx_emit_identity, gm_onnx_emit_cast, gm_onnx_emit_dropout, gm_onnx_emit_reshape;
+gm_onnx_work gm_onnx_emit_transpose, gm_onnx_emit_concat, gm_onnx_emit_slice, gm_onnx_emit_split,
+    gm_onnx_emit_gather, gm_onnx_emit_expand, gm_onnx_emit_pad;
 gm_onnx_work gm_onnx_emit_conv, gm_onnx_emit_max_pool, gm_onnx_emit_average_pool,
-    gm_onnx_emit_global_average_pool, gm_onnx_emit_batch_norm, gm_onnx_emit_reduce_mean;
-gm_onnx_work gm_onnx_emit_gemm;
-gm_onnx_work gm_onnx_emit_activation, gm_onnx_emit_leaky_relu, gm_onnx_emit_add,
-    gm_onnx_emit_random;
+    gm_onnx_emit_global_average_pool, gm_onnx_emit_global_max_pool;
+gm_onnx_work gm_onnx_emit_batch_norm, gm_onnx_emit_layer_norm, gm_onnx_emit_instance_norm;
+gm_onnx_work gm_onnx_emit_reduce, gm_onnx_emit_softmax;
+gm_onnx_work gm_onnx_emit_gemm, gm_onnx_emit_matmul;
+gm_onnx_work gm_onnx_emit_activation, gm_onnx_emit_unary, gm_onnx_emit_clip, gm_onnx_emit_binary,
+    gm_onnx_emit_where, gm_onnx_emit_random;
+
+/* The mean over the positions of an image [1, C, ...], of that rank again or [1, C]. */
+gm_status gm_onnx_emit_global_mean(gm_onnx_step *s, int rank, gm_error *err);
 
 #endif
