@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# peers.sh [BUILD]: Hv, Gv, Mv and the gradient on a small net against PyTorch's, in both precisions.
+# peers.sh [BUILD]: Hv, Gv, Mv and the gradient on a small net against PyTorch's, in both precisions; then the same, loss
+# and largest eigenvalues for nets exported from PyTorch: dense, convolutional with every pooling, ResNet-20, ViT, GPT.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
 cmake --build "$build" --target peers_gradiometer >/dev/null
-exec bench/peers.sh "$build" --agree
+bench/peers.sh "$build" --agree
+exec "${PYTHON:-/usr/bin/python3}" -B bench/peers/onnx_agree.py "$build"

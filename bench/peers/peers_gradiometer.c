@@ -5,8 +5,9 @@
  *     peers_gradiometer dense    DIR MODEL f32|f64 THREADS ROUNDS
  *
  * Reads DIR/x.npy, y.npy, theta.npy and, for the products, v.npy; writes what it computed there as
- * hv, gv, mv and gradient, or hessian and eigenvalues, with the precision before .npy. One JSON
- * line on stdout: seconds of every round and memory in bytes. */
+ * hv, gv, mv and gradient (and, of an ONNX file's own parameters, stored), or hessian and
+ * eigenvalues, with the precision before .npy. One JSON line on stdout: seconds of every round and
+ * memory in bytes. */
 #include <jansson.h>
 #include <omp.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "cli/startup.h"
 #include "data/npy.h"
 #include "gradiometer/curvature.h"
+#include "gradiometer/onnx.h"
 #include "kernels/lapack.h"
 
 typedef struct setting {
@@ -24,6 +26,7 @@ typedef struct setting {
     int rounds;
     gm_dtype dtype;
     gm_net *net;
+    gm_onnx *onnx; /* the file that net belongs to, or NULL */
     gm_dataset *data;
     gm_problem *problem;
     size_t p;
@@ -92,7 +95,14 @@ static void open_setting(setting *s, const char *model)
     gm_problem_options problem;
     gm_data_options_default(&data);
     gm_problem_options_default(&problem);
-    check(gm_net_from_spec(model, NULL, 0, &s->net, &err), &err);
+    if (gm_onnx_names_model(model)) {
+        gm_onnx_options options;
+        gm_onnx_options_default(&options);
+        check(gm_onnx_load(model, &options, &s->onnx, &err), &err);
+        s->net = s->onnx->net;
+    } else {
+        check(gm_net_from_spec(model, NULL, 0, &s->net, &err), &err);
+    }
     s->p = gm_net_parameters(s->net);
     data.dtype = s->dtype;
     data.classes = gm_net_outputs(s->net);
@@ -108,7 +118,8 @@ static void close_setting(setting *s)
 {
     gm_problem_free(s->problem);
     gm_dataset_free(s->data);
-    gm_net_free(s->net);
+    if (!s->onnx) gm_net_free(s->net);
+    gm_onnx_free(s->onnx);
     gm_free(s->theta);
 }
 
@@ -145,6 +156,7 @@ static void products(const setting *s, json_t *document)
         }
     }
     json_object_set_new(document, "peak", memory("VmHWM"));
+    if (s->onnx) write_array(s, "stored", 1, &s->p, s->onnx->theta);
     for (size_t i = 0; i <= KINDS; i++) {
         write_array(s, key[i], 1, &s->p, result + i * s->p);
         if (i < KINDS) gm_operator_destroy(&op[i]);

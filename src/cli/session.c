@@ -115,11 +115,13 @@ gm_status gm_session_strip_all(const char *params, char **path, gm_error *err)
 
 /* ---- model, precision, threads ---- */
 
-gm_status gm_session_make_net(const char *model, const char *data, gm_net **net, gm_error *err)
+gm_status gm_session_make_net(const char *model, const char *logits, const char *data, gm_net **net,
+                              gm_error *err)
 {
     gm_shape shape;
     size_t classes = 0;
     *net = NULL;
+    if (gm_onnx_names_model(model)) return gm_session_import_net(model, logits, net, err);
     bool asks = gm_net_spec_asks_data(model);
     gm_status status = asks ? gm_data_describe(data, &shape, &classes, err) : GM_OK;
     if (status != GM_OK) return status;
@@ -153,7 +155,7 @@ static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)
         status =
             gm_fail(err, GM_ERR_USAGE, "--logits: the model %s is no ONNX file", shared->model);
     } else {
-        status = gm_session_make_net(shared->model, shared->data, &session->net, err);
+        status = gm_session_make_net(shared->model, NULL, shared->data, &session->net, err);
     }
     if (status != GM_OK) return status;
     session->layer = GM_ALL_LAYERS;

@@ -61,9 +61,10 @@ void gm_session_close(gm_session *session);
 /* True where --layer names a group of tensors by a pattern. */
 bool gm_session_has_group(const gm_session *session);
 
-/* The net of a --model, with the sizes that some take from the data of this --data. *net is the
- * caller's. */
-gm_status gm_session_make_net(const char *model, const char *data, gm_net **net, gm_error *err);
+/* The net of a --model (and --logits, or NULL), with the sizes that some take from the data of this
+ * --data. *net is the caller's. */
+gm_status gm_session_make_net(const char *model, const char *logits, const char *data, gm_net **net,
+                              gm_error *err);
 
 /* True where the ending is that of a file of parameters: .npy, .safetensors. */
 bool gm_session_names_parameters(const char *path);
@@ -80,6 +81,8 @@ gm_status gm_session_strip_all(const char *params, char **path, gm_error *err);
 /* session->onnx and net from the file in --model. Where the run file in --params named it, it must
  * be the file that the run was made with. */
 gm_status gm_session_import(const gm_cli *cli, gm_session *session, gm_error *err);
+/* The net alone, the caller's. */
+gm_status gm_session_import_net(const char *path, const char *logits, gm_net **net, gm_error *err);
 /* GM_ERR_INPUT unless two passes over a few samples give the same loss and gradient. */
 gm_status gm_session_check_repeats(const gm_session *session, gm_error *err);
 

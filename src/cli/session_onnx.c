@@ -36,6 +36,20 @@ gm_status gm_session_import(const gm_cli *cli, gm_session *session, gm_error *er
     return check_recorded(cli, session, err);
 }
 
+gm_status gm_session_import_net(const char *path, const char *logits, gm_net **net, gm_error *err)
+{
+    gm_onnx *model;
+    gm_onnx_options options;
+    gm_onnx_options_default(&options);
+    options.logits = logits;
+    gm_status status = gm_onnx_load(path, &options, &model, err);
+    if (status != GM_OK) return status;
+    *net = model->net;
+    model->net = NULL;
+    gm_onnx_free(model);
+    return GM_OK;
+}
+
 /* ---- the same twice ---- */
 
 enum { REPEATED_SAMPLES = 32 };

@@ -78,7 +78,7 @@ static gm_onnx_value *bias_behind(const gm_onnx_step *s, const weight *w, int *a
 
 static gm_status emit_dense(gm_onnx_step *s, gm_onnx_value *x, const weight *w, gm_error *err)
 {
-    int adder, node;
+    int adder, node = -1;
     gm_onnx_value *bias = bias_behind(s, w, &adder);
     gm_status status = add_dense(s, x, w, bias, &node, err);
     if (status != GM_OK) return status;

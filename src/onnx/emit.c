@@ -129,9 +129,11 @@ gm_status gm_onnx_add_weighted(const gm_onnx_step *s, const gm_layer_kind *kind,
                               name, second ? " with what follows it" : "", expected, found);
     }
     g->owner[weight->initializer] = *node;
-    if (second) g->owner[second->initializer] = *node;
     gm_net_place(g->net, *node, g->offset[weight->initializer]);
-    return GM_OK;
+    status = gm_net_name_tensor(g->net, *node, 0, name, err);
+    if (status != GM_OK || !second) return status;
+    g->owner[second->initializer] = *node;
+    return gm_net_name_tensor(g->net, *node, 1, other, err);
 }
 
 /* ---- values as nodes ---- */

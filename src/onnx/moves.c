@@ -44,7 +44,7 @@ gm_status gm_onnx_emit_transpose(gm_onnx_step *s, gm_error *err)
     gm_transpose_config config = {{0}};
     memcpy(config.axis, axis,
            sizeof(int) * (size_t)(in->tensor.rank < GM_MAX_RANK ? in->tensor.rank : GM_MAX_RANK));
-    int node;
+    int node = -1;
     status = gm_onnx_node_of(s, in, &node, err);
     if (status == GM_OK && in->tensor.rank > GM_MAX_RANK) {
         status = gm_onnx_refuse(s, err, "an input of rank %d", in->tensor.rank);
@@ -92,7 +92,7 @@ static gm_status put_slice(gm_onnx_step *s, size_t slot, gm_onnx_value *in, cons
 {
     gm_slice_config config = {.start = {0}};
     bool whole = true;
-    int node;
+    int node = -1;
     gm_status status = node_with_axes(s, in, &node, err);
     if (status != GM_OK) return status;
     for (int i = 0; i < in->tensor.rank; i++) {
@@ -157,7 +157,7 @@ gm_status gm_onnx_emit_split(gm_onnx_step *s, gm_error *err)
 static gm_status emit_embedding(gm_onnx_step *s, gm_onnx_value *table, gm_onnx_value *tokens,
                                 gm_error *err)
 {
-    int node;
+    int node = -1;
     size_t dim[GM_ONNX_RANK + 1];
     if (!gm_onnx_is_weight(table) || table->tensor.rank != 2 || gm_onnx_int(s, "axis", 0) != 0 ||
         tokens->tensor.rank >= GM_MAX_RANK) {
@@ -237,7 +237,7 @@ static gm_status emit_expanded(gm_onnx_step *s, const gm_onnx_tensor *out, gm_er
 {
     gm_onnx_value *in = gm_onnx_in(s, 0);
     gm_expand_config config;
-    int node;
+    int node = -1;
     gm_status status = gm_onnx_node_of(s, in, &node, err);
     if (status == GM_OK) status = gm_onnx_shape_of(s, out, &config.shape, err);
     if (status == GM_OK && out->count != in->tensor.count) {
