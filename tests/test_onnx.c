@@ -12,6 +12,7 @@
 #include "support.h"
 
 #include "base/memory.h"
+#include "data/npy.h"
 #include "folder.h"
 #include "gradiometer/diff.h"
 #include "gradiometer/random.h"
@@ -206,6 +207,82 @@ static void test_file_order(void **state)
     assert_memory_equal(a + 18, b, 35 * sizeof *a);
     gm_onnx_free(plain);
     gm_onnx_free(turned);
+}
+
+/* ---- nets exported from PyTorch, with its numbers (tests/fixtures/make_onnx.py) ---- */
+
+static double *fixture(const char *folder_name, const char *key, size_t count)
+{
+    char path[512];
+    double *numbers;
+    size_t found;
+    gm_error err = {0};
+    snprintf(path, sizeof path, GM_FIXTURES "/%s/%s.npy", folder_name, key);
+    expect_ok(gm_npy_read_vector(path, &numbers, &found, &err), &err);
+    assert_int_equal(found, count);
+    return numbers;
+}
+
+static void assert_close(const char *name, const char *key, size_t p, const double *found)
+{
+    double *expected = fixture(name, key, p);
+    /* float64 against float64: sums of some hundred terms in another order; numbers that the
+     * exporter wrote in float32 (an epsilon) are the same in both. */
+    assert_at_most(relative_error(p, found, expected), 1e-11, "%s of %s", key, name);
+    gm_free(expected);
+}
+
+static void compare_exported(const char *name)
+{
+    static const gm_curvature kind[] = {GM_HESSIAN, GM_GGN, GM_MOMENT};
+    static const char *const key[] = {"hv", "gv", "mv"};
+    char path[512], spec[1200];
+    gm_onnx *model = NULL;
+    gm_dataset *data = NULL;
+    gm_problem *problem = NULL;
+    gm_linearization *lin = NULL;
+    gm_onnx_options options;
+    gm_data_options data_options;
+    gm_problem_options problem_options;
+    gm_error err = {0};
+    gm_onnx_options_default(&options);
+    gm_data_options_default(&data_options);
+    gm_problem_options_default(&problem_options);
+    snprintf(path, sizeof path, GM_FIXTURES "/%s/net.onnx", name);
+    snprintf(spec, sizeof spec, "npy:" GM_FIXTURES "/%s/x.npy," GM_FIXTURES "/%s/y.npy", name,
+             name);
+    expect_ok(gm_onnx_load(path, &options, &model, &err), &err);
+    size_t p = gm_net_parameters(model->net);
+    double *theta = fixture(name, "theta", p), *v = fixture(name, "v", p);
+    double *loss = fixture(name, "loss", 1), *product = calloc(p, sizeof *product);
+    assert_memory_equal(model->theta, theta, p * sizeof *theta); /* PyTorch's order */
+    expect_ok(gm_data_load(spec, &data_options, &data, &err), &err);
+    expect_ok(gm_problem_create(model->net, data, &problem_options, &problem, &err), &err);
+    expect_ok(gm_linearize(problem, model->theta, &lin, &err), &err);
+    assert_at_most(fabs(gm_linearization_loss(lin) - *loss), 1e-13, "loss of %s", name);
+    assert_close(name, "gradient", p, gm_linearization_gradient(lin));
+    for (int i = 0; i < 3; i++) {
+        gm_operator op;
+        expect_ok(gm_curvature_operator(lin, kind[i], GM_ALL_LAYERS, &op, &err), &err);
+        expect_ok(gm_operator_apply(&op, 1, v, product, &err), &err);
+        assert_close(name, key[i], p, product);
+        gm_operator_destroy(&op);
+    }
+    gm_linearization_free(lin);
+    gm_problem_free(problem);
+    gm_dataset_free(data);
+    gm_onnx_free(model);
+    gm_free(theta);
+    gm_free(v);
+    gm_free(loss);
+    free(product);
+}
+
+static void test_exported(void **state)
+{
+    (void)state;
+    compare_exported("onnx-vit");
+    compare_exported("onnx-gpt");
 }
 
 /* ---- roles ---- */
@@ -615,17 +692,12 @@ static void test_no_file(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mlp),
-        cmocka_unit_test(test_cnn),
-        cmocka_unit_test(test_file_order),
-        cmocka_unit_test(test_roles),
-        cmocka_unit_test(test_logits_by_name),
-        cmocka_unit_test(test_short_numbers),
-        cmocka_unit_test(test_external_data),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_deep_nesting),
-        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_mlp),           cmocka_unit_test(test_cnn),
+        cmocka_unit_test(test_file_order),    cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_exported),      cmocka_unit_test(test_logits_by_name),
+        cmocka_unit_test(test_short_numbers), cmocka_unit_test(test_external_data),
+        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_deep_nesting),  cmocka_unit_test(test_no_file),
     };
     if (folder_make(NULL) != 0) return 99;
     int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "onnx");

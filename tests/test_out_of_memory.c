@@ -711,6 +711,23 @@ static gm_status parameter_files(gm_error *err)
     return status;
 }
 
+/* A transformer from a file: messages, constants that its graph computes, layers of every room. */
+static gm_status onnx_model(gm_error *err)
+{
+    gm_onnx *model;
+    gm_onnx_options options;
+    gm_onnx_options_default(&options);
+    gm_status status = gm_onnx_load(GM_FIXTURES "/onnx-gpt/net.onnx", &options, &model, err);
+    gm_onnx_free(model);
+    return status;
+}
+
+static void test_onnx(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(onnx_model, 500);
+}
+
 static void test_parameter_files(void **unused)
 {
     (void)unused;
@@ -996,6 +1013,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_stability), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_policies),  cmocka_unit_test(test_posterior),
         cmocka_unit_test(test_images),    cmocka_unit_test(test_parameter_files),
+        cmocka_unit_test(test_onnx),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

@@ -28,8 +28,11 @@ typedef struct gm_onnx_initializer {
     gm_onnx_role role;
     int rank; /* 0 ... 8 */
     size_t dim[8];
-    size_t count;  /* numbers */
-    size_t offset; /* of a parameter, in the flat vector */
+    size_t count;      /* numbers */
+    size_t offset;     /* of a parameter, in the flat vector */
+    size_t aliases;    /* further names that the graph gives to it by Identity: weights that layers
+                          share, or equal ones that an exporter has merged */
+    const char *alias; /* the first of these, NULL: none */
 } gm_onnx_initializer;
 
 typedef struct gm_onnx {

@@ -45,6 +45,7 @@ static json_t *initializers_value(const gm_onnx *model)
                             from->role == GM_ONNX_IS_PARAMETER
                                 ? json_integer((json_int_t)from->offset)
                                 : json_null());
+        json_object_set_new(entry, "aliases", json_integer((json_int_t)from->aliases));
         json_array_append_new(list, entry);
     }
     return list;
@@ -96,6 +97,8 @@ static void print_initializers(const gm_onnx *model, int width)
         if (from->role == GM_ONNX_IS_PARAMETER) {
             printf("s %zu ... %zu", from->offset, from->offset + from->count - 1);
         }
+        if (from->aliases) printf(", also %s", from->alias);
+        if (from->aliases > 1) printf(" and %zu more", from->aliases - 1);
         putchar('\n');
     }
 }

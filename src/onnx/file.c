@@ -13,10 +13,10 @@
 /* A graph of ours takes 7: model, graph, node, attribute, tensor, external data. */
 enum { DEEPEST = 40 };
 
-static void *take(void *unused, size_t size)
+/* `error` learns of memory that is short. */
+static void *take(void *error, size_t size)
 {
-    (void)unused;
-    return gm_alloc_raw(size, 1, "model", NULL);
+    return gm_alloc_raw(size, 1, "messages of the model", error);
 }
 
 static void give(void *unused, void *memory)
@@ -24,8 +24,6 @@ static void give(void *unused, void *memory)
     (void)unused;
     gm_free(memory);
 }
-
-static ProtobufCAllocator allocator = {take, give, NULL};
 
 /* ---- nesting ---- */
 
@@ -128,7 +126,12 @@ static gm_status unpack(const char *path, const void *bytes, size_t count, Onnx_
         return gm_fail(err, GM_ERR_INPUT, "--model %s: its messages nest deeper than %d levels",
                        path, DEEPEST);
     }
+    gm_error shortage = {0};
+    ProtobufCAllocator allocator = {take, give, &shortage};
     *model = onnx__model_proto__unpack(&allocator, count, from);
+    if (!*model && shortage.status != GM_OK) {
+        return gm_fail(err, shortage.status, "%s", shortage.message);
+    }
     if (!*model) {
         return gm_fail(err, GM_ERR_INPUT,
                        "--model %s: no ONNX model: its %zu bytes are no whole protobuf message "
@@ -161,5 +164,6 @@ gm_status gm_onnx_file_read(const char *path, gm_onnx_folder *folder, Onnx__Mode
 
 void gm_onnx_file_free(Onnx__ModelProto *model)
 {
+    ProtobufCAllocator allocator = {take, give, NULL};
     if (model) onnx__model_proto__free_unpacked(model, &allocator);
 }

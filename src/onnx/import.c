@@ -121,6 +121,23 @@ static gm_status list_initializer(const gm_onnx_graph *g, int i, gm_onnx_initial
     return to->name ? GM_OK : GM_ERR_MEMORY;
 }
 
+/* Other names of parameters: exporters write Identity where two layers share one. */
+static gm_status list_aliases(const gm_onnx_graph *g, gm_onnx *model, gm_error *err)
+{
+    for (size_t i = 0; i < g->nodes; i++) {
+        const Onnx__NodeProto *node = g->proto->node[g->order[i]];
+        const gm_onnx_value *in = gm_onnx_value_find(g, node->n_input ? node->input[0] : "");
+        if (strcmp(g->op[g->order[i]]->name, "Identity") != 0 || !in || in->maker >= 0 ||
+            in->what != GM_ONNX_PARAMETER) {
+            continue;
+        }
+        gm_onnx_initializer *to = &model->initializer[in->initializer];
+        if (to->aliases++ == 0) to->alias = gm_strdup(node->output[0], err);
+        if (!to->alias) return GM_ERR_MEMORY;
+    }
+    return GM_OK;
+}
+
 static gm_status deliver(gm_onnx_graph *g, gm_onnx *model, gm_error *err)
 {
     size_t count = (size_t)g->initializers;
@@ -144,7 +161,7 @@ static gm_status deliver(gm_onnx_graph *g, gm_onnx *model, gm_error *err)
     }
     model->net = g->net;
     g->net = NULL;
-    return GM_OK;
+    return list_aliases(g, model, err);
 }
 
 void gm_onnx_options_default(gm_onnx_options *options)
@@ -180,6 +197,7 @@ void gm_onnx_free(gm_onnx *model)
     if (!model) return;
     for (size_t i = 0; i < model->initializers; i++) {
         gm_free((char *)model->initializer[i].name);
+        gm_free((char *)model->initializer[i].alias);
     }
     gm_free(model->initializer);
     gm_free(model->path);
