@@ -452,7 +452,7 @@ static void test_external_data(void **state)
     (void)state;
     build_mlp();
     Onnx__TensorProto *w = model_graph.initializer[0];
-    unsigned char bytes[16 + 30 * 8];
+    unsigned char bytes[16 + 30 * 8] = {0};
     memcpy(bytes + 16, w->raw_data.data, 30 * 8);
     folder_write("weights.bin", bytes, sizeof bytes);
     gm_onnx *inside = load(NULL);
