@@ -189,7 +189,7 @@ static void images_match(void **state)
                *hv = hg + p;
         double own = 0, square = 0, length = 0, form = 0, sharp = 0, count = (double)n;
         for (size_t i = 0; i < n; i++) {
-            image_sample(&t, i, c->classes, t.label[i], NULL, row + i * p);
+            image_sample(&t, i, c->classes, &t.label[i], NULL, row + i * p);
             for (size_t j = 0; j < p; j++) {
                 own += row[i * p + j] * row[i * p + j];
                 g[j] += row[i * p + j] / count;
