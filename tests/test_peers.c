@@ -401,7 +401,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(large_vocabulary),      cmocka_unit_test(peers_nets),
         cmocka_unit_test(parts_of_the_data),     cmocka_unit_test(quadratic_of_known_mean),
         cmocka_unit_test(outer_product_exactly), cmocka_unit_test(unequal_batches),
-        cmocka_unit_test(layer_traces),
+        cmocka_unit_test(layer_traces),          cmocka_unit_test(masked_rows),
+        cmocka_unit_test(large_vocabulary),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "peers");
 }
