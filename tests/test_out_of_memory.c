@@ -169,6 +169,30 @@ static gm_status watch_batch(const world *w, gm_error *err)
     return status;
 }
 
+/* A parameter and constants as operands, a layer norm, a softmax: no spec has them. */
+static gm_status build_parts(const gm_shape *input, gm_net **net, gm_error *err)
+{
+    const double numbers[] = {1, 0.5};
+    const gm_dense_config dense = {.units = 2, .bias = true};
+    const gm_parameter_config shift = {.shape = {1, {2}}};
+    const gm_binary_config add = {.function = GM_BINARY_ADD}, times = {.function = GM_BINARY_MUL};
+    const gm_layer_norm_config norm = {.axes = 1, .epsilon = 0.1, .affine = true};
+    const gm_softmax_config softmax = {.axis = 0, .log = true};
+    gm_constant_config fixed = {.shape = {1, {2}}};
+    int pair[2] = {0, 0}, *x = &pair[0], *y = &pair[1];
+    gm_status status = gm_net_create("parts", input, net, err);
+    if (status == GM_OK) status = gm_net_keep(*net, 2, numbers, &fixed.numbers, err);
+    if (status == GM_OK) status = gm_net_add(*net, &gm_layer_dense, &dense, 1, x, NULL, x, err);
+    if (status == GM_OK) status = gm_net_add(*net, &gm_layer_parameter, &shift, 0, y, NULL, y, err);
+    if (status == GM_OK) status = gm_net_add(*net, &gm_layer_binary, &add, 2, pair, NULL, x, err);
+    if (status == GM_OK) status = gm_net_add(*net, &gm_layer_layer_norm, &norm, 1, x, NULL, x, err);
+    if (status == GM_OK) status = gm_net_add(*net, &gm_layer_constant, &fixed, 0, y, NULL, y, err);
+    if (status == GM_OK) status = gm_net_add(*net, &gm_layer_binary, &times, 2, pair, NULL, x, err);
+    return status == GM_OK ? gm_net_add(*net, &gm_layer_softmax, &softmax, 1, x, NULL, x, err)
+                           : status;
+}
+
+/* Of the net by its spec, or of build_parts. */
 static gm_status images(const char *spec, gm_error *err)
 {
     world w = {0};
@@ -181,7 +205,10 @@ static gm_status images(const char *spec, gm_error *err)
     gm_normal_fill(gm_stream_of(1, GM_PURPOSE_TEST, 0), 0, 3 * 16, x);
     gm_status status =
         gm_data_from_arrays("images", 3, &shape, x, label, NULL, 0, GM_F64, 2, &w.data, err);
-    if (status == GM_OK) status = gm_net_from_spec(spec, &shape, 2, &w.net, err);
+    if (status == GM_OK) {
+        status = spec ? gm_net_from_spec(spec, &shape, 2, &w.net, err)
+                      : build_parts(&shape, &w.net, err);
+    }
     if (status == GM_OK) status = gm_problem_create(w.net, w.data, &options, &w.problem, err);
     w.theta = status == GM_OK
                   ? gm_alloc(gm_net_parameters(w.net), sizeof(double), "parameters", err)
@@ -252,6 +279,11 @@ static gm_status straight_images(gm_error *err)
 static gm_status curved_images(gm_error *err)
 {
     return images("cnn:2,act=tanh", err);
+}
+
+static gm_status net_of_parts(gm_error *err)
+{
+    return images(NULL, err);
 }
 
 static gm_status residual_net(gm_error *err)
@@ -760,6 +792,7 @@ static void test_images(void **unused)
     fail_every_allocation(curved_images, 60);
     fail_every_allocation(residual_net, 60);
     fail_every_allocation(sequences, 60);
+    fail_every_allocation(net_of_parts, 60);
 }
 
 static void test_products(void **unused)
