@@ -137,6 +137,22 @@ static void build_piecewise(gm_net *net, bool other)
     finish(net, 3, unary(net, GM_UNARY_THRESHOLD, 0.1, 0, d));
 }
 
+/* Products whose factors share no weight: learned scales, slopes, a mixing matrix of parameters. */
+static void build_multilinear(gm_net *net, bool other)
+{
+    (void)other;
+    const double numbers[] = {0.5, -1, 2, 1, 3};
+    const gm_matmul_config mix = {.factor = 1};
+    gm_reshape_config row = {.shape = {2, {1, 5}}};
+    int x = finish(net, 5, 0);
+    x = binary(net, GM_BINARY_PRELU, x, parameter(net, (gm_shape){1, {5}}, 0.3));
+    x = binary(net, GM_BINARY_MUL, constant(net, (gm_shape){1, {5}}, numbers), x);
+    x = binary(net, GM_BINARY_MUL, x, parameter(net, (gm_shape){1, {5}}, 1));
+    x = after(net, &gm_layer_reshape, &row, unary(net, GM_UNARY_ABS, 0, 0, x));
+    x = join(net, &gm_layer_matmul, &mix, x, parameter(net, (gm_shape){2, {5, 4}}, 0));
+    finish(net, 3, unary(net, GM_UNARY_LEAKY, 0.1, 0, x));
+}
+
 static int gelu(gm_net *net, int x)
 {
     int half =
@@ -199,6 +215,7 @@ static const image_case cases[] = {
     {"functions", build_functions, {1, {4}}, 5, 3, true, false},
     {"functions, squared", build_functions, {1, {4}}, 5, 3, true, true},
     {"piecewise", build_piecewise, {1, {4}}, 6, 3, false, false},
+    {"multilinear", build_multilinear, {1, {4}}, 6, 3, false, false},
     {"attention", build_attention, {2, {3, 4}}, 5, 3, true, false},
     {"groups", build_groups, {3, {2, 3, 4}}, 5, 3, true, false},
 };
@@ -252,7 +269,8 @@ static void traits(void **state)
     (void)state;
     for (int i = 0; i < CASES; i++) {
         gm_net *net = image_net(&cases[i], true);
-        assert_int_equal(gm_net_piecewise_linear(net), cases[i].build == build_piecewise);
+        bool linear = cases[i].build == build_piecewise || cases[i].build == build_multilinear;
+        assert_int_equal(gm_net_piecewise_linear(net), linear);
         assert_false(gm_net_homogeneous(net));
         gm_net_free(net);
     }
@@ -374,7 +392,7 @@ static void bounds(void **state)
     free(zero);
     image_close(&t);
     const char *layer = NULL;
-    gm_net *net = image_net(&cases[5], true);
+    gm_net *net = image_net(&cases[6], true);
     assert_false(gm_local_possible(net, &layer));
     assert_string_equal(layer, "layer_norm1");
     double *theta = numbers(gm_net_parameters(net));

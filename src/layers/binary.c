@@ -25,7 +25,10 @@ static unsigned binary_traits(const void *config)
     case GM_BINARY_MIN:
     case GM_BINARY_KEEP:
         return GM_TRAIT_PIECEWISE | GM_TRAIT_HOMOGENEOUS | GM_TRAIT_NEEDS_IN;
-    default: /* one weight may be behind both inputs: not linear in it */
+    case GM_BINARY_MUL:
+    case GM_BINARY_PRELU:
+        return GM_TRAIT_BILINEAR | GM_TRAIT_NEEDS_IN | GM_TRAIT_NEEDS_SIGNAL;
+    default:
         return GM_TRAIT_NEEDS_IN | GM_TRAIT_NEEDS_SIGNAL;
     }
 }

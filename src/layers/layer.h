@@ -63,7 +63,9 @@ typedef enum gm_layer_trait {
     GM_TRAIT_NEEDS_SIGNAL = 32, /* tangent_backward reads the unperturbed signal at the output */
     GM_TRAIT_INPLACE =
         64, /* elementwise: the input's value, tangent and signal may share the output's memory */
-    GM_TRAIT_TOKENS = 128 /* reads whole numbers 0 ... rows of its first tensor - 1 */
+    GM_TRAIT_TOKENS = 128,  /* reads whole numbers 0 ... rows of its first tensor - 1 */
+    GM_TRAIT_BILINEAR = 256 /* of two inputs, piecewise linear in each of them alone:
+                               GM_TRAIT_PIECEWISE in a net that has no weight behind both */
 } gm_layer_trait;
 
 typedef struct gm_layer_call {

@@ -14,7 +14,7 @@
 static unsigned matmul_traits(const void *config)
 {
     (void)config;
-    return GM_TRAIT_NEEDS_IN | GM_TRAIT_NEEDS_SIGNAL;
+    return GM_TRAIT_BILINEAR | GM_TRAIT_NEEDS_IN | GM_TRAIT_NEEDS_SIGNAL;
 }
 
 /* Length of leading axis i, of `axes`, of a shape; 1 where it has none. */

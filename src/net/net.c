@@ -134,6 +134,35 @@ static gm_status share_slice(gm_net *net, gm_node *node, gm_error *err)
     return GM_OK;
 }
 
+/* Marks node `end` and all that it depends on. */
+static void mark_behind(const gm_net *net, int end, bool *behind)
+{
+    behind[end] = true;
+    for (int i = end; i > 0; i--) {
+        for (int j = 0; behind[i] && j < net->node[i].inputs; j++) {
+            behind[net->node[i].input[j]] = true;
+        }
+    }
+}
+
+/* A product of two inputs is linear in each single weight where none is behind both. (Where one is
+ * tied to another later, share_slice takes the trait from these two.) */
+static gm_status join_bilinear(const gm_net *net, gm_node *node, gm_error *err)
+{
+    if (!(node->traits & GM_TRAIT_BILINEAR) || node->inputs != 2) return GM_OK;
+    size_t nodes = (size_t)net->nodes;
+    bool *behind = gm_alloc(2 * nodes, sizeof *behind, "nodes of the net", err), apart = true;
+    if (!behind) return GM_ERR_MEMORY;
+    mark_behind(net, node->input[0], behind);
+    mark_behind(net, node->input[1], behind + nodes);
+    for (size_t i = 0; i < nodes; i++) {
+        if (behind[i] && behind[nodes + i] && net->node[i].parameters) apart = false;
+    }
+    if (apart) node->traits |= GM_TRAIT_PIECEWISE;
+    gm_free(behind);
+    return GM_OK;
+}
+
 /* owner < 0: the layer brings its own parameters. */
 static gm_status add_node(gm_net *net, const gm_layer_kind *kind, const void *config, int inputs,
                           const int *input, const char *name, int owner, int *index, gm_error *err)
@@ -171,6 +200,8 @@ static gm_status add_node(gm_net *net, const gm_layer_kind *kind, const void *co
         return gm_fail(err, GM_ERR_INPUT, "%s: the layer's size overflows", net->name);
     }
     node.traits = kind->traits(config);
+    status = join_bilinear(net, &node, err);
+    if (status != GM_OK) return status;
     if (node.owner != net->nodes) {
         status = share_slice(net, &node, err);
         if (status != GM_OK) return status;
