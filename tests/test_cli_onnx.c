@@ -87,6 +87,10 @@ static void measure(void **state)
     assert_true(program_number(whole, "loss") == program_number(layer, "loss"));
     json_decref(whole);
     json_decref(layer);
+    json_t *bench = document(program("bench --model " GM_FIXTURES "/onnx-vit/net.onnx --data "
+                                     "npy:" GM_FIXTURES "/onnx-vit/x.npy," GM_FIXTURES
+                                     "/onnx-vit/y.npy --quick --parts products --json -q"));
+    json_decref(bench); /* dense layers by position, sources, norms among the layers */
 }
 
 static void assert_refused(program_result result, const char *part)
@@ -108,6 +112,10 @@ static void refuse(void **state)
     assert_refused(program("spectrum --model %s/net.onnx --logits q " DATA, folder),
                    "no value is named 'q'");
     assert_refused(program("spectrum --model mlp:6-3 --logits z " DATA), "is no ONNX file");
+    assert_refused(program("dynamics ensemble --model %s/net.onnx --logits z " DATA
+                           " --init fresh --runs 2 --steps 2 --batch 5 --step 0.1",
+                           folder),
+                   "has parameters of its own, and no rule to draw others");
     assert_refused(program("spectrum --model %s/none.onnx " DATA, folder), "No such file");
     assert_refused(
         program("spectrum --model %s/net.onnx --logits z --data gauss:k=3,d=7,n=40", folder),

@@ -30,12 +30,12 @@ double gm_bench_median(size_t count, double *value)
     return value[count / 2];
 }
 
-/* Multiplications of a layer's weights for one sample: fan-in for each number of the output; those
- * of a normalization and of a look-up are no product. */
+/* Multiplications of a layer's weights for one sample: fan-in for each number of the output. Only
+ * dense layers and convolutions are products. */
 static double multiplications(const gm_node *node)
 {
     const gm_tensor *weight = &node->tensor[0];
-    if (weight->shape.rank < 2 || (node->traits & GM_TRAIT_TOKENS)) return 0.0;
+    if (node->kind != &gm_layer_dense && node->kind != &gm_layer_conv) return 0.0;
     return (double)weight->fan_in * (double)node->size;
 }
 
@@ -176,18 +176,19 @@ static void bare_rows(const bare *x, size_t first, size_t rows, char *g)
     char *c = x->c + at;
     for (int l = 0; l < x->net->layers; l++) {
         const gm_node *node = &x->net->node[x->net->layer_node[l]];
-        size_t in = gm_shape_size(&node->in_shape[0]), out = node->size;
         if (multiplications(node) <= 0.0) continue;
+        size_t in = node->tensor[0].fan_in, out = node->tensor[0].fan_out;
+        size_t m = rows * (node->size / out); /* rows of all positions, of a dense layer */
         for (int repeat = 0; repeat < (l == 0 ? 1 : 2); repeat++) {
             if (node->kind == &gm_layer_conv) {
                 char *const array[] = {x->a + at, x->b + at, c};
                 bare_convolutions(x, node, rows, l == 0, array, g);
                 continue;
             }
-            k->gemm(false, true, rows, out, in, 1.0, a, in, w, in, 0.0, c, out);
-            k->gemm(true, false, out, in, rows, 1.0, b, out, a, in, 1.0, g, in);
+            k->gemm(false, true, m, out, in, 1.0, a, in, w, in, 0.0, c, out);
+            k->gemm(true, false, out, in, m, 1.0, b, out, a, in, 1.0, g, in);
             if (l == 0) continue;
-            k->gemm(false, false, rows, in, out, 1.0, b, out, w, in, 0.0, c, in);
+            k->gemm(false, false, m, in, out, 1.0, b, out, w, in, 0.0, c, in);
         }
     }
 }

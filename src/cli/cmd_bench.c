@@ -103,7 +103,8 @@ static gm_status default_problem(gm_cli *cli, const gm_bench_settings *set, char
     size_t samples = set->quick ? QUICK_SAMPLES : DEFAULT_SAMPLES;
     if (!cli->shared.model) cli->shared.model = DEFAULT_MODEL;
     if (cli->shared.data) return GM_OK;
-    if (gm_net_spec_asks_data(cli->shared.model)) return gm_cli_require(cli, "data", err);
+    bool asks = gm_net_spec_asks_data(cli->shared.model) || gm_onnx_names_model(cli->shared.model);
+    if (asks) return gm_cli_require(cli, "data", err);
     gm_status status = gm_net_from_spec(cli->shared.model, NULL, 0, &net, err);
     if (status != GM_OK) return status;
     *data =

@@ -135,6 +135,12 @@ static gm_status choose_options(const gm_cli *cli, const gm_session *session,
     o->keep = view->keep;
     o->runs = set->runs;
     o->fresh = set->fresh;
+    if (o->fresh && session->onnx) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--init fresh: the model %s has parameters of its own, and no rule to draw "
+                       "others",
+                       session->onnx->path);
+    }
     o->record_every = set->record_every;
     o->gradient_every = set->gradient_every;
     o->exact_runs = set->exact_runs;
