@@ -56,9 +56,10 @@ allowed() {
         track) echo base kernels layers net data diff curvature spectrum run sgd ;;
         dynamics) echo base kernels layers net data diff curvature spectrum run sgd ;;
         bound) echo base kernels layers net data diff curvature spectrum ;;
+        landscape) echo base kernels layers net data diff curvature spectrum sgd run dynamics ;;
         survey) echo base kernels layers net data diff curvature spectrum run ;;
         report) echo base run survey ;;
-        cli) echo base kernels layers net onnx data matrix diff curvature spectrum sgd track dynamics bound survey run report compare ;;
+        cli) echo base kernels layers net onnx data matrix diff curvature spectrum sgd track dynamics bound landscape survey run report compare ;;
         *) echo "(unknown room $1)" ;;
     esac
 }

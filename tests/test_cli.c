@@ -610,11 +610,11 @@ static void test_resume(void **state)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"data",   "train",  "spectrum", "decompose",
-                                           "report", "export", "bench"};
+    static const char *const commands[] = {"data",      "train",  "spectrum", "decompose",
+                                           "landscape", "report", "export",   "bench"};
     program_result all = program("--help");
     assert_int_equal(all.exit, 0);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         program_result by_option = program("%s --help", commands[i]);
         program_result by_word = program("help %s", commands[i]);
         char usage[64], listed[64];

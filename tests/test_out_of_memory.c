@@ -723,6 +723,45 @@ static gm_status stability(gm_error *err)
     return status;
 }
 
+/* A slice of five points: its model, its values, and three points placed on it. */
+static gm_status slices(gm_error *err)
+{
+    world w = {0};
+    gm_landscape_model model;
+    gm_landscape_slice s = {.dimensions = 1, .count = 5};
+    double at[5] = {-1, -0.5, 0, 0.5, 1}, value[3][5], share;
+    size_t done, p = 0;
+    double *points = NULL;
+    gm_status status = open_world(&w, GM_F32, err);
+    if (status == GM_OK) {
+        p = gm_net_parameters(w.net);
+        points = gm_alloc(4 * p, sizeof *points, "points", err);
+        if (!points) status = GM_ERR_MEMORY;
+    }
+    if (status == GM_OK) {
+        gm_normal_fill(gm_stream_of(1, GM_PURPOSE_TEST, 0), 0, 3 * p, points);
+        s.origin = w.theta;
+        s.direction = points + 3 * p;
+        s.coordinate = at;
+        status = gm_landscape_plane(3, p, points, 1, points + 3 * p, &share, err);
+    }
+    if (status == GM_OK) status = gm_landscape_model_make(w.lin, 1, s.direction, &model, err);
+    if (status == GM_OK)
+        status = gm_landscape_evaluate(w.problem, w.problem, &s, NULL, value[0], value[1], value[2],
+                                       &done, err);
+    if (status == GM_OK)
+        status = gm_landscape_project(3, p, points, &s, value[0], value[1], &share, err);
+    gm_free(points);
+    close_world(&w);
+    return status;
+}
+
+static void test_slices(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(slices, 30);
+}
+
 /* A net's parameters out to a file of tensors and back. */
 static gm_status parameter_files(gm_error *err)
 {
@@ -1046,7 +1085,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_stability), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_policies),  cmocka_unit_test(test_posterior),
         cmocka_unit_test(test_images),    cmocka_unit_test(test_parameter_files),
-        cmocka_unit_test(test_onnx),
+        cmocka_unit_test(test_onnx),      cmocka_unit_test(test_slices),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

@@ -11,6 +11,7 @@
 #include "gradiometer/eigen.h"
 #include "gradiometer/ensemble.h"
 #include "gradiometer/estimate.h"
+#include "gradiometer/landscape.h"
 #include "gradiometer/matrix.h"
 #include "gradiometer/measures.h"
 #include "gradiometer/net.h"

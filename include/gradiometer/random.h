@@ -18,23 +18,24 @@ extern "C" {
 typedef enum gm_purpose {
     GM_PURPOSE_DATA =
         1, /* synthetic data: class means (run 0), samples (run 1), test samples (run 2) */
-    GM_PURPOSE_LABELS = 2,    /* random labels: run 0 training, run 1 test */
-    GM_PURPOSE_SUBSET = 3,    /* the shuffle before --subset */
-    GM_PURPOSE_INIT = 4,      /* initial weights */
-    GM_PURPOSE_BATCH = 5,     /* mini-batches of a training run */
-    GM_PURPOSE_PROBE = 6,     /* random vectors of estimators and checks */
-    GM_PURPOSE_RESAMPLE = 7,  /* bootstrap resamples of the data */
-    GM_PURPOSE_POSTERIOR = 8, /* posterior draws */
-    GM_PURPOSE_KRYLOV = 9,    /* start vectors of eigensolvers */
-    GM_PURPOSE_START = 10,    /* the batch before step 0 that starts a preconditioner */
-    GM_PURPOSE_DRAW = 11,     /* fresh mini-batches at a fixed point, none of a training run's */
-    GM_PURPOSE_POLICY = 12,   /* batches and random signs of step-size policies */
-    GM_PURPOSE_RESCALE = 13,  /* random re-scalings of layers */
-    GM_PURPOSE_LINEAR = 16,   /* linearized runs near a point: starts (even), batches (odd) */
-    GM_PURPOSE_SCATTER = 17,  /* scattered starts of an ensemble's runs */
-    GM_PURPOSE_PRIOR = 30,    /* the split of the data before a prior is learned */
-    GM_PURPOSE_OPTIMIZE = 31, /* optimizing a posterior: run 0 batches, run 1 noise */
-    GM_PURPOSE_TEST = 100     /* tests and benches */
+    GM_PURPOSE_LABELS = 2,     /* random labels: run 0 training, run 1 test */
+    GM_PURPOSE_SUBSET = 3,     /* the shuffle before --subset */
+    GM_PURPOSE_INIT = 4,       /* initial weights */
+    GM_PURPOSE_BATCH = 5,      /* mini-batches of a training run */
+    GM_PURPOSE_PROBE = 6,      /* random vectors of estimators and checks */
+    GM_PURPOSE_RESAMPLE = 7,   /* bootstrap resamples of the data */
+    GM_PURPOSE_POSTERIOR = 8,  /* posterior draws */
+    GM_PURPOSE_KRYLOV = 9,     /* start vectors of eigensolvers */
+    GM_PURPOSE_START = 10,     /* the batch before step 0 that starts a preconditioner */
+    GM_PURPOSE_DRAW = 11,      /* fresh mini-batches at a fixed point, none of a training run's */
+    GM_PURPOSE_POLICY = 12,    /* batches and random signs of step-size policies */
+    GM_PURPOSE_RESCALE = 13,   /* random re-scalings of layers */
+    GM_PURPOSE_LINEAR = 16,    /* linearized runs near a point: starts (even), batches (odd) */
+    GM_PURPOSE_SCATTER = 17,   /* scattered starts of an ensemble's runs */
+    GM_PURPOSE_PRIOR = 30,     /* the split of the data before a prior is learned */
+    GM_PURPOSE_OPTIMIZE = 31,  /* optimizing a posterior: run 0 batches, run 1 noise */
+    GM_PURPOSE_LANDSCAPE = 40, /* random directions of slices */
+    GM_PURPOSE_TEST = 100      /* tests and benches */
 } gm_purpose;
 
 typedef struct gm_stream {

@@ -11,11 +11,17 @@
 
 /* In the order of the help; ended by NULL. */
 static const gm_command *const commands[] = {
-    &gm_command_data,     &gm_command_train,
-    &gm_command_spectrum, &gm_command_decompose,
-    &gm_command_dynamics, &gm_command_bound,
-    &gm_command_report,   &gm_command_export,
-    &gm_command_bench,    NULL,
+    &gm_command_data,
+    &gm_command_train,
+    &gm_command_spectrum,
+    &gm_command_decompose,
+    &gm_command_dynamics,
+    &gm_command_bound,
+    &gm_command_landscape,
+    &gm_command_report,
+    &gm_command_export,
+    &gm_command_bench,
+    NULL,
 };
 
 static double now(void)

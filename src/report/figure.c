@@ -11,13 +11,16 @@
 #include "report/svg.h"
 
 const gm_figure *const gm_figures[] = {
-    &gm_figure_loss,      &gm_figure_steps,    &gm_figure_phases,       &gm_figure_martingale,
-    &gm_figure_tracked,   &gm_figure_gauges,   &gm_figure_eigenvalues,  &gm_figure_spectra,
-    &gm_figure_angles,    &gm_figure_overlap,  &gm_figure_residual,     &gm_figure_alignment,
-    &gm_figure_subspace,  &gm_figure_extremes, &gm_figure_resample,     &gm_figure_density,
-    &gm_figure_ensemble,  &gm_figure_changes,  &gm_figure_predicted,    &gm_figure_stability,
-    &gm_figure_growth,    &gm_figure_bound,    &gm_figure_bound_course, &gm_figure_posterior,
-    &gm_figure_rescaling, &gm_figure_ranks,    &gm_figure_bounds,       NULL,
+    &gm_figure_loss,        &gm_figure_steps,        &gm_figure_phases,
+    &gm_figure_martingale,  &gm_figure_tracked,      &gm_figure_gauges,
+    &gm_figure_eigenvalues, &gm_figure_spectra,      &gm_figure_angles,
+    &gm_figure_overlap,     &gm_figure_residual,     &gm_figure_alignment,
+    &gm_figure_subspace,    &gm_figure_extremes,     &gm_figure_resample,
+    &gm_figure_density,     &gm_figure_ensemble,     &gm_figure_changes,
+    &gm_figure_predicted,   &gm_figure_stability,    &gm_figure_growth,
+    &gm_figure_bound,       &gm_figure_bound_course, &gm_figure_posterior,
+    &gm_figure_rescaling,   &gm_figure_ranks,        &gm_figure_bounds,
+    &gm_figure_slice,       &gm_figure_landscape,    NULL,
 };
 
 size_t gm_figure_of_training(const gm_subject *subject)

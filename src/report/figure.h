@@ -54,6 +54,8 @@ extern const gm_figure gm_figure_ensemble;
 extern const gm_figure gm_figure_changes;
 extern const gm_figure gm_figure_predicted;
 extern const gm_figure gm_figure_growth;
+extern const gm_figure gm_figure_slice;
+extern const gm_figure gm_figure_landscape;
 
 /* Counts of the figures that tell of the training, and of the decomposition: one, or a sentence in
  * its place, unless the run file was made for something else. */

@@ -1,0 +1,269 @@
+/* A slice as a document, and in words. */
+#include <math.h>
+#include <stdio.h>
+
+#include "cli/document.h"
+#include "cli/landscape.h"
+
+static const double close_share = 0.1; /* of the loss: within it the model holds */
+
+/* ---- findings ---- */
+
+/* The lowest point evaluated; false where no loss is finite. */
+static bool lowest(const gm_landscape_run *run, size_t *index)
+{
+    bool found = false;
+    for (size_t i = 0; i < run->done; i++) {
+        if (!isfinite(run->loss[i]) || (found && run->loss[i] >= run->loss[*index])) continue;
+        *index = i;
+        found = true;
+    }
+    return found;
+}
+
+static bool holds(const gm_landscape_run *run, size_t i)
+{
+    return fabs(run->loss[i] - run->quadratic[i]) <= close_share * run->loss[i];
+}
+
+/* On a line: the grid points around 0 up to which the model holds; false where it does not at the
+ * nearest ones. */
+static bool agreement(const gm_landscape_run *run, double *low, double *high)
+{
+    const double *t = run->axis[0].at;
+    size_t middle = 0;
+    if (run->dimensions > 1 || !run->done) return false;
+    for (size_t i = 1; i < run->done; i++) {
+        if (fabs(t[i]) < fabs(t[middle])) middle = i;
+    }
+    if (!holds(run, middle)) return false;
+    size_t first = middle, last = middle;
+    while (first > 0 && holds(run, first - 1)) {
+        first--;
+    }
+    while (last + 1 < run->done && holds(run, last + 1)) {
+        last++;
+    }
+    *low = t[first];
+    *high = t[last];
+    return true;
+}
+
+/* ---- document ---- */
+
+/* One number for each grid point, in rows along the first axis where there are two. */
+static json_t *grid_values(gm_cli *cli, const gm_landscape_run *run, const char *what,
+                           const double *value)
+{
+    if (run->dimensions == 1) return gm_json_numbers(cli, what, run->count, value);
+    json_t *rows = json_array();
+    for (size_t i = 0; i < run->points; i++) {
+        json_array_append_new(rows,
+                              gm_json_numbers(cli, what, run->points, value + i * run->points));
+    }
+    return rows;
+}
+
+static json_t *grid_value(gm_cli *cli, const gm_landscape_run *run)
+{
+    json_t *o = json_object(), *axes = json_array();
+    for (size_t a = 0; a < run->dimensions; a++) {
+        json_array_append_new(axes, gm_json_numbers(cli, "axes", run->points, run->axis[a].at));
+    }
+    json_object_set_new(o, "points", json_integer((json_int_t)run->count));
+    json_object_set_new(o, "evaluated", json_integer((json_int_t)run->done));
+    json_object_set_new(o, "axes", axes);
+    json_object_set_new(o, "loss", grid_values(cli, run, "grid/loss", run->loss));
+    json_object_set_new(o, "error", grid_values(cli, run, "grid/error", run->error));
+    json_object_set_new(o, "test_error",
+                        run->test_error ? grid_values(cli, run, "grid/test_error", run->test_error)
+                                        : json_null());
+    json_object_set_new(o, "quadratic", grid_values(cli, run, "grid/quadratic", run->quadratic));
+    return o;
+}
+
+/* NaN: this axis has none, null without a notice. */
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *directions_value(gm_cli *cli, const gm_landscape_run *run)
+{
+    json_t *list = json_array();
+    for (size_t a = 0; a < run->dimensions; a++) {
+        const gm_landscape_axis *axis = &run->axis[a];
+        json_t *o = json_object();
+        json_object_set_new(o, "name", json_string(axis->name));
+        json_object_set_new(o, "norm", gm_json_number(cli, "norm", axis->norm));
+        json_object_set_new(o, "slope", gm_json_number(cli, "slope", run->model.slope[a]));
+        json_object_set_new(o, "curvature",
+                            gm_json_number(cli, "curvature", run->model.curvature[a][a]));
+        json_object_set_new(o, "eigenvalue", number_or_null(axis->eigenvalue));
+        json_object_set_new(o, "residual", number_or_null(axis->residual));
+        json_object_set_new(o, "variance_share", number_or_null(axis->share));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *model_value(gm_cli *cli, const gm_landscape_run *run)
+{
+    const gm_landscape_model *m = &run->model;
+    json_t *o = json_object(), *rows = json_array();
+    for (size_t a = 0; a < run->dimensions; a++) {
+        json_array_append_new(rows,
+                              gm_json_numbers(cli, "curvature", run->dimensions, m->curvature[a]));
+    }
+    json_object_set_new(o, "loss", gm_json_number(cli, "quadratic/loss", m->loss));
+    json_object_set_new(o, "slope",
+                        gm_json_numbers(cli, "quadratic/slope", run->dimensions, m->slope));
+    json_object_set_new(o, "curvature", rows);
+    double low, high;
+    json_object_set_new(
+        o, "holds",
+        agreement(run, &low, &high)
+            ? json_pack("{s:f, s:f, s:f}", "within", close_share, "low", low, "high", high)
+            : json_null());
+    return o;
+}
+
+static json_t *lowest_value(gm_cli *cli, const gm_landscape_run *run)
+{
+    size_t i = 0;
+    if (!lowest(run, &i)) return json_null();
+    json_t *o = json_object();
+    json_object_set_new(
+        o, "at", gm_json_numbers(cli, "lowest", run->dimensions, run->at + i * run->dimensions));
+    json_object_set_new(o, "loss", gm_json_number(cli, "lowest", run->loss[i]));
+    json_object_set_new(o, "error", gm_json_number(cli, "lowest", run->error[i]));
+    return o;
+}
+
+static json_t *to_value(gm_cli *cli, const gm_landscape_run *run)
+{
+    if (!run->to) return json_null();
+    json_t *o = json_object();
+    json_object_set_new(o, "point", gm_json_text(run->to_point));
+    json_object_set_new(o, "loss", gm_json_number(cli, "to/loss", run->to_loss));
+    json_object_set_new(o, "error", gm_json_number(cli, "to/error", run->to_error));
+    return o;
+}
+
+static json_t *path_value(gm_cli *cli, const gm_landscape_run *run)
+{
+    const gm_landscape_path *path = &run->path;
+    if (!path->count) return json_null();
+    json_t *o = json_object(), *steps = json_array(), *places = json_array();
+    for (size_t i = 0; i < path->count; i++) {
+        json_array_append_new(steps, json_integer(path->step[i]));
+        json_array_append_new(places, gm_json_numbers(cli, "trajectory", run->dimensions,
+                                                      path->place + i * run->dimensions));
+    }
+    json_object_set_new(o, "steps", steps);
+    json_object_set_new(o, "coordinates", places);
+    json_object_set_new(o, "distances",
+                        gm_json_numbers(cli, "distances", path->count, path->distance));
+    json_object_set_new(o, "loss", gm_json_numbers(cli, "trajectory", path->count, path->loss));
+    return o;
+}
+
+json_t *gm_landscape_document(gm_cli *cli, const gm_session *session, const gm_landscape_run *run,
+                              gm_error *err)
+{
+    json_t *d = gm_document_create(cli, session, err);
+    if (!d) return NULL;
+    if (run->done < run->count)
+        gm_cli_note(cli, "interrupted: %zu of %zu points evaluated", run->done, run->count);
+    json_object_set_new(d, "along", json_string(gm_along_words[run->along]));
+    json_object_set_new(d, "dimensions", json_integer((json_int_t)run->dimensions));
+    json_object_set_new(d, "training_error",
+                        gm_json_number(cli, "training_error", run->training_error));
+    json_object_set_new(d, "directions", directions_value(cli, run));
+    json_object_set_new(d, "quadratic", model_value(cli, run));
+    json_object_set_new(d, "grid", grid_value(cli, run));
+    json_object_set_new(d, "lowest", lowest_value(cli, run));
+    json_object_set_new(d, "to", to_value(cli, run));
+    json_object_set_new(d, "trajectory", path_value(cli, run));
+    json_object_set_new(d, "variance_share",
+                        run->path.count ? gm_json_number(cli, "variance_share", run->path.share)
+                                        : json_null());
+    return d;
+}
+
+/* ---- words ---- */
+
+static void print_axes(const gm_landscape_run *run)
+{
+    printf("\n  %-48s %10s %11s %11s  %s\n", "direction", "length", "slope", "curvature", "range");
+    for (size_t a = 0; a < run->dimensions; a++) {
+        const gm_landscape_axis *axis = &run->axis[a];
+        printf("  %-48s %10.4g %11.4g %11.4g  %.4g ... %.4g\n", axis->name, axis->norm,
+               run->model.slope[a], run->model.curvature[a][a], axis->low, axis->high);
+    }
+}
+
+/* About ten rows of the line; the whole of it is in the document. */
+static void print_line(const gm_landscape_run *run)
+{
+    size_t every = (run->points + 9) / 10;
+    printf("\n  %12s %12s %12s %9s%s\n", "t", "loss", "model", "error",
+           run->test_error ? "      test" : "");
+    for (size_t i = 0; i < run->done; i++) {
+        if (i % every && i + 1 < run->points) continue;
+        printf("  %12.5g %12.6g %12.6g %9.5f", run->axis[0].at[i], run->loss[i], run->quadratic[i],
+               run->error[i]);
+        if (run->test_error) printf(" %9.5f", run->test_error[i]);
+        putchar('\n');
+    }
+}
+
+static void print_lowest(const gm_landscape_run *run)
+{
+    size_t i = 0;
+    if (!lowest(run, &i)) {
+        printf("no point of the slice has a finite loss\n");
+        return;
+    }
+    printf("lowest of the %zu points: %.6g at t = %.4g", run->done, run->loss[i],
+           run->at[i * run->dimensions]);
+    if (run->dimensions > 1) printf(", %.4g", run->at[i * run->dimensions + 1]);
+    printf("; error %.5f\n", run->error[i]);
+}
+
+static void print_path(const gm_landscape_run *run)
+{
+    const gm_landscape_path *path = &run->path;
+    double farthest = 0.0;
+    if (!path->count) return;
+    for (size_t i = 0; i < path->count; i++) {
+        farthest = fmax(farthest, path->distance[i]);
+    }
+    printf("trajectory: the slice keeps %.4g %% of the variance of %zu checkpoints",
+           100 * path->share, path->count);
+    if (run->along == GM_ALONG_PRINCIPAL && run->dimensions > 1)
+        printf(" (%.4g %% and %.4g %%)", 100 * run->axis[0].share, 100 * run->axis[1].share);
+    printf(";\nthe farthest is %.4g away from it\n", farthest);
+}
+
+void gm_landscape_print(const gm_session *session, const gm_landscape_run *run)
+{
+    double low, high;
+    gm_document_describe(session);
+    if (run->to)
+        printf("to         %s: f = %.6g, error %.5f\n", run->to_point, run->to_loss, run->to_error);
+    printf("slice      theta + sum t d, along %s; error %.5f at t = 0\n",
+           gm_along_words[run->along], run->training_error);
+    print_axes(run);
+    if (run->dimensions == 1) print_line(run);
+    putchar('\n');
+    print_lowest(run);
+    if (agreement(run, &low, &high)) {
+        printf("the quadratic model is within %g %% of the loss from t = %.4g to %.4g\n",
+               100 * close_share, low, high);
+    } else if (run->dimensions == 1) {
+        printf("the quadratic model is not within %g %% of the loss at the points beside t = 0\n",
+               100 * close_share);
+    }
+    print_path(run);
+}

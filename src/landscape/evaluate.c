@@ -1,0 +1,141 @@
+/* Losses at the points of a slice: a block of points at a time, shared out among threads, each of
+ * which has an evaluator of its own (dynamics/evaluator.h), the ones that serve the runs of an
+ * ensemble. */
+#include <math.h>
+#include <omp.h>
+
+#include "base/memory.h"
+#include "dynamics/evaluator.h"
+#include "kernels/kernels.h"
+#include "landscape/landscape.h"
+
+enum { BLOCK = 8 }; /* points of a thread between two looks at hooks->stop */
+
+typedef struct worker {
+    gm_evaluator *evaluator;
+    double *wide; /* [p] theta */
+    void *theta;  /* [p] the same in the precision of the problem */
+} worker;
+
+typedef struct job {
+    const gm_landscape_slice *slice;
+    const gm_kernels *k;
+    size_t p, workers;
+    gm_tiles *tiles; /* shared by the evaluators; NULL for nets that do not fit */
+    worker *worker;  /* [workers] */
+    double *loss, *error_rate, *test_error;
+} job;
+
+static gm_status open_worker(const gm_problem *problem, const gm_problem *test, job *j, worker *w,
+                             gm_error *err)
+{
+    gm_status status = j->tiles
+                           ? gm_tiles_evaluator(j->tiles, 1, &w->evaluator, err)
+                           : gm_problem_evaluator(problem, test, j->workers, &w->evaluator, err);
+    if (status != GM_OK) return status;
+    w->wide = gm_alloc(j->p, sizeof *w->wide, "a point of the slice", err);
+    w->theta = gm_alloc(j->p, j->k->size, "a point of the slice", err);
+    return w->wide && w->theta ? GM_OK : GM_ERR_MEMORY;
+}
+
+static gm_status open_job(const gm_problem *problem, const gm_problem *test, job *j, gm_error *err)
+{
+    gm_status status = GM_OK;
+    j->workers = (size_t)omp_get_max_threads();
+    if (j->workers > j->slice->count) j->workers = j->slice->count;
+    j->worker = gm_alloc(j->workers, sizeof *j->worker, "workers", err);
+    if (!j->worker) return GM_ERR_MEMORY;
+    if (gm_tiles_fit(problem)) status = gm_tiles_create(problem, test, &j->tiles, err);
+    for (size_t w = 0; status == GM_OK && w < j->workers; w++) {
+        status = open_worker(problem, test, j, &j->worker[w], err);
+    }
+    return status;
+}
+
+static void close_job(job *j)
+{
+    for (size_t w = 0; j->worker && w < j->workers; w++) {
+        gm_evaluator_free(j->worker[w].evaluator);
+        gm_free(j->worker[w].wide);
+        gm_free(j->worker[w].theta);
+    }
+    gm_free(j->worker);
+    gm_tiles_free(j->tiles);
+}
+
+static gm_status take_point(const job *j, worker *w, size_t i, gm_error *err)
+{
+    const gm_landscape_slice *s = j->slice;
+    const double *t = s->coordinate + i * s->dimensions;
+    for (size_t n = 0; n < j->p; n++) {
+        double move = 0.0;
+        for (size_t a = 0; a < s->dimensions; a++) {
+            move += t[a] * s->direction[a * j->p + n];
+        }
+        w->wide[n] = s->origin[n] + move;
+    }
+    j->k->from_double(j->p, w->wide, w->theta);
+    return gm_evaluator_value(w->evaluator, w->theta, &j->loss[i], &j->error_rate[i],
+                              j->test_error ? &j->test_error[i] : NULL, err);
+}
+
+/* Points first ... last - 1; the first failure of any thread. */
+static gm_status take_block(const job *j, size_t first, size_t last, gm_error *err)
+{
+    gm_status status = GM_OK;
+    gm_error failure = {0};
+#pragma omp parallel for schedule(dynamic) num_threads((int)j->workers)
+    for (size_t i = first; i < last; i++) {
+        gm_error own = {0};
+        gm_status mine = take_point(j, &j->worker[omp_get_thread_num()], i, &own);
+        if (mine == GM_OK) continue;
+#pragma omp critical(gm_landscape_failure)
+        {
+            status = mine;
+            failure = own;
+        }
+    }
+    if (status != GM_OK && err) *err = failure;
+    return status;
+}
+
+static gm_status take_points(const job *j, const gm_landscape_hooks *hooks, size_t *done,
+                             gm_error *err)
+{
+    size_t count = j->slice->count, block = BLOCK * j->workers;
+    while (*done < count) {
+        if (hooks && hooks->stop && hooks->stop(hooks->context)) return GM_OK;
+        size_t last = count - *done < block ? count : *done + block;
+        gm_status status = take_block(j, *done, last, err);
+        if (status != GM_OK) return status;
+        *done = last;
+        if (hooks && hooks->progress) hooks->progress(hooks->context, last);
+    }
+    return GM_OK;
+}
+
+gm_status gm_landscape_evaluate(const gm_problem *problem, const gm_problem *test,
+                                const gm_landscape_slice *slice, const gm_landscape_hooks *hooks,
+                                double *loss, double *error_rate, double *test_error, size_t *done,
+                                gm_error *err)
+{
+    job j = {.slice = slice,
+             .k = gm_kernels_get(gm_problem_data(problem)->dtype),
+             .p = gm_problem_parameters(problem),
+             .loss = loss,
+             .error_rate = error_rate,
+             .test_error = test_error};
+    *done = 0;
+    gm_status status = gm_landscape_check(slice->dimensions, err);
+    if (status != GM_OK) return status;
+    if (slice->count == 0)
+        return gm_fail(err, GM_ERR_USAGE, "slice of 0 points, expected at least 1");
+    for (size_t i = 0; i < slice->count; i++) {
+        loss[i] = error_rate[i] = (double)NAN;
+        if (test_error) test_error[i] = (double)NAN;
+    }
+    status = open_job(problem, test, &j, err);
+    if (status == GM_OK) status = take_points(&j, hooks, done, err);
+    close_job(&j);
+    return status;
+}
