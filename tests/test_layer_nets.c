@@ -153,6 +153,14 @@ static void build_multilinear(gm_net *net, bool other)
     finish(net, 3, unary(net, GM_UNARY_LEAKY, 0.1, 0, x));
 }
 
+/* A square: every other layer is piecewise linear, yet the net is not. */
+static void build_square(gm_net *net, bool other)
+{
+    (void)other;
+    int x = finish(net, 3, 0);
+    finish(net, 3, binary(net, GM_BINARY_MUL, x, unary(net, GM_UNARY_ABS, 0, 0, x)));
+}
+
 static int gelu(gm_net *net, int x)
 {
     int half =
@@ -217,6 +225,7 @@ static const image_case cases[] = {
     {"piecewise", build_piecewise, {1, {4}}, 6, 3, false, false},
     {"multilinear", build_multilinear, {1, {4}}, 6, 3, false, false},
     {"attention", build_attention, {2, {3, 4}}, 5, 3, true, false},
+    {"square", build_square, {1, {4}}, 5, 3, false, false},
     {"groups", build_groups, {3, {2, 3, 4}}, 5, 3, true, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
