@@ -4,6 +4,7 @@
 #include "kernel_arrays.h"
 
 #include <float.h>
+#include <omp.h>
 
 typedef struct function_case {
     const char *name;
@@ -254,11 +255,54 @@ static void ends(void **state)
     for_each_table(check_kinks);
 }
 
+/* Enough numbers for a second thread: [out, 6 parts] of what the kernels give. */
+enum { ROWS = 300, WIDTH = 257, MANY = ROWS * WIDTH };
+
+static void everything_large(const gm_kernels *k, const void *x, const void *u, char *out)
+{
+    const gm_function silu = {GM_UNARY_SILU, 0, 0};
+    const size_t bytes = MANY * k->size;
+    gm_broadcast g = {.rank = 1, .dim = {WIDTH}, .step = {{1}, {1}}, .size = WIDTH};
+    double inverse[ROWS];
+    g.operand[0] = g.operand[1] = WIDTH;
+    k->unary_value(&silu, MANY, x, out);
+    k->unary_backward(&silu, MANY, 1, x, u, u, u, false, out + bytes);
+    k->binary_value(GM_BINARY_MUL, &g, ROWS, x, u, out + 2 * bytes);
+    k->binary_backward(GM_BINARY_DIV, &g, 1, ROWS, 1, u, x, u, false, out + 3 * bytes);
+    k->softmax_value(false, ROWS, WIDTH, 1, x, out + 4 * bytes);
+    k->standardize(ROWS, WIDTH, 0.1, x, out + 5 * bytes, inverse);
+    k->softmax_bend(false, ROWS, WIDTH, 1, out + 4 * bytes, x, u, out + bytes);
+    k->standardize_slope(ROWS, WIDTH, out + 5 * bytes, inverse, u, true, out + 2 * bytes);
+}
+
+/* Two threads give the bits of one. */
+static void threads(void **state)
+{
+    (void)state;
+    int before = omp_get_max_threads();
+    for (int dtype = GM_F32; dtype <= GM_F64; dtype++) {
+        const gm_kernels *k = gm_kernels_get((gm_dtype)dtype);
+        void *x = new_normal(k, MANY, 1), *u = new_normal(k, MANY, 2);
+        char *one = new_array(k, 6 * MANY, 0), *two = new_array(k, 6 * MANY, 0);
+        omp_set_num_threads(1);
+        everything_large(k, x, u, one);
+        omp_set_num_threads(2);
+        everything_large(k, x, u, two);
+        assert_memory_equal(one, two, 6 * MANY * k->size);
+        free(x);
+        free(u);
+        free(one);
+        free(two);
+    }
+    omp_set_num_threads(before);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unary_functions),
         cmocka_unit_test(ends),
+        cmocka_unit_test(threads),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "functions");
 }
