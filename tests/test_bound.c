@@ -107,7 +107,7 @@ static void test_gibbs(void **state)
         gm_gibbs found, again;
         gm_error err = {0};
         gm_gibbs_options_default(&o);
-        o.draws = 20000;
+        o.draws = 10000;
         o.block = blocks[i];
         o.whole = true;
         omp_set_num_threads(2);
