@@ -227,7 +227,9 @@ static Onnx__GraphProto lent_graph(const node_case *c, Onnx__GraphProto *own)
     Onnx__GraphProto g = *own;
     g.node = model_take((own->n_node + 3 * MOST_INPUTS) * sizeof(void *));
     g.initializer = model_take((own->n_initializer + MOST_INPUTS) * sizeof(void *));
-    memcpy(g.initializer, own->initializer, own->n_initializer * sizeof(void *));
+    for (size_t i = 0; i < own->n_initializer; i++) {
+        g.initializer[i] = own->initializer[i];
+    }
     return g;
 }
 
