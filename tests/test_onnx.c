@@ -555,6 +555,11 @@ static void test_refusals(void **state)
     model_graph.initializer[0]->dims[0] = INT64_MAX;
     assert_refused("its dimensions overflow");
     build_mlp();
+    model_graph.initializer[0]->dims[0] = INT64_C(1) << 40; /* 48 TB: refused before it is taken */
+    assert_refused("raw_data holds 240 bytes");
+    model_graph.initializer[0]->has_raw_data = 0;
+    assert_refused("holds 0 numbers, its shape has 6597069766656");
+    build_mlp();
     model_graph.initializer[0]->dims[0] = -5;
     assert_refused("dimension 0 is -5");
     build_mlp();

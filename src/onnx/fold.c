@@ -15,6 +15,11 @@ gm_status gm_onnx_fold_make(const gm_onnx_step *s, size_t slot, gm_onnx_class of
     if (!gm_onnx_count(&made) || made.count > GM_ONNX_FOLDED) {
         return gm_onnx_refuse(s, err, "a constant of more than %d numbers", GM_ONNX_FOLDED);
     }
+    s->g->folded += made.count;
+    if (s->g->folded > GM_ONNX_FOLDED_ALL) {
+        return gm_onnx_refuse(s, err, "the graph's constants take more than %d numbers",
+                              GM_ONNX_FOLDED_ALL);
+    }
     gm_onnx_tensor_free(&value->tensor);
     gm_status status = gm_onnx_tensor_make(of, rank, dim, &value->tensor, err);
     value->what = GM_ONNX_CONSTANT;

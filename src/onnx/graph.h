@@ -61,6 +61,7 @@ typedef struct gm_onnx_graph {
     size_t *offset; /* [initializers] in the flat vector, SIZE_MAX: no parameter */
     int *owner;     /* [initializers] node of the net that has taken it first; 0: none */
     size_t parameters;
+    size_t folded; /* numbers of all constants that the graph has computed */
     gm_net *net;
 } gm_onnx_graph;
 

@@ -8,9 +8,9 @@
 
 #include "onnx/graph.h"
 
-/* A constant that a graph computes has at most so many numbers: masks and positions of long
- * sequences fit, bombs do not. */
-enum { GM_ONNX_FOLDED = 1 << 26 };
+/* A constant that a graph computes has at most so many numbers, and all of them together: masks and
+ * positions of long sequences fit, bombs do not. */
+enum { GM_ONNX_FOLDED = 1 << 24, GM_ONNX_FOLDED_ALL = 1 << 27 };
 
 gm_onnx_work gm_onnx_fold_identity, gm_onnx_fold_reshape, gm_onnx_fold_constant, gm_onnx_fold_shape,
     gm_onnx_fold_size, gm_onnx_fold_transpose, gm_onnx_fold_slice, gm_onnx_fold_expand,

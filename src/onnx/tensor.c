@@ -183,42 +183,51 @@ static void decode(int32_t type, const unsigned char *bytes, gm_onnx_tensor *ten
     }
 }
 
-/* Numbers from the typed field of this type: 32-bit integers carry the small ones, and the bits of
- * the short floating numbers. *found is their number. */
-static void take_typed(const Onnx__TensorProto *proto, gm_onnx_tensor *tensor, size_t *found)
+/* Numbers in the typed field of a type: 32-bit integers carry the small ones, and the bits of the
+ * short floating numbers. */
+static size_t typed_count(const Onnx__TensorProto *proto)
 {
-    int32_t type = proto->data_type;
-    bool real = tensor->of == GM_ONNX_REAL;
-    size_t count = tensor->count;
-    if (type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT) {
-        *found = proto->n_float_data;
-        for (size_t i = 0; *found == count && i < count; i++) {
-            tensor->real[i] = (double)proto->float_data[i];
-        }
-    } else if (type == ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE) {
-        *found = proto->n_double_data;
-        if (*found == count && count)
-            memcpy(tensor->real, proto->double_data, count * sizeof(double));
-    } else if (type == ONNX__TENSOR_PROTO__DATA_TYPE__INT64) {
-        *found = proto->n_int64_data;
-        if (*found == count && count) memcpy(tensor->whole, proto->int64_data, count * 8);
-    } else if (type == ONNX__TENSOR_PROTO__DATA_TYPE__UINT64 ||
-               type == ONNX__TENSOR_PROTO__DATA_TYPE__UINT32) {
-        *found = proto->n_uint64_data;
-        for (size_t i = 0; *found == count && i < count; i++) {
-            tensor->whole[i] = whole_of(ONNX__TENSOR_PROTO__DATA_TYPE__UINT64,
-                                        (const unsigned char *)&proto->uint64_data[i]);
-        }
+    switch (proto->data_type) {
+    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
+        return proto->n_float_data;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
+        return proto->n_double_data;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
+        return proto->n_int64_data;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT64:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32:
+        return proto->n_uint64_data;
+    default:
+        return proto->n_int32_data;
+    }
+}
+
+/* Number i of that field, which is there. */
+static void take_typed(const Onnx__TensorProto *proto, size_t i, gm_onnx_tensor *tensor)
+{
+    switch (proto->data_type) {
+    case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
+        tensor->real[i] = (double)proto->float_data[i];
+        return;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE:
+        tensor->real[i] = proto->double_data[i];
+        return;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__INT64:
+        tensor->whole[i] = proto->int64_data[i];
+        return;
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT64:
+    case ONNX__TENSOR_PROTO__DATA_TYPE__UINT32:
+        tensor->whole[i] = whole_of(ONNX__TENSOR_PROTO__DATA_TYPE__UINT64,
+                                    (const unsigned char *)&proto->uint64_data[i]);
+        return;
+    default:
+        break;
+    }
+    const unsigned char *bytes = (const unsigned char *)&proto->int32_data[i];
+    if (tensor->of == GM_ONNX_REAL) {
+        tensor->real[i] = real_of(proto->data_type, bytes);
     } else {
-        *found = proto->n_int32_data;
-        for (size_t i = 0; *found == count && i < count; i++) {
-            const unsigned char *bytes = (const unsigned char *)&proto->int32_data[i];
-            if (real) {
-                tensor->real[i] = real_of(type, bytes);
-            } else {
-                tensor->whole[i] = whole_of(type, bytes);
-            }
-        }
+        tensor->whole[i] = whole_of(proto->data_type, bytes);
     }
 }
 
@@ -241,23 +250,24 @@ gm_status gm_onnx_tensor_read(gm_onnx_folder *folder, const Onnx__TensorProto *p
                        folder->path, what, name_of(proto), proto->raw_data.len, tensor->count,
                        gm_onnx_type_name(proto->data_type), bytes);
     }
+    size_t typed = typed_count(proto);
+    if (!outside && !proto->has_raw_data && typed != tensor->count) {
+        return gm_fail(err, GM_ERR_INPUT, "%s: %s '%.100s' holds %zu numbers, its shape has %zu",
+                       folder->path, what, name_of(proto), typed, tensor->count);
+    }
     void *read = NULL;
     if (outside) status = gm_onnx_external_read(folder, proto, what, bytes, &read, err);
     if (status != GM_OK) return status;
-    size_t found = tensor->count;
     tensor->numbers = gm_alloc(tensor->count, sizeof(double), "constants of the model", err);
     if (!tensor->numbers) {
         status = GM_ERR_MEMORY;
-    } else if (read || proto->has_raw_data) {
+    } else if (outside || proto->has_raw_data) {
         decode(proto->data_type, read ? read : proto->raw_data.data, tensor);
     } else {
-        take_typed(proto, tensor, &found);
+        for (size_t i = 0; i < typed; i++) {
+            take_typed(proto, i, tensor);
+        }
     }
     gm_free(read);
-    if (status == GM_OK && found != tensor->count) {
-        status = gm_fail(err, GM_ERR_INPUT, "%s: %s '%.100s' holds %zu numbers, its shape has %zu",
-                         folder->path, what, name_of(proto), found, tensor->count);
-    }
-    if (status != GM_OK) gm_onnx_tensor_free(tensor);
     return status;
 }
