@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "report/figure.h"
 #include "report/html.h"
 #include "report/landscape.h"
@@ -96,23 +97,42 @@ static void write_block(const char *name, const gm_numbers *t, const gm_numbers 
     fputs("EOD\n", script);
 }
 
-static void loss_panel(const line *l, const gm_layout *layout, FILE *script)
+static const gm_legend_entry loss_legend[] = {
+    {"dt 1 lc rgb blue", 0, NULL, "loss"},
+    {"dt (7,3) lc rgb vermillion", 0, NULL, "quadratic model"},
+    {NULL, 6, "ink", "checkpoints"}};
+
+static size_t loss_entries(const line *l)
 {
-    gm_axis y = gm_axis_for(l->loss.rows, l->loss.value, GM_LANDSCAPE_SPAN, DECADES);
-    const gm_legend_entry legend[] = {{"dt 1 lc rgb blue", 0, NULL, "loss"},
-                                      {"dt (7,3) lc rgb vermillion", 0, NULL, "quadratic model"},
-                                      {NULL, 6, "ink", "checkpoints"}};
-    bool path = l->path.finite && l->place.rows == l->path.rows;
-    write_block("loss", &l->t, &l->loss, &y, script);
-    write_block("model", &l->t, &l->quadratic, &y, script);
-    write_block("path", &l->place, &l->path, &y, script);
+    return l->path.finite && l->place.rows == l->path.rows ? 3 : 2;
+}
+
+/* Room for every loss on the line and, where they are drawn, for those of the checkpoints. */
+static gm_status loss_axis(const line *l, gm_axis *axis, gm_error *err)
+{
+    size_t paths = loss_entries(l) > 2 ? l->path.rows : 0, rows = l->loss.rows;
+    double *all = gm_alloc(rows + paths, sizeof *all, "losses", err);
+    if (!all) return GM_ERR_MEMORY;
+    memcpy(all, l->loss.value, rows * sizeof *all);
+    if (paths) memcpy(all + rows, l->path.value, paths * sizeof *all);
+    *axis = gm_axis_for(rows + paths, all, GM_LANDSCAPE_SPAN, DECADES);
+    gm_free(all);
+    return GM_OK;
+}
+
+static void loss_panel(const line *l, const gm_layout *layout, const gm_axis *y, FILE *script)
+{
+    size_t entries = loss_entries(l);
+    write_block("loss", &l->t, &l->loss, y, script);
+    write_block("model", &l->t, &l->quadratic, y, script);
+    write_block("path", &l->place, &l->path, y, script);
     gm_panel(layout, 0, "loss", script);
-    gm_legend(layout, 0, legend, path ? 3 : 2, script);
-    gm_axis_script(&y, "y", GM_LABELS_SHOWN, script);
+    gm_legend(layout, 0, loss_legend, entries, script);
+    gm_axis_script(y, "y", GM_LABELS_SHOWN, script);
     fputs("plot $loss with lines lw 2.2 dt 1 lc rgb blue, "
           "$model with lines lw 2 dt (7,3) lc rgb vermillion",
           script);
-    if (path) fputs(", $path with points pt 6 ps 0.7 lw 1.4 lc rgb ink", script);
+    if (entries > 2) fputs(", $path with points pt 6 ps 0.7 lw 1.4 lc rgb ink", script);
     fputs("\n", script);
     gm_panel_end(script);
 }
@@ -164,6 +184,25 @@ static void write_caption(const json_t *d, FILE *caption)
     fputs(" of their variance.", caption);
 }
 
+static gm_status write_script(const json_t *d, const line *l, gm_drawing *drawing, gm_error *err)
+{
+    FILE *script = drawing->script;
+    gm_layout layout = {2, false, 0, 0, 0};
+    gm_axis x = gm_axis_for(l->t.rows, l->t.value, HUGE_VAL, DECADES), y;
+    gm_status status = loss_axis(l, &y, err);
+    if (status != GM_OK) return status;
+    layout.top = GM_LEGEND_ROW * gm_legend_rows(&layout, 0, loss_legend, loss_entries(l)) + 8;
+    layout.height = layout.top + 310;
+    drawing->height = layout.height;
+    fputs("set multiplot\nset xlabel \"{/:Italic t}\"\n", script);
+    gm_axis_script(&x, "x", GM_LABELS_SHOWN, script);
+    loss_panel(l, &layout, &y, script);
+    error_panel(l, &layout, script);
+    fputs("unset multiplot\n", script);
+    write_caption(d, drawing->caption);
+    return GM_OK;
+}
+
 static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *err)
 {
     const json_t *d = gm_landscape_find(subject, 1, drawing->number);
@@ -173,16 +212,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     if (status == GM_OK && (l.loss.finite < 2 || l.t.finite < l.loss.rows)) {
         fputs("The slice holds no two finite losses.", drawing->missing);
     } else if (status == GM_OK) {
-        FILE *script = drawing->script;
-        gm_layout layout = {2, false, 340, GM_LEGEND_ROW + 8, 0};
-        gm_axis x = gm_axis_for(l.t.rows, l.t.value, HUGE_VAL, DECADES);
-        drawing->height = layout.height;
-        fputs("set multiplot\nset xlabel \"{/:Italic t}\"\n", script);
-        gm_axis_script(&x, "x", GM_LABELS_SHOWN, script);
-        loss_panel(&l, &layout, script);
-        error_panel(&l, &layout, script);
-        fputs("unset multiplot\n", script);
-        write_caption(d, drawing->caption);
+        status = write_script(d, &l, drawing, err);
     }
     line_free(&l);
     return status;
