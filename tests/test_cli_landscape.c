@@ -211,11 +211,23 @@ static void refusals(void **state)
 static void interrupted(void **state)
 {
     (void)state;
-    program_result r = program_interrupted("landscape --along random --dimensions 2 --points 300 "
-                                           "--model mlp:50-30-10 --data gauss: --threads 1 -q");
+    program_result r =
+        program_interrupted("landscape --along random --dimensions 2 --points 300 "
+                            "--model mlp:50-30-10 --data gauss: --threads 1 -q --json");
     assert_int_equal(r.exit, 1);
     assert_non_null(strstr(r.err, "interrupted after "));
     assert_non_null(strstr(r.err, "of 90000 points"));
+    if (*r.out) { /* some were done */
+        json_t *d = json_loads(r.out, 0, NULL);
+        const json_t *grid = at(d, "grid");
+        size_t done = (size_t)program_number(grid, "evaluated");
+        assert_true(done > 0 && done < 90000);
+        for (size_t i = 0; i < 2; i++) { /* the last one done, and the next */
+            const json_t *row = json_array_get(at(grid, "loss"), (done - 1 + i) / 300);
+            assert_true(json_is_null(json_array_get(row, (done - 1 + i) % 300)) == (i == 1));
+        }
+        json_decref(d);
+    }
     program_free(&r);
 }
 

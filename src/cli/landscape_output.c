@@ -51,16 +51,30 @@ static bool agreement(const gm_landscape_run *run, double *low, double *high)
 
 /* ---- document ---- */
 
-/* One number for each grid point, in rows along the first axis where there are two. */
+/* NaN: there is none, null without a notice. */
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* One number for each grid point, in rows along the first axis where there are two; one notice for
+ * those evaluated that are not finite. */
 static json_t *grid_values(gm_cli *cli, const gm_landscape_run *run, const char *what,
                            const double *value)
 {
-    if (run->dimensions == 1) return gm_json_numbers(cli, what, run->count, value);
-    json_t *rows = json_array();
-    for (size_t i = 0; i < run->points; i++) {
-        json_array_append_new(rows,
-                              gm_json_numbers(cli, what, run->points, value + i * run->points));
+    json_t *rows = json_array(), *row = run->dimensions > 1 ? NULL : rows;
+    size_t lost = 0;
+    for (size_t i = 0; i < run->count; i++) {
+        if (run->dimensions > 1 && i % run->points == 0) {
+            row = json_array();
+            json_array_append_new(rows, row);
+        }
+        json_array_append_new(row, number_or_null(value[i]));
+        lost += i < run->done && !isfinite(value[i]);
     }
+    if (lost)
+        gm_cli_note(cli, "%s: %zu of %zu numbers are not finite, written as null", what, lost,
+                    run->done);
     return rows;
 }
 
@@ -80,12 +94,6 @@ static json_t *grid_value(gm_cli *cli, const gm_landscape_run *run)
                                         : json_null());
     json_object_set_new(o, "quadratic", grid_values(cli, run, "grid/quadratic", run->quadratic));
     return o;
-}
-
-/* NaN: this axis has none, null without a notice. */
-static json_t *number_or_null(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
 }
 
 static json_t *directions_value(gm_cli *cli, const gm_landscape_run *run)
