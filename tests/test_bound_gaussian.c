@@ -7,6 +7,7 @@
 
 #include "gradiometer/bound.h"
 #include "gradiometer/random.h"
+#include "net/net.h"
 
 static void near(double found, double expected, double tolerance, const char *what)
 {
@@ -121,12 +122,48 @@ static void test_prior(void **state)
     gm_net_free(net);
 }
 
+/* A norm in parts, as exporters write it: the input times a learned scale, plus a learned shift
+ * that starts at 0, then a dense layer. No way from the input leads to the operands, and they take
+ * part in none. */
+static void test_prior_of_operands(void **state)
+{
+    gm_error err = {0};
+    gm_net *net = NULL;
+    gm_shape shape = {.rank = 1, .dim = {2}};
+    gm_parameter_config start_one = {.shape = shape, .start = 1}, start_zero = {.shape = shape};
+    gm_binary_config mul = {.function = GM_BINARY_MUL}, add = {.function = GM_BINARY_ADD};
+    gm_dense_config dense = {.units = 1, .bias = true};
+    int scale, shift, last = 0;
+    (void)state;
+    assert_int_equal(gm_net_create("parts", &shape, &net, &err), GM_OK);
+    gm_status status =
+        gm_net_add(net, &gm_layer_parameter, &start_one, 0, NULL, NULL, &scale, &err);
+    assert_int_equal(status, GM_OK);
+    status = gm_net_add(net, &gm_layer_parameter, &start_zero, 0, NULL, NULL, &shift, &err);
+    assert_int_equal(status, GM_OK);
+    status = gm_net_add(net, &gm_layer_binary, &mul, 2, (int[]){0, scale}, NULL, &last, &err);
+    assert_int_equal(status, GM_OK);
+    status = gm_net_add(net, &gm_layer_binary, &add, 2, (int[]){last, shift}, NULL, &last, &err);
+    assert_int_equal(status, GM_OK);
+    status = gm_net_add(net, &gm_layer_dense, &dense, 1, &last, NULL, &last, &err);
+    assert_int_equal(status, GM_OK);
+    const double theta0[7] = {1, 1, 0, 0, 3, 4, 0}, w = sqrt(12.5);
+    const double expected[7] = {1, 1, 1, 1, w, w, w * sqrt(2.0)};
+    double unit[7];
+    assert_int_equal(gm_prior_unit(net, theta0, NULL, unit, &err), GM_OK);
+    for (int j = 0; j < 7; j++) {
+        near(unit[j], expected[j], 1e-14, "unit");
+    }
+    gm_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_dimension),
         cmocka_unit_test(test_textbook),
         cmocka_unit_test(test_prior),
+        cmocka_unit_test(test_prior_of_operands),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "bound_gaussian");
 }

@@ -61,7 +61,8 @@ void gm_bound_catoni_best(double risk, double divergence, size_t n, size_t prior
 
 /* Scale of the prior, unit_j = sigma_j / c, from the initialization theta0 [p]: for the weights of
  * a layer rms(W at theta0); for its biases the product of rms(W_k) sqrt(fan_in_k) over the layers k
- * on the way from the input, its own included (where ways join, the largest product). A layer's
+ * on the way from the input, its own included (where ways join, the largest product; 1 where there
+ * is no way from the input, as for a learned scale without layer of its own). A layer's
  * rescaling by alpha multiplies both as it does theta0, so that the bound stays put. given
  * [gm_net_layers] or NULL: where given[l] > 0 it stands in the place of layer l's rms. unit [p].
  * GM_ERR_INPUT where all weights of a layer without a given scale are zero in theta0: the message

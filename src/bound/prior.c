@@ -64,8 +64,12 @@ gm_status gm_prior_unit(const gm_net *net, const double *theta0, const double *g
             product[i] = fmax(product[i], product[node->input[k]]);
         }
         if (node->layer < 0) continue;
-        status = layer_unit(node, theta0, given ? given[node->layer] : 0.0, product[i], unit,
-                            &product[i], err);
+        /* Where no way from the input leads, the product is the empty one: a learned scale or
+         * shift, a table of positions, and what is computed from these alone. */
+        double way = product[i] > 0.0 ? product[i] : 1.0;
+        status =
+            layer_unit(node, theta0, given ? given[node->layer] : 0.0, way, unit, &product[i], err);
+        if (node->inputs == 0) product[i] = 0.0;
     }
     gm_free(product);
     return status;
