@@ -156,13 +156,38 @@ static void run_files(void **state)
     rename(folder_path("kept.onnx"), folder_path("net.onnx"));
 }
 
+/* Constants by name: described, recorded, found again. */
+static void constants(void **state)
+{
+    (void)state;
+    program_result train =
+        program("train --model %s/net.onnx --logits z --constants '*.2.bias' " DATA
+                " --batch 10 --step 0.1 --steps 3 -q -o %s/constants.gmr",
+                folder, folder);
+    assert_int_equal(train.exit, 0);
+    program_free(&train);
+    json_t *d = document(program("spectrum --params %s/constants.gmr --json", folder));
+    assert_int_equal(program_number(json_object_get(d, "model"), "parameters"), 50);
+    json_decref(d);
+    program_result out =
+        program("export %s/constants.gmr --params %s/constants.safetensors", folder, folder);
+    assert_int_equal(out.exit, 0);
+    program_free(&out);
+    out = program("spectrum --model %s/net.onnx --logits z --constants '*.2.bias' --describe",
+                  folder);
+    assert_int_equal(out.exit, 0);
+    assert_non_null(strstr(out.out, "DOUBLE    constant"));
+    program_free(&out);
+    assert_refused(program("spectrum --model %s/net.onnx --logits z --constants no " DATA, folder),
+                   "the constants 'no' are none of its 4 initializers");
+    assert_refused(program("spectrum --model mlp:6-3 --constants no " DATA), "is no ONNX file");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(describe),
-        cmocka_unit_test(measure),
-        cmocka_unit_test(refuse),
-        cmocka_unit_test(run_files),
+        cmocka_unit_test(describe),  cmocka_unit_test(measure),   cmocka_unit_test(refuse),
+        cmocka_unit_test(run_files), cmocka_unit_test(constants),
     };
     if (make_model(NULL) != 0) return 99;
     int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "cli onnx");

@@ -315,6 +315,44 @@ static void build_residual(void)
     model_output("z");
 }
 
+/* A mask that is added: a parameter by the rule, a constant by its name; the weights' gradient is
+ * the same. */
+static void test_constants_by_name(void **state)
+{
+    (void)state;
+    const double mask[3] = {0.0, -1e9, 0.5};
+    gm_onnx *model = NULL, *named = NULL;
+    gm_onnx_options options;
+    gm_error err = {0};
+    gm_onnx_options_default(&options);
+    model_begin(13);
+    INPUT(-1, 3);
+    model_keep(model_numbers("attn.mask", DIMS(3), mask));
+    WEIGHT("fc.weight", 3, 3);
+    model_int(model_node("Gemm", "x,fc.weight", "h"), "transB", 1);
+    model_node("Add", "h,attn.mask", "z");
+    model_output("z");
+    const char *path = folder_path("net.onnx");
+    model_write(path);
+    expect_ok(gm_onnx_load(path, &options, &model, &err), &err);
+    options.constants = "fc.bi*,*.mask";
+    assert_int_equal(gm_onnx_load(path, &options, &named, &err), GM_ERR_INPUT);
+    assert_non_null(strstr(err.message, "the constants 'fc.bi*' are none of its 2 initializers"));
+    options.constants = "*.mask";
+    expect_ok(gm_onnx_load(path, &options, &named, &err), &err);
+    assert_int_equal(model->initializer[0].role, GM_ONNX_IS_PARAMETER);
+    assert_int_equal(named->initializer[0].role, GM_ONNX_IS_CONSTANT);
+    assert_int_equal(gm_net_parameters(model->net), 12);
+    assert_int_equal(gm_net_parameters(named->net), 9);
+    double all[12], weights[9];
+    double loss = gradient_of(model->net, 7, model->theta, all);
+    assert_true(gradient_of(named->net, 7, named->theta, weights) == loss);
+    assert_true(norm_of(9, weights) > 0);
+    assert_memory_equal(weights, all + 3, sizeof weights);
+    gm_onnx_free(model);
+    gm_onnx_free(named);
+}
+
 static void test_roles(void **state)
 {
     (void)state;
@@ -697,12 +735,19 @@ static void test_no_file(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mlp),           cmocka_unit_test(test_cnn),
-        cmocka_unit_test(test_file_order),    cmocka_unit_test(test_roles),
-        cmocka_unit_test(test_exported),      cmocka_unit_test(test_logits_by_name),
-        cmocka_unit_test(test_short_numbers), cmocka_unit_test(test_external_data),
-        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_deep_nesting),  cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_mlp),
+        cmocka_unit_test(test_cnn),
+        cmocka_unit_test(test_file_order),
+        cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_constants_by_name),
+        cmocka_unit_test(test_exported),
+        cmocka_unit_test(test_logits_by_name),
+        cmocka_unit_test(test_short_numbers),
+        cmocka_unit_test(test_external_data),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_deep_nesting),
+        cmocka_unit_test(test_no_file),
     };
     if (folder_make(NULL) != 0) return 99;
     int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "onnx");

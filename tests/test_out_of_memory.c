@@ -788,6 +788,7 @@ static gm_status onnx_model(gm_error *err)
     gm_onnx *model;
     gm_onnx_options options;
     gm_onnx_options_default(&options);
+    options.constants = "*.mask,wpe.*";
     gm_status status = gm_onnx_load(GM_FIXTURES "/onnx-gpt/net.onnx", &options, &model, err);
     gm_onnx_free(model);
     return status;

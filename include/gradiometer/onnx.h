@@ -48,7 +48,10 @@ typedef struct gm_onnx {
 
 typedef struct gm_onnx_options {
     const char *logits; /* NULL: the graph's only output; else the value that holds them */
-    bool unbatched;     /* false; true: the graph's input is one sample, without a batch */
+    /* Initializers that are constants whatever they enter: patterns of their names as the shell has
+     * them, with commas between; NULL: none. */
+    const char *constants;
+    bool unbatched; /* false; true: the graph's input is one sample, without a batch */
 } gm_onnx_options;
 void gm_onnx_options_default(gm_onnx_options *options);
 
@@ -59,7 +62,8 @@ bool gm_onnx_names_model(const char *spec);
  * The net is one of single samples: the first dimension of the graph's input is the batch. *model
  * is the caller's.
  * GM_ERR_INPUT where the file is damaged, hostile, or holds what cannot be computed with: the line
- * names node, operator and opset. Memory: the file, and twice its numbers as double. */
+ * names node, operator and opset; where a pattern of options->constants matches nothing. Memory:
+ * the file, and twice its numbers as double. */
 gm_status gm_onnx_load(const char *path, const gm_onnx_options *options, gm_onnx **model,
                        gm_error *err);
 void gm_onnx_free(gm_onnx *model); /* with its net; accepts NULL */

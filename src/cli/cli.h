@@ -57,7 +57,8 @@ gm_status gm_option_choice(const gm_option *o, const char *text, void *target, g
 /* Groups of shared options that a command takes. -v, -q and --help belong to every command,
  * --threads, --seed and --json to those that take a model or data. */
 enum {
-    GM_TAKES_MODEL = 1 << 0,     /* --model --logits --params; with --loss --precision --memory */
+    GM_TAKES_MODEL =
+        1 << 0, /* --model --logits --constants --params; with --loss --precision --memory */
     GM_TAKES_DATA = 1 << 1,      /* --data --subset --random-labels --standardize */
     GM_TAKES_TEST = 1 << 2,      /* --test-data */
     GM_TAKES_BATCH = 1 << 3,     /* --replacement */
@@ -72,6 +73,7 @@ enum {
 typedef struct gm_shared {
     const char *model;          /* [NULL] */
     const char *logits;         /* [NULL: the model's only output] */
+    const char *constants;      /* [NULL: none by name] */
     const char *params;         /* [NULL: initialization] */
     const char *data;           /* [NULL] */
     const char *test_data;      /* [NULL] */

@@ -55,16 +55,17 @@ static bool names_tensors(const char *path)
 static gm_status write_tensors(gm_run *run, const char *path, size_t p, const double *theta,
                                gm_error *err)
 {
-    char *model = NULL, *logits = NULL, *data = NULL;
+    char *model = NULL, *logits = NULL, *constants = NULL, *data = NULL;
     gm_net *net = NULL;
     gm_status status = gm_run_get(run, "model", &model, err);
     if (status == GM_OK) status = gm_run_get(run, "logits", &logits, err);
+    if (status == GM_OK) status = gm_run_get(run, "constants", &constants, err);
     if (status == GM_OK) status = gm_run_get(run, "data", &data, err);
     if (status == GM_OK && (!model || !data)) {
         status = gm_fail(err, GM_ERR_INPUT, "%s: no setting %s, expected those of a training",
                          gm_run_path(run), model ? "data" : "model");
     }
-    if (status == GM_OK) status = gm_session_make_net(model, logits, data, &net, err);
+    if (status == GM_OK) status = gm_session_make_net(model, logits, constants, data, &net, err);
     if (status == GM_OK && gm_net_parameters(net) != p) {
         status = gm_fail(err, GM_ERR_INPUT, "%s: %zu parameters, expected %zu, those of %s",
                          gm_run_path(run), p, gm_net_parameters(net), model);
@@ -73,6 +74,7 @@ static gm_status write_tensors(gm_run *run, const char *path, size_t p, const do
     gm_net_free(net);
     gm_run_free(model);
     gm_run_free(logits);
+    gm_run_free(constants);
     gm_run_free(data);
     return status;
 }

@@ -60,19 +60,22 @@ static gm_status add_data(gm_record_settings *settings, const gm_session *sessio
 }
 
 /* Where the model's file is, and what it was. */
-static gm_status add_file(gm_record_settings *settings, const gm_onnx *onnx, gm_error *err)
+static gm_status add_file(gm_record_settings *settings, const gm_session *session, gm_error *err)
 {
+    const gm_onnx *onnx = session->onnx;
+    const char *constants = session->shared.constants;
     char *path = realpath(onnx->path, NULL);
     gm_status status = add(settings, err, "model", "%s", path ? path : onnx->path);
     free(path);
     if (status == GM_OK) status = add(settings, err, "logits", "%s", onnx->logits);
+    if (status == GM_OK && constants) status = add(settings, err, "constants", "%s", constants);
     if (status != GM_OK) return status;
     return add(settings, err, "model_crc32", "%08lx", onnx->checksum);
 }
 
 static gm_status add_net(gm_record_settings *settings, const gm_session *session, gm_error *err)
 {
-    gm_status status = session->onnx ? add_file(settings, session->onnx, err)
+    gm_status status = session->onnx ? add_file(settings, session, err)
                                      : add(settings, err, "model", "%s", gm_net_name(session->net));
     if (status == GM_OK) status = add(settings, err, "params", "%s", session->point);
     if (status == GM_OK) status = add_data(settings, session, err);

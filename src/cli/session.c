@@ -72,11 +72,11 @@ static gm_status inherit_options(const gm_cli *cli, gm_session *session, size_t 
  * belong to the old one and are left out with it. */
 static gm_status inherit(const gm_cli *cli, gm_session *session, bool reopen, gm_error *err)
 {
-    static const char *const always[] = {"model", "logits", "test-data",
+    static const char *const always[] = {"model", "logits", "constants", "test-data",
                                          "loss",  "seed",   "precision"};
     static const char *const of_data[] = {"data", "subset", "random-labels", "standardize"};
     static const char *const of_rounding[] = {"threads", "memory"};
-    gm_status status = inherit_options(cli, session, 6, always, err);
+    gm_status status = inherit_options(cli, session, 7, always, err);
     if (status == GM_OK && !gm_cli_given(cli, "data")) {
         status = inherit_options(cli, session, 4, of_data, err);
     }
@@ -115,13 +115,15 @@ gm_status gm_session_strip_all(const char *params, char **path, gm_error *err)
 
 /* ---- model, precision, threads ---- */
 
-gm_status gm_session_make_net(const char *model, const char *logits, const char *data, gm_net **net,
-                              gm_error *err)
+gm_status gm_session_make_net(const char *model, const char *logits, const char *constants,
+                              const char *data, gm_net **net, gm_error *err)
 {
     gm_shape shape;
     size_t classes = 0;
     *net = NULL;
-    if (gm_onnx_names_model(model)) return gm_session_import_net(model, logits, net, err);
+    if (gm_onnx_names_model(model)) {
+        return gm_session_import_net(model, logits, constants, net, err);
+    }
     bool asks = gm_net_spec_asks_data(model);
     gm_status status = asks ? gm_data_describe(data, &shape, &classes, err) : GM_OK;
     if (status != GM_OK) return status;
@@ -154,8 +156,11 @@ static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)
     } else if (gm_cli_given(cli, "logits")) {
         status =
             gm_fail(err, GM_ERR_USAGE, "--logits: the model %s is no ONNX file", shared->model);
+    } else if (gm_cli_given(cli, "constants")) {
+        status =
+            gm_fail(err, GM_ERR_USAGE, "--constants: the model %s is no ONNX file", shared->model);
     } else {
-        status = gm_session_make_net(shared->model, NULL, shared->data, &session->net, err);
+        status = gm_session_make_net(shared->model, NULL, NULL, shared->data, &session->net, err);
     }
     if (status != GM_OK) return status;
     session->layer = GM_ALL_LAYERS;

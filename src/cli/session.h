@@ -61,10 +61,11 @@ void gm_session_close(gm_session *session);
 /* True where --layer names a group of tensors by a pattern. */
 bool gm_session_has_group(const gm_session *session);
 
-/* The net of a --model (and --logits, or NULL), with the sizes that some take from the data of this
+/* The net of a --model (and --logits and --constants, or NULL), with the sizes that some take from
+ * the data of this
  * --data. *net is the caller's. */
-gm_status gm_session_make_net(const char *model, const char *logits, const char *data, gm_net **net,
-                              gm_error *err);
+gm_status gm_session_make_net(const char *model, const char *logits, const char *constants,
+                              const char *data, gm_net **net, gm_error *err);
 
 /* True where the ending is that of a file of parameters: .npy, .safetensors. */
 bool gm_session_names_parameters(const char *path);
@@ -82,7 +83,8 @@ gm_status gm_session_strip_all(const char *params, char **path, gm_error *err);
  * be the file that the run was made with. */
 gm_status gm_session_import(const gm_cli *cli, gm_session *session, gm_error *err);
 /* The net alone, the caller's. */
-gm_status gm_session_import_net(const char *path, const char *logits, gm_net **net, gm_error *err);
+gm_status gm_session_import_net(const char *path, const char *logits, const char *constants,
+                                gm_net **net, gm_error *err);
 /* GM_ERR_INPUT unless two passes over a few samples give the same loss and gradient. */
 gm_status gm_session_check_repeats(const gm_session *session, gm_error *err);
 

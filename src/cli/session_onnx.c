@@ -26,6 +26,7 @@ gm_status gm_session_import(const gm_cli *cli, gm_session *session, gm_error *er
     gm_onnx_options options;
     gm_onnx_options_default(&options);
     options.logits = shared->logits;
+    options.constants = shared->constants;
     gm_status status = gm_onnx_load(shared->model, &options, &session->onnx, &inner);
     if (status == GM_ERR_IO && session->run && !gm_cli_given(cli, "model")) {
         return gm_fail(err, status, "%s: the model that it recorded is gone: %s",
@@ -36,12 +37,14 @@ gm_status gm_session_import(const gm_cli *cli, gm_session *session, gm_error *er
     return check_recorded(cli, session, err);
 }
 
-gm_status gm_session_import_net(const char *path, const char *logits, gm_net **net, gm_error *err)
+gm_status gm_session_import_net(const char *path, const char *logits, const char *constants,
+                                gm_net **net, gm_error *err)
 {
     gm_onnx *model;
     gm_onnx_options options;
     gm_onnx_options_default(&options);
     options.logits = logits;
+    options.constants = constants;
     gm_status status = gm_onnx_load(path, &options, &model, err);
     if (status != GM_OK) return status;
     *net = model->net;

@@ -45,6 +45,12 @@ static const shared_option shared_table[] = {
       "output.",
       gm_option_text, AT(logits), NULL, 0}},
     {MODEL,
+     {"constants", 0, "NAMES",
+      "Of an ONNX file: initializers that are constants, not parameters, such as a mask of -1e9 "
+      "that is added; patterns in quotes, commas between: '*.mask,scale'. See --describe of "
+      "spectrum.",
+      gm_option_text, AT(constants), NULL, 0}},
+    {MODEL,
      {"params", 0, "FILE",
       "Parameters: an .npy file with one flat vector (layers in order, each weight row-major [out, "
       "in(, kh, kw)], then its bias), a .safetensors file (matched by name where the names are the "

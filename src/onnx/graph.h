@@ -48,7 +48,8 @@ typedef struct gm_onnx_graph {
     Onnx__ModelProto *model;
     const Onnx__GraphProto *proto;
     int opset;
-    bool unbatched; /* the input is one sample */
+    const char *constants; /* patterns of names, NULL: none */
+    bool unbatched;        /* the input is one sample */
     size_t values;
     gm_onnx_value *value;
     gm_onnx_names names;

@@ -172,7 +172,8 @@ void gm_onnx_options_default(gm_onnx_options *options)
 gm_status gm_onnx_load(const char *path, const gm_onnx_options *options, gm_onnx **model,
                        gm_error *err)
 {
-    gm_onnx_graph g = {.path = path, .unbatched = options->unbatched};
+    gm_onnx_graph g = {
+        .path = path, .constants = options->constants, .unbatched = options->unbatched};
     *model = NULL;
     gm_status status = gm_onnx_file_read(path, &g.folder, &g.model, err);
     if (status == GM_OK) status = gm_onnx_graph_open(&g, options->logits, err);

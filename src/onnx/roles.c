@@ -2,10 +2,13 @@
  *
  * An initializer is one where it is of a floating type, all its numbers are finite, and it enters
  * something that depends on the sample through a slot that is not set aside for constants (running
- * statistics, limits, exponents, shapes). What the graph computes on the way from it (a
- * transposition, a slice) does not matter. Parameters stand in the flat vector in the file's order.
+ * statistics, limits, exponents, shapes), unless the caller names it a constant. What the graph
+ * computes on the way from it (a transposition, a slice) does not matter. Parameters stand in the
+ * flat vector in the file's order.
  */
+#include <fnmatch.h>
 #include <math.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "onnx/graph.h"
@@ -65,10 +68,46 @@ static gm_status check_numbers(const gm_onnx_graph *g, const gm_onnx_value *valu
     return GM_OK;
 }
 
-gm_status gm_onnx_graph_roles(gm_onnx_graph *g, gm_error *err)
+/* ---- constants by name ---- */
+
+/* Cuts the first pattern off a list with commas between, in place. */
+static const char *next_pattern(char **list)
 {
-    mark_moving(g);
-    mark_weighing(g);
+    char *pattern = *list, *end = pattern + strcspn(pattern, ",");
+    *list = *end ? end + 1 : end;
+    *end = 0;
+    return pattern;
+}
+
+/* kept[i]: a pattern matches the name of initializer i. Each must match one. */
+static gm_status match_constants(const gm_onnx_graph *g, char *list, bool *kept, gm_error *err)
+{
+    while (*list) {
+        const char *pattern = next_pattern(&list);
+        bool any = false;
+        for (int i = 0; i < g->initializers; i++) {
+            if (fnmatch(pattern, g->value[i].name, 0) != 0) continue;
+            kept[i] = any = true;
+        }
+        if (any) continue;
+        return gm_fail(err, GM_ERR_INPUT,
+                       "%s: the constants '%.100s' are none of its %d initializers", g->path,
+                       pattern, g->initializers);
+    }
+    return GM_OK;
+}
+
+static gm_status find_constants(const gm_onnx_graph *g, bool *kept, gm_error *err)
+{
+    if (!g->constants) return GM_OK;
+    char *list = gm_strdup(g->constants, err);
+    gm_status status = list ? match_constants(g, list, kept, err) : GM_ERR_MEMORY;
+    gm_free(list);
+    return status;
+}
+
+static gm_status set_roles(gm_onnx_graph *g, const bool *kept, gm_error *err)
+{
     for (int i = 0; i < g->initializers; i++) { /* values begin with the initializers */
         gm_onnx_value *value = &g->value[i];
         bool finite;
@@ -78,7 +117,8 @@ gm_status gm_onnx_graph_roles(gm_onnx_graph *g, gm_error *err)
         if (status == GM_OK) status = check_numbers(g, value, &finite, err);
         if (status != GM_OK) return status;
         value->what = GM_ONNX_CONSTANT;
-        if (value->tensor.of != GM_ONNX_REAL || !value->weighs || !finite || !value->tensor.count) {
+        if (value->tensor.of != GM_ONNX_REAL || !value->weighs || !finite || kept[i] ||
+            !value->tensor.count) {
             continue;
         }
         value->what = GM_ONNX_PARAMETER;
@@ -89,4 +129,15 @@ gm_status gm_onnx_graph_roles(gm_onnx_graph *g, gm_error *err)
         }
     }
     return GM_OK;
+}
+
+gm_status gm_onnx_graph_roles(gm_onnx_graph *g, gm_error *err)
+{
+    mark_moving(g);
+    mark_weighing(g);
+    bool *kept = gm_alloc((size_t)g->initializers, sizeof *kept, "initializers", err);
+    gm_status status = kept ? find_constants(g, kept, err) : GM_ERR_MEMORY;
+    if (status == GM_OK) status = set_roles(g, kept, err);
+    gm_free(kept);
+    return status;
 }
