@@ -98,6 +98,20 @@ static void eigenvectors(void **state)
     json_decref(s);
 }
 
+/* Three layers far out overflow the loss (t^6) and not the model (t^2), which does not hold there.
+ */
+static void overflow(void **state)
+{
+    (void)state;
+    json_t *d = document("--model mlp:3-4-4-2 --data gauss:k=2,d=3,n=20 --loss squared "
+                         "--range 1e100 --points 3");
+    const json_t *holds = at(at(d, "quadratic"), "holds");
+    assert_true(json_is_null(json_array_get(at(at(d, "grid"), "loss"), 0)));
+    assert_true(number_at(at(at(d, "grid"), "quadratic"), 0) > 1e199);
+    assert_true(program_number(holds, "low") == 0 && program_number(holds, "high") == 0);
+    json_decref(d);
+}
+
 /* The ends of the line are the losses of the two checkpoints, and so is what is said of the other
  * one. */
 static void between_checkpoints(void **state)
@@ -237,6 +251,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(eigenvectors), cmocka_unit_test(between_checkpoints),
         cmocka_unit_test(trajectory),   cmocka_unit_test(few_checkpoints),
         cmocka_unit_test(refusals),     cmocka_unit_test(interrupted),
+        cmocka_unit_test(overflow),
     };
     if (folder_make(NULL)) return 1;
     int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "cli landscape");

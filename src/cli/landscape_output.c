@@ -23,7 +23,8 @@ static bool lowest(const gm_landscape_run *run, size_t *index)
 
 static bool holds(const gm_landscape_run *run, size_t i)
 {
-    return fabs(run->loss[i] - run->quadratic[i]) <= close_share * run->loss[i];
+    return isfinite(run->loss[i]) &&
+           fabs(run->loss[i] - run->quadratic[i]) <= close_share * run->loss[i];
 }
 
 /* On a line: the grid points around 0 up to which the model holds; false where it does not at the
