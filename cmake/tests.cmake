@@ -67,7 +67,7 @@ if(NOT GM_SANITIZE STREQUAL "thread")
   foreach(name example_callback_operator example_net_spectrum)
     target_include_directories(${name} PRIVATE src) # for what the library asks of programs in this build
   endforeach()
-  set(GM_EXAMPLE_SIZE 100000)
+  set(GM_EXAMPLE_SIZE 20000)
   if(GM_SANITIZE)
     set(GM_EXAMPLE_SIZE 5000)
   endif()
