@@ -178,6 +178,15 @@ static void constants(void **state)
     assert_int_equal(out.exit, 0);
     assert_non_null(strstr(out.out, "DOUBLE    constant"));
     program_free(&out);
+    /* Points of the net with and without the constant are not mixed in one file. */
+    const char *follow = "spectrum --model %s/net.onnx --logits z %s " DATA
+                         " --watch %s --watch-until 1 --method lanczos --k 1 -q -o %s/follow.gmr";
+    out = program("export %s/constants.gmr --params %s/ckpt-1.safetensors", folder, folder);
+    program_free(&out);
+    out = program(follow, folder, "--constants '*.2.bias'", folder, folder);
+    assert_int_equal(out.exit, 0);
+    program_free(&out);
+    assert_refused(program(follow, folder, "", folder, folder), "of another net");
     assert_refused(program("spectrum --model %s/net.onnx --logits z --constants no " DATA, folder),
                    "the constants 'no' are none of its 4 initializers");
     assert_refused(program("spectrum --model mlp:6-3 --constants no " DATA), "is no ONNX file");

@@ -256,6 +256,15 @@ static bool has_text(const json_t *document, const char *group, const char *key,
     return found && strcmp(found, text) == 0;
 }
 
+/* The same net on the same data, as far as the document says. */
+static bool same_problem(const gm_session *session, const json_t *document)
+{
+    const json_t *p = json_object_get(json_object_get(document, "model"), "parameters");
+    return has_text(document, "model", "name", gm_net_name(session->net)) &&
+           has_text(document, "data", "name", session->data->name) &&
+           json_integer_value(p) == (json_int_t)gm_net_parameters(session->net);
+}
+
 /* A result of the same measurement: its file is done. */
 static gm_status skip_result(gm_series *series, const gm_run_result *result, gm_error *err)
 {
@@ -263,8 +272,7 @@ static gm_status skip_result(gm_series *series, const gm_run_result *result, gm_
     json_t *document = json_loads(result->json, 0, NULL);
     const char *point = json_string_value(json_object_get(document, "point"));
     gm_status status = GM_OK;
-    if (!has_text(document, "model", "name", gm_net_name(session->net)) ||
-        !has_text(document, "data", "name", session->data->name)) {
+    if (!same_problem(session, document)) {
         status =
             gm_fail(err, GM_ERR_INPUT,
                     "--output: %s holds this measurement of another net or other data, at step "
