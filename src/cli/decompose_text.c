@@ -150,7 +150,10 @@ static void print_estimates(const gm_decompose_results *results)
             printf("  %s %.3g", names[j], op->summary.frobenius);
             if (op->frobenius_error > 0.0) printf(" +- %.1g", op->frobenius_error);
         }
-        printf("  ratio %.3g", block->residual_plus_hessian);
+        if (isnan(block->residual_plus_hessian)) /* H = 0 */
+            printf("  ratio undefined");
+        else
+            printf("  ratio %.3g", block->residual_plus_hessian);
         if (block->residual_plus_hessian_error > 0.0)
             printf(" +- %.1g", block->residual_plus_hessian_error);
         putchar('\n');

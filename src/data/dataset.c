@@ -144,13 +144,16 @@ static gm_status check_label(const gm_source *source, int64_t label, size_t clas
 {
     const char *note = source->base ? "" : " (counted from 0)";
     if (label >= 0 && (uint64_t)label < (classes ? classes : MAX_CLASSES)) return GM_OK;
-    if (label == GM_LABEL_MASKED && positions_of(source) > 1) return GM_OK;
+    const char *masked = positions_of(source) > 1 ? ", or -100 where masked" : "";
+    if (label == GM_LABEL_MASKED && *masked) return GM_OK;
     if (classes)
-        return gm_fail(err, GM_ERR_INPUT, "%s: %s %zu%s: label %lld, expected 0 ... %zu (K = %zu)",
-                       source->y_file, source->unit, source->position, note, (long long)label,
-                       classes - 1, classes);
-    return gm_fail(err, GM_ERR_INPUT, "%s: %s %zu%s: label %lld, expected 0 ... %d", source->y_file,
-                   source->unit, source->position, note, (long long)label, MAX_CLASSES - 1);
+        return gm_fail(err, GM_ERR_INPUT,
+                       "%s: %s %zu%s: label %lld, expected 0 ... %zu (K = %zu)%s", source->y_file,
+                       source->unit, source->position, note, (long long)label, classes - 1, classes,
+                       masked);
+    return gm_fail(err, GM_ERR_INPUT, "%s: %s %zu%s: label %lld, expected 0 ... %d%s",
+                   source->y_file, source->unit, source->position, note, (long long)label,
+                   MAX_CLASSES - 1, masked);
 }
 
 /* Checks the sample that the source has just delivered and stores it as number `at` of data. limit:

@@ -98,7 +98,7 @@ gm_status gm_onnx_emit_conv(gm_onnx_step *s, gm_error *err)
     gm_status status = gm_onnx_image_of(s, in, &node, err);
     if (status != GM_OK) return status;
     if (!gm_onnx_is_weight(weight) || weight->tensor.rank != in->tensor.rank) {
-        return gm_onnx_refuse(s, err, "its weight '%.100s' is no initializer of rank %d",
+        return gm_onnx_refuse(s, err, "its weight '%.100s' is no parameter of rank %d",
                               weight->name, in->tensor.rank);
     }
     if (bias && (bias->tensor.rank != 1 || bias->tensor.count != weight->tensor.dim[0])) {
