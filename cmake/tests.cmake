@@ -79,7 +79,7 @@ if(NOT GM_SANITIZE AND NOT GM_COVERAGE)
   add_test(NAME sources.format COMMAND ${tests_dir}/sources.sh format)
   add_test(NAME sources.rules COMMAND ${tests_dir}/sources.sh rules)
   add_test(NAME sources.headers COMMAND ${tests_dir}/sources.sh headers ${CMAKE_C_COMPILER})
-  # A twentieth of the analyzer's states takes a sixth of the time; `make tidy` looks at all of them.
+  # A twentieth of the analyzer's states, for the time that tests have; `make tidy` looks at all of them.
   add_test(NAME sources.tidy COMMAND ${tests_dir}/sources.sh tidy ${CMAKE_BINARY_DIR} 10000)
   add_test(NAME deps COMMAND ${tests_dir}/deps.sh)
   set_tests_properties(sources.tidy PROPERTIES TIMEOUT 600 PROCESSORS 2 COST 1000)
