@@ -99,7 +99,7 @@ static void same_distribution(void **state)
             }
             for (size_t d = 0; d < DRAWS; d += ROWS) {
                 gm_local_value(&local, ROWS, index, t.theta, v, gm_stream_of(7, GM_PURPOSE_TEST, 9),
-                               d * local.units);
+                               d);
                 for (size_t j = 0; j < ROWS; j++) {
                     sum[0] += local.loss[j];
                     square[0] += local.loss[j] * local.loss[j];
@@ -398,39 +398,178 @@ static void refusals(void **state)
     free(unit);
 }
 
-/* A convolution's weights act at many places of one sample: the draws of its outputs are not
- * independent, and the layer is named. */
-static void convolutions_refused(void **state)
-{
-    (void)state;
-    enum { SAMPLES = 6, PIXELS = 16 };
-    gm_error err;
+/* ---- weights that act more than once on a sample ---- */
+
+enum { IMAGES = 24, PIXELS = 16 };
+
+typedef struct images {
     gm_net *net;
     gm_dataset *data;
     gm_problem *problem;
+    size_t p;
+    double *theta, *variance, *unit, *ratio; /* [p] */
+} images;
+
+/* A convolution and a dense layer on images of 4 x 4 whose label is that of the brighter half. */
+static void open_images(images *m)
+{
+    gm_error err;
     gm_shape shape = {.rank = 3, .dim = {1, 4, 4}};
-    double x[SAMPLES * PIXELS] = {1, 2, 3};
-    int32_t label[SAMPLES] = {0, 1, 0, 1, 0, 1};
+    double x[IMAGES * PIXELS];
+    int32_t label[IMAGES];
     gm_problem_options po;
     gm_problem_options_default(&po);
-    expect_ok(gm_net_from_spec("cnn:2", &shape, 2, &net, &err), &err);
+    gm_normal_fill(gm_stream_of(5, GM_PURPOSE_TEST, 6), 0, IMAGES * PIXELS, x);
+    for (size_t i = 0; i < IMAGES; i++) {
+        label[i] = (int32_t)(i % 2);
+        for (size_t j = 0; j < PIXELS; j++) {
+            x[i * PIXELS + j] += (j < PIXELS / 2) == (label[i] == 1) ? 2 : 0;
+        }
+    }
+    expect_ok(gm_net_from_spec("cnn:2,act=tanh", &shape, 2, &m->net, &err), &err);
     expect_ok(
-        gm_data_from_arrays("images", SAMPLES, &shape, x, label, NULL, 0, GM_F64, 2, &data, &err),
+        gm_data_from_arrays("images", IMAGES, &shape, x, label, NULL, 0, GM_F64, 2, &m->data, &err),
         &err);
-    expect_ok(gm_problem_create(net, data, &po, &problem, &err), &err);
+    expect_ok(gm_problem_create(m->net, m->data, &po, &m->problem, &err), &err);
+    m->p = gm_net_parameters(m->net);
+    m->theta = calloc(3 * m->p, sizeof *m->theta);
+    m->variance = variances(m->p);
+    m->unit = m->theta + m->p;
+    m->ratio = m->unit + m->p;
+    gm_net_init(m->net, GM_INIT_HE, 1, 0, m->theta);
+    for (size_t j = 0; j < m->p; j++) {
+        m->unit[j] = sqrt(m->variance[j]);
+        m->ratio[j] = 1.0;
+    }
+}
+
+static void close_images(images *m)
+{
+    gm_problem_free(m->problem);
+    gm_dataset_free(m->data);
+    gm_net_free(m->net);
+    free(m->theta);
+    free(m->variance);
+}
+
+/* A convolution has one draw for all samples of a chunk, a dense layer one for each. Single samples
+ * have the mean loss of whole draws (gm_gibbs_estimate, another implementation), within five joint
+ * standard errors. One image twice has two losses, but one where only the filters vary. */
+static void draws_of_convolutions(void **state)
+{
+    (void)state;
+    enum { DRAWS = 400 * IMAGES };
+    images m;
+    gm_error err;
+    gm_local local;
+    gm_gibbs whole;
     const char *layer = NULL;
-    assert_false(gm_local_possible(net, &layer));
-    assert_int_equal(gm_posterior_check(problem, &err), GM_ERR_USAGE);
-    assert_non_null(strstr(err.message, layer));
-    gm_problem_free(problem);
-    gm_dataset_free(data);
-    gm_net_free(net);
+    double sum = 0, squares = 0, clip = log(200.0), last = 0;
+    gm_stream stream = gm_stream_of(9, GM_PURPOSE_TEST, 9);
+    open_images(&m);
+    assert_false(gm_local_possible(m.net, &layer));
+    assert_string_equal(layer, gm_net_layer_at(m.net, 0).name);
+    gm_gaussians g = {m.p, m.theta, m.unit, 1.0, m.theta, m.ratio};
+    gm_gibbs_options o = {.draws = DRAWS, .block = 1};
+    expect_ok(gm_gibbs_estimate(m.problem, &g, &o, &whole, &err), &err);
+    assert_false(whole.by_layer);
+    expect_ok(gm_local_open(m.problem, 2, &local, &err), &err);
+    assert_int_equal(local.shared, 2 * 9 + 2);
+    assert_int_equal(local.units, 2);
+    for (size_t t = 0; t < DRAWS; t++) {
+        size_t index[2] = {t % IMAGES, t % IMAGES};
+        gm_local_value(&local, 2, index, m.theta, m.variance, stream, 2 * t);
+        double loss = fmin(local.loss[0], clip) / clip;
+        sum += loss;
+        squares += loss * loss;
+        assert_true(local.loss[0] != local.loss[1]);
+    }
+    double mean = sum / DRAWS, error = sqrt((squares / DRAWS - mean * mean) / DRAWS);
+    near(mean, whole.clipped.mean, 5 * hypot(error, whole.clipped.std_error), "mean loss");
+    for (size_t j = local.shared; j < m.p; j++) {
+        m.variance[j] = 0;
+    }
+    for (size_t t = 0; t < 5; t++) {
+        size_t index[2] = {0, 0};
+        gm_local_value(&local, 2, index, m.theta, m.variance, stream, 2 * t);
+        assert_true(local.loss[0] == local.loss[1] && local.loss[0] != last);
+        last = local.loss[0];
+    }
+    gm_local_close(&local);
+    close_images(&m);
+}
+
+/* By means and variances of all layers, with the noise held: central differences in double. */
+static void gradients_of_convolutions(void **state)
+{
+    (void)state;
+    images m;
+    gm_error err;
+    gm_local local;
+    size_t index[5] = {0, 3, 3, 5, 1};
+    double weight[5];
+    gm_stream noise = gm_stream_of(3, GM_PURPOSE_TEST, 4);
+    open_images(&m);
+    double *dm = calloc(4 * m.p, sizeof *dm), *dv = dm + m.p, *other = dv + m.p;
+    expect_ok(gm_local_open(m.problem, 5, &local, &err), &err);
+    gm_posterior_loss(&local, 5, index, m.theta, m.variance, noise, 7, weight, dm, dv);
+    for (size_t j = 0; j < 2 * m.p; j++) {
+        double *at = j < m.p ? &m.theta[j] : &m.variance[j - m.p], was = *at, h = 1e-6;
+        *at = was + h;
+        double up = gm_posterior_loss(&local, 5, index, m.theta, m.variance, noise, 7, weight,
+                                      other, other + m.p);
+        *at = was - h;
+        double down = gm_posterior_loss(&local, 5, index, m.theta, m.variance, noise, 7, weight,
+                                        other, other + m.p);
+        *at = was;
+        /* Rounding 1e-16/1e-6, truncation h^2 times a third derivative of order 1. */
+        near(dm[j], (up - down) / (2 * h), 1e-8, j < m.p ? "by a mean" : "by a variance");
+    }
+    assert_true(fabs(dv[0]) > 1e-4); /* a filter's */
+    gm_local_close(&local);
+    free(dm);
+    close_images(&m);
+}
+
+/* Optimizing lowers the certified bound of a convolutional net too; few draws, as the net is
+ * small. */
+static void convolutions_optimized(void **state)
+{
+    (void)state;
+    images m;
+    gm_error err;
+    open_images(&m);
+    double *theta0 = calloc(m.p, sizeof *theta0);
+    memcpy(theta0, m.theta, m.p * sizeof *theta0);
+    gm_gaussians g = {m.p, theta0, m.unit, 0.5, m.theta, m.ratio};
+    gm_certificate_options co;
+    gm_certificate before, after;
+    gm_certificate_options_default(&co);
+    co.rounds = 2000;
+    expect_ok(gm_certificate_measure(m.problem, &g, &co, &before, &err), &err);
+    assert_int_equal(before.draws, 2000); /* all images fit into one block */
+    gm_optimize_options o;
+    gm_optimize_result r;
+    gm_optimize_options_default(&o);
+    o.steps = 600;
+    o.batch = 16;
+    expect_ok(gm_posterior_optimize(m.problem, theta0, m.unit, 0.5, &o, m.theta, m.ratio, &r, &err),
+              &err);
+    assert_false(r.diverged);
+    co.run = 1;
+    expect_ok(gm_certificate_measure(m.problem, &g, &co, &after, &err), &err);
+    if (!(after.error.bound < before.error.bound - 0.05))
+        fail_msg("from %g to %g", before.error.bound, after.error.bound);
+    free(theta0);
+    close_images(&m);
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions_refused),
+        cmocka_unit_test(draws_of_convolutions),
+        cmocka_unit_test(gradients_of_convolutions),
+        cmocka_unit_test(convolutions_optimized),
         cmocka_unit_test(derivatives_of_objectives),
         cmocka_unit_test(values_of_objectives),
         cmocka_unit_test(same_distribution),

@@ -36,10 +36,6 @@ typedef struct gm_objective_value {
 gm_objective_value gm_objective_at(gm_objective objective, double risk, double divergence, size_t n,
                                    size_t grid, double delta);
 
-/* GM_ERR_USAGE, naming the layer, where draws by layer are not possible for the problem's net: a
- * weight that acts more than once on a sample. */
-gm_status gm_posterior_check(const gm_problem *problem, gm_error *err);
-
 /* --- optimizing --- */
 
 typedef struct gm_optimize_options {
@@ -76,11 +72,12 @@ typedef struct gm_optimize_result {
  * over means theta [p] and precisions ratio [p] of Q (both read as the start and overwritten), for
  * the prior N(theta0, (scale unit)^2), by natural gradients: nothing depends on the scales of the
  * layers. Each step draws a batch, with a draw of the weights for each sample (local
- * reparameterization, Kingma et al. 2015, arXiv 1506.02557).
+ * reparameterization, Kingma et al. 2015, arXiv 1506.02557); layers whose weights act more than
+ * once on a sample (convolutions) have one draw for the batch.
  *
- * GM_ERR_USAGE for options out of range, the squared loss, and nets in which a weight acts more
- * than once on a sample (convolutions): the message names the layer. Cost: about two gradients of a
- * batch a step, and three p numbers' update. Memory: seven arrays of p numbers. */
+ * GM_ERR_USAGE for options out of range, the squared loss, and several labels a sample. Cost: about
+ * two gradients of a batch a step, and three p numbers' update. Memory: seven arrays of p numbers.
+ */
 gm_status gm_posterior_optimize(gm_problem *problem, const double *theta0, const double *unit,
                                 double scale, const gm_optimize_options *options, double *theta,
                                 double *ratio, gm_optimize_result *result, gm_error *err);
@@ -107,7 +104,8 @@ typedef struct gm_certified {
 } gm_certified;
 
 typedef struct gm_certificate {
-    size_t n, priors, draws; /* samples; |C|; draws, rounds n */
+    size_t n, priors, draws; /* samples; |C|; draws */
+    size_t each;             /* samples that a draw is tried on, at most: 1 without convolutions */
     double delta_sample, delta_draws;
     double scale;     /* c: the one of the grid with the smallest divergence */
     double logarithm; /* ln(2 sqrt(n) |C| / delta_sample) */
@@ -118,7 +116,8 @@ typedef struct gm_certificate {
 
 /* The kl bound for one Q fixed before these draws: each sample of problem is tried on `rounds`
  * draws of the weights, each draw on one sample, so that there are rounds n independent terms in
- * [0, 1] with mean L_S(Q) (Hoeffding 1963, theorem 1): many for the price of few passes. scale,
+ * [0, 1] with mean L_S(Q) (Hoeffding 1963, theorem 1): many for the price of few passes. With
+ * convolutions a draw is of all weights, tried on 32 samples (gm_gibbs_estimate). scale,
  * unit and theta0 define the prior, ratio the precisions of Q at that scale; where c is free, the c
  * in the result is the best for this Q. GM_ERR_USAGE as for gm_posterior_optimize (the squared loss
  * is allowed). Cost: 2 rounds value passes and rounds n units normal numbers. */

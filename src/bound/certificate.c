@@ -1,12 +1,17 @@
 /* A certificate for a fixed posterior from many draws: rounds over all samples, each sample with a
- * draw of the weights to itself. */
+ * draw of the weights to itself, or, where weights act more than once on a sample, a few samples
+ * with one. */
 #include <math.h>
 
 #include "base/memory.h"
 #include "bound/local.h"
 #include "bound/posterior.h"
 
-enum { ROUNDS = 10, DRAWS = 250000 }; /* at least, where nothing is said */
+enum {
+    ROUNDS = 10, /* at least, where nothing is said, */
+    DRAWS = 250000,
+    BLOCK = 32 /* samples for one draw of whole weights: a pass costs more than the draw */
+};
 
 void gm_certificate_options_default(gm_certificate_options *options)
 {
@@ -18,16 +23,6 @@ double gm_posterior_clip(const gm_problem *problem, double clip)
     return clip > 0.0 ? clip : log(100.0 * (double)gm_net_outputs(gm_problem_net(problem)));
 }
 
-gm_status gm_posterior_check(const gm_problem *problem, gm_error *err)
-{
-    const char *layer = NULL;
-    if (gm_local_possible(gm_problem_net(problem), &layer)) return GM_OK;
-    return gm_fail(err, GM_ERR_USAGE,
-                   "layer %s: a weight acts more than once on a sample, expected dense layers: "
-                   "draws by layer need each weight to act once",
-                   layer);
-}
-
 static gm_status check(const gm_problem *problem, const gm_certificate_options *o, gm_error *err)
 {
     if (!(o->delta > 0.0 && o->delta < 1.0))
@@ -37,7 +32,7 @@ static gm_status check(const gm_problem *problem, const gm_certificate_options *
         return gm_fail(err, GM_ERR_USAGE,
                        "--draws-share: found %g, expected a number between 0 and 1",
                        o->draws_share);
-    return gm_posterior_check(problem, err);
+    return gm_one_label(problem, err);
 }
 
 /* ---- the prior's scale ---- */
@@ -79,12 +74,10 @@ static gm_status choose_scale(const gm_gaussians *g, bool fixed, gm_certificate 
 
 /* ---- draws ---- */
 
-static gm_certified certify(const gm_certificate *c, double sum, double squares)
+static gm_certified certify(const gm_certificate *c, const gm_gibbs *gibbs, gm_gibbs_mean m)
 {
-    double draws = (double)c->draws;
-    gm_gibbs_mean m = gm_local_mean(c->draws, sum, squares);
     gm_certified out = {.mean = m.mean, .std_error = m.std_error};
-    out.upper = gm_kl_inverse_upper(fmin(1.0, m.mean), -log(c->delta_draws) / draws);
+    out.upper = gm_gibbs_upper(gibbs, m.mean, c->delta_draws);
     out.bound = gm_kl_inverse_upper(out.upper, (c->divergence.kl + c->logarithm) / (double)c->n);
     return out;
 }
@@ -110,34 +103,26 @@ gm_status gm_posterior_native(const gm_problem *problem, const gm_gaussians *g, 
     return complete ? GM_OK : GM_ERR_MEMORY;
 }
 
-static gm_status take_draws(gm_problem *problem, const gm_gaussians *g,
+static gm_status take_draws(gm_problem *problem, const gm_gaussians *g, size_t rounds,
                             const gm_certificate_options *o, gm_certificate *out, gm_error *err)
 {
-    gm_local local = {0};
-    void *mean = NULL, *variance = NULL;
-    gm_local_sums sums;
-    size_t rows = out->draws < GM_LOCAL_ROWS ? out->draws : GM_LOCAL_ROWS;
-    gm_status status = gm_posterior_native(problem, g, &mean, &variance, err);
-    if (status == GM_OK) status = gm_local_open(problem, rows, &local, err);
-    if (status == GM_OK) {
-        gm_local_sample(&local, mean, variance, gm_posterior_clip(problem, o->clip), out->draws,
-                        gm_stream_of(o->seed, GM_PURPOSE_POSTERIOR, o->run), o->stop, o->context,
-                        &sums);
-        if (sums.draws < out->draws)
-            status = gm_fail(err, GM_ERR_INTERRUPTED,
-                             "interrupted after %zu of %zu draws of the "
-                             "posterior",
-                             sums.draws, out->draws);
-    }
-    if (status == GM_OK) {
-        out->overflowed = sums.overflowed;
-        out->error = certify(out, sums.error, sums.error2);
-        out->clipped = certify(out, sums.clipped, sums.clipped2);
-    }
-    gm_local_close(&local);
-    gm_free(mean);
-    gm_free(variance);
-    return status;
+    gm_gibbs gibbs;
+    size_t block = gm_local_possible(gm_problem_net(problem), NULL) ? 1 : BLOCK;
+    gm_gibbs_options draws = {.draws = (out->n + block - 1) / block * rounds,
+                              .block = block,
+                              .clip = o->clip,
+                              .seed = o->seed,
+                              .run = o->run,
+                              .context = o->context,
+                              .stop = o->stop};
+    gm_status status = gm_gibbs_estimate(problem, g, &draws, &gibbs, err);
+    if (status != GM_OK) return status;
+    out->draws = gibbs.draws;
+    out->each = (out->n + gibbs.blocks - 1) / gibbs.blocks;
+    out->overflowed = gibbs.overflowed;
+    out->error = certify(out, &gibbs, gibbs.error);
+    out->clipped = certify(out, &gibbs, gibbs.clipped);
+    return GM_OK;
 }
 
 gm_status gm_certificate_measure(gm_problem *problem, const gm_gaussians *g,
@@ -147,14 +132,14 @@ gm_status gm_certificate_measure(gm_problem *problem, const gm_gaussians *g,
     *out = (gm_certificate){.n = gm_problem_data(problem)->n};
     gm_status status = check(problem, o, err);
     if (status != GM_OK) return status;
-    size_t rounds = o->rounds ? o->rounds : 1 + (DRAWS - 1) / out->n;
+    size_t most, rounds = o->rounds ? o->rounds : 1 + (DRAWS - 1) / out->n;
     if (!o->rounds && rounds < ROUNDS) rounds = ROUNDS;
-    if (!gm_mul_size(out->n, rounds, &out->draws))
+    if (!gm_mul_size(out->n, rounds, &most))
         return gm_fail(err, GM_ERR_USAGE, "%zu draws for each of %zu samples overflow", rounds,
                        out->n);
     status = choose_scale(g, o->fixed_scale, out, err);
     out->delta_draws = o->delta * o->draws_share;
     out->delta_sample = o->delta * (1.0 - o->draws_share);
     out->logarithm = log(2.0 * sqrt((double)out->n) * (double)out->priors / out->delta_sample);
-    return status == GM_OK ? take_draws(problem, g, o, out, err) : status;
+    return status == GM_OK ? take_draws(problem, g, rounds, o, out, err) : status;
 }

@@ -5,6 +5,9 @@
 
 #include "base/memory.h"
 
+/* Normal numbers from here on are those of shared layers. */
+static const uint64_t SHARED = (uint64_t)1 << 63;
+
 bool gm_local_possible(const gm_net *net, const char **layer)
 {
     for (int i = 1; i < net->nodes; i++) {
@@ -25,27 +28,51 @@ gm_status gm_one_label(const gm_problem *problem, gm_error *err)
 
 /* ---- workspace ---- */
 
-static gm_status make_units(gm_local *l, size_t *widest, gm_error *err)
+static bool is_shared(const gm_node *node)
+{
+    return node->parameters && !(node->traits & GM_TRAIT_OUTER);
+}
+
+/* Largest node and largest shared layer; units and shared of l. */
+static void measure_net(gm_local *l, size_t *widest, size_t *heaviest)
 {
     const gm_net *net = l->engine.net;
-    size_t size = l->engine.k->size, count, units;
     for (int i = 0; i < net->nodes; i++) {
-        if (net->node[i].parameters) l->units += net->node[i].size;
-        if (net->node[i].size > *widest) *widest = net->node[i].size;
+        const gm_node *node = &net->node[i];
+        if (node->size > *widest) *widest = node->size;
+        if (is_shared(node)) {
+            l->shared += node->parameters;
+            if (node->parameters > *heaviest) *heaviest = node->parameters;
+        } else if (node->parameters) {
+            l->units += node->size;
+        }
     }
-    if (!gm_mul_size(l->units, l->rows, &units) || !gm_mul_size(units, 2, &count))
+}
+
+static gm_status make_draws(gm_local *l, gm_error *err)
+{
+    const gm_net *net = l->engine.net;
+    size_t size = l->engine.k->size, nodes = (size_t)net->nodes, count, units, weights;
+    if (!gm_mul_size(l->units, l->rows, &units) || !gm_mul_size(units, 2, &count) ||
+        !gm_mul_size(l->shared, 3, &weights) || !gm_add_size(count, weights, &count))
         return gm_fail(err, GM_ERR_MEMORY, "%s: draws for %zu samples overflow", net->name,
                        l->rows);
-    l->spread = gm_alloc((size_t)net->nodes, sizeof *l->spread, "draws by layer", err);
-    l->noise = gm_alloc((size_t)net->nodes, sizeof *l->noise, "draws by layer", err);
+    l->spread = gm_alloc(nodes, sizeof *l->spread, "draws by layer", err);
+    l->noise = gm_alloc(nodes, sizeof *l->noise, "draws by layer", err);
+    l->drawn = gm_alloc(nodes, sizeof *l->drawn, "draws by layer", err);
     l->memory = gm_alloc(count, size, "draws by layer", err);
-    if (!l->spread || !l->noise || !l->memory) return GM_ERR_MEMORY;
+    if (!l->spread || !l->noise || !l->drawn || !l->memory) return GM_ERR_MEMORY;
     char *next = l->memory;
     for (int i = 0; i < net->nodes; i++) {
-        if (!net->node[i].parameters) continue;
+        const gm_node *node = &net->node[i];
+        if (!node->parameters) continue;
+        size_t bytes = (is_shared(node) ? node->parameters : l->rows * node->size) * size;
         l->spread[i] = next;
-        l->noise[i] = next + units * size;
-        next += l->rows * net->node[i].size * size;
+        l->noise[i] = next + bytes;
+        next += 2 * bytes;
+        if (!is_shared(node)) continue;
+        l->drawn[i] = next;
+        next += bytes;
     }
     return GM_OK;
 }
@@ -57,11 +84,12 @@ gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_
     gm_status status = gm_one_label(problem, err);
     if (status != GM_OK) return status;
     const gm_engine *e = &l->engine;
-    size_t widest = 0, outputs = gm_net_outputs(e->net), numbers;
+    size_t widest = 0, heaviest = 0, outputs = gm_net_outputs(e->net), numbers;
+    measure_net(l, &widest, &heaviest);
     status = gm_arrays_make(e->net, problem->all, rows, e->k->size, &l->value, err);
     if (status == GM_OK)
         status = gm_arrays_make(e->net, problem->all, rows, e->k->size, &l->signal, err);
-    if (status == GM_OK) status = make_units(l, &widest, err);
+    if (status == GM_OK) status = make_draws(l, err);
     if (status != GM_OK) return status;
     if (!gm_mul_size(rows, widest, &numbers))
         return gm_fail(err, GM_ERR_MEMORY, "%s: draws for %zu samples overflow", e->net->name,
@@ -70,7 +98,9 @@ gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_
     l->engine.scratch.memory = gm_alloc(l->engine.scratch.bytes, 1, "workspace of the layers", err);
     l->square = gm_alloc(numbers, e->k->size, "draws by layer", err);
     l->push = gm_alloc(numbers, e->k->size, "draws by layer", err);
-    l->normal = gm_alloc(numbers, sizeof *l->normal, "draws by layer", err);
+    l->normal =
+        gm_alloc(numbers > heaviest ? numbers : heaviest, sizeof *l->normal, "draws by layer", err);
+    if (heaviest) l->pull = gm_alloc(heaviest, e->k->size, "gradient by a draw", err);
     l->prob = gm_alloc(rows * outputs, e->k->size, "probabilities", err);
     l->x = gm_alloc(rows * data->features, e->k->size, "samples", err);
     l->loss = gm_alloc(rows, sizeof *l->loss, "losses", err);
@@ -78,8 +108,8 @@ gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_
     if (data->label) l->label = gm_alloc(rows, sizeof *l->label, "labels", err);
     if (data->target) l->target = gm_alloc(rows * outputs, sizeof *l->target, "targets", err);
     bool complete = l->engine.scratch.memory && l->square && l->push && l->normal && l->prob &&
-                    l->x && l->loss && l->wrong && (!data->label || l->label) &&
-                    (!data->target || l->target);
+                    l->x && l->loss && l->wrong && (!heaviest || l->pull) &&
+                    (!data->label || l->label) && (!data->target || l->target);
     return complete ? GM_OK : GM_ERR_MEMORY;
 }
 
@@ -89,6 +119,8 @@ void gm_local_close(gm_local *l)
     gm_arrays_free(&l->signal);
     gm_free(l->spread);
     gm_free(l->noise);
+    gm_free(l->drawn);
+    gm_free(l->pull);
     gm_free(l->memory);
     gm_free(l->engine.scratch.memory);
     gm_free(l->square);
@@ -144,15 +176,29 @@ static gm_layer_call call_of(const gm_local *l, int i, const void *param)
     return call;
 }
 
-/* noise of node i: unit u of sample s is normal number first + s units + at + u. */
-static void fill_noise(gm_local *l, int i, gm_stream stream, uint64_t first)
+/* noise of node i: unit u of sample s is normal number (first + s) units + at + u. */
+static void fill_noise(gm_local *l, int i, gm_stream stream, uint64_t first, uint64_t at)
 {
     size_t n = l->chunk.n, width = l->engine.net->node[i].size;
 #pragma omp parallel for schedule(static) if (n * width > 4096)
     for (size_t s = 0; s < n; s++) {
-        gm_normal_fill(stream, first + s * l->units, width, l->normal + s * width);
+        gm_normal_fill(stream, (first + s) * l->units + at, width, l->normal + s * width);
     }
     l->engine.k->from_double(n * width, l->normal, l->noise[i]);
+}
+
+/* Weights of the shared node i, drawn with the normal numbers SHARED + first shared + at + j. */
+static void draw_shared(gm_local *l, int i, const void *mean, const void *variance,
+                        gm_stream stream, uint64_t first, uint64_t at)
+{
+    const gm_kernels *k = l->engine.k;
+    const gm_node *node = &l->engine.net->node[i];
+    size_t count = node->parameters, bytes = count * k->size;
+    gm_normal_fill(stream, SHARED + first * l->shared + at, count, l->normal);
+    k->from_double(count, l->normal, l->noise[i]);
+    memcpy(l->spread[i], (const char *)variance + node->offset * k->size, bytes);
+    memcpy(l->drawn[i], (const char *)mean + node->offset * k->size, bytes);
+    k->perturb(count, l->noise[i], l->spread[i], l->drawn[i]);
 }
 
 /* Squared input of node i, its only one, into l->square. */
@@ -168,19 +214,25 @@ void gm_local_value(gm_local *l, size_t n, const size_t *index, const void *mean
                     const void *variance, gm_stream stream, uint64_t first)
 {
     const gm_net *net = l->engine.net;
+    uint64_t units = 0, weights = 0;
     load(l, n, index, mean);
     for (int i = 1; i < net->nodes; i++) {
         const gm_node *node = &net->node[i];
         gm_layer_call call = call_of(l, i, mean);
+        if (is_shared(node)) {
+            draw_shared(l, i, mean, variance, stream, first, weights);
+            weights += node->parameters;
+            call.param = l->drawn[i];
+        }
         node->kind->value(&call);
-        if (!node->parameters) continue;
+        if (!node->parameters || is_shared(node)) continue;
         gm_layer_call spread = call_of(l, i, variance);
         square_input(l, i);
         spread.in[0] = l->square;
         spread.out = l->spread[i];
         node->kind->value(&spread);
-        fill_noise(l, i, stream, first);
-        first += node->size;
+        fill_noise(l, i, stream, first, units);
+        units += node->size;
         l->engine.k->perturb(n * node->size, l->noise[i], l->spread[i], l->value.node[i]);
     }
     gm_pass_loss(&l->engine, &l->chunk, l->loss, l->wrong);
@@ -215,7 +267,7 @@ void gm_local_sample(gm_local *l, const void *mean, const void *variance, double
         for (size_t i = 0; i < count; i++) {
             index[i] = draws < n ? (at + i) * n / draws : (at + i) % n;
         }
-        gm_local_value(l, count, index, mean, variance, stream, (uint64_t)at * l->units);
+        gm_local_value(l, count, index, mean, variance, stream, at);
         add_losses(l, clip, s);
     }
 }
@@ -267,6 +319,16 @@ static void through_variance(gm_local *l, int i, const void *variance, void *dva
     k->axpy(n * width, 2.0, l->push, l->signal.node[input]);
 }
 
+/* The gradient by the drawn weights of the shared node i, in pull, goes on to mean and variance. */
+static void through_draw(gm_local *l, int i, void *dmean, void *dvariance)
+{
+    const gm_kernels *k = l->engine.k;
+    const gm_node *node = &l->engine.net->node[i];
+    k->axpy(node->parameters, 1.0, l->pull, slice(l, dmean, node));
+    k->perturb_signal(node->parameters, l->noise[i], l->spread[i], l->pull, l->pull);
+    k->axpy(node->parameters, 1.0, l->pull, slice(l, dvariance, node));
+}
+
 void gm_local_gradient(gm_local *l, const void *mean, const void *variance, const double *weight,
                        void *dmean, void *dvariance)
 {
@@ -277,12 +339,20 @@ void gm_local_gradient(gm_local *l, const void *mean, const void *variance, cons
     for (int i = last; i > 0; i--) {
         const gm_node *node = &net->node[i];
         if (!l->problem->active[i]) continue;
+        bool shared = is_shared(node);
         gm_layer_call call = call_of(l, i, mean);
-        void *grad = node->parameters ? slice(l, dmean, node) : NULL;
+        void *grad = shared ? l->pull : node->parameters ? slice(l, dmean, node) : NULL;
+        if (shared) {
+            call.param = l->drawn[i];
+            memset(l->pull, 0, node->parameters * l->engine.k->size);
+        }
         call.signal = l->signal.node[i];
         if (grad) call.grad = &grad;
         aim(l, &call, node);
         node->kind->backward(&call);
-        if (node->parameters) through_variance(l, i, variance, dvariance);
+        if (shared)
+            through_draw(l, i, dmean, dvariance);
+        else if (node->parameters)
+            through_variance(l, i, variance, dvariance);
     }
 }

@@ -58,7 +58,7 @@ static gm_status check(const gm_problem *problem, const gm_optimize_options *o, 
     if (!(o->delta > 0.0 && o->delta < 1.0))
         return gm_fail(err, GM_ERR_USAGE, "--delta: found %g, expected a number between 0 and 1",
                        o->delta);
-    return gm_posterior_check(problem, err);
+    return gm_one_label(problem, err);
 }
 
 /* ---- gradient of a mini-batch ---- */
@@ -201,9 +201,8 @@ static bool gradient(work *w, uint64_t t)
     for (size_t i = 0; i < o->batch; i++) {
         w->index[i] = (size_t)gm_below(batch, t * o->batch + i, w->n);
     }
-    double loss =
-        gm_posterior_loss(&w->local, o->batch, w->index, w->mean, w->variance, noise,
-                          t * o->batch * w->local.units, w->weight, w->dmean, w->dvariance);
+    double loss = gm_posterior_loss(&w->local, o->batch, w->index, w->mean, w->variance, noise,
+                                    t * o->batch, w->weight, w->dmean, w->dvariance);
     for (size_t i = 0; i < o->batch; i++) {
         wrong += w->local.wrong[i];
     }

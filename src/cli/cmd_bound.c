@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "bound/local.h"
 #include "cli/bound.h"
 #include "cli/bound_compare.h"
 #include "cli/interrupt.h"
@@ -292,8 +293,7 @@ gm_status gm_bound_prepare(gm_cli *cli, gm_session *session, gm_bound_origin *or
 {
     gm_status status = load_initialization(cli, session, origin, err);
     if (status == GM_OK) status = take_options(cli, session, origin, o, err);
-    gm_error not_by_layer;
-    bool whole = o->gibbs.whole || gm_posterior_check(session->problem, &not_by_layer) != GM_OK;
+    bool whole = o->gibbs.whole || !gm_local_possible(session->net, NULL);
     if (status == GM_OK && whole) {
         status =
             gm_session_check_matrix(session, "the losses of --draws", 3, 1, o->gibbs.draws, err);
