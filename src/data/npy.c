@@ -39,6 +39,16 @@ const char *gm_npy_type_name(gm_npy_type type)
     return types[type].name;
 }
 
+size_t gm_npy_type_size(gm_npy_type type)
+{
+    return types[type].size;
+}
+
+void gm_npy_type_code(gm_npy_type type, char code[8])
+{
+    snprintf(code, 8, "%s%s", types[type].size == 1 ? "|" : "<", types[type].name);
+}
+
 /* --- the header: a Python dictionary of three keys --- */
 
 typedef struct parser {
@@ -417,26 +427,37 @@ done:
 
 /* --- writing --- */
 
-void gm_npy_write_header(FILE *stream, gm_npy_type type, int rank, const size_t *dim)
+size_t gm_npy_header(const char *descr, int rank, const size_t *dim,
+                     unsigned char header[GM_NPY_HEADER])
 {
-    char text[512];
-    int length = snprintf(text, sizeof text, "{'descr': '%s%s', 'fortran_order': False, 'shape': (",
-                          types[type].size == 1 ? "|" : "<", types[type].name);
+    enum { ALIGN = 64, START = PREAMBLE + 2 };
+    char *text = (char *)header + START;
+    size_t room = GM_NPY_HEADER - START;
+    int length = snprintf(text, room, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
     for (int i = 0; i < rank; i++) {
-        length +=
-            snprintf(text + length, sizeof text - (size_t)length, i ? ", %zu" : "%zu", dim[i]);
+        length += snprintf(text + length, room - (size_t)length, i ? ", %zu" : "%zu", dim[i]);
     }
-    length += snprintf(text + length, sizeof text - (size_t)length, "%s), }", rank == 1 ? "," : "");
+    length += snprintf(text + length, room - (size_t)length, "%s), }", rank == 1 ? "," : "");
 
-    enum { ALIGN = 64 };
-    size_t used = PREAMBLE + 2 + (size_t)length + 1;
+    size_t used = START + (size_t)length + 1;
     size_t padding = (ALIGN - used % ALIGN) % ALIGN;
     size_t total = (size_t)length + padding + 1;
-    unsigned char digits[2] = {(unsigned char)(total & 255), (unsigned char)(total >> 8)};
-    fwrite(magic, 1, sizeof magic - 1, stream);
-    fwrite("\x01\x00", 1, 2, stream);
-    fwrite(digits, 1, sizeof digits, stream);
-    fprintf(stream, "%s%*s\n", text, (int)padding, "");
+    memset(text + length, ' ', padding);
+    text[total - 1] = '\n';
+    memcpy(header, magic, sizeof magic - 1);
+    header[PREAMBLE - 2] = 1; /* version 1.0 */
+    header[PREAMBLE - 1] = 0;
+    header[PREAMBLE] = (unsigned char)(total & 255);
+    header[PREAMBLE + 1] = (unsigned char)(total >> 8);
+    return START + total;
+}
+
+void gm_npy_write_header(FILE *stream, gm_npy_type type, int rank, const size_t *dim)
+{
+    char code[8];
+    unsigned char header[GM_NPY_HEADER];
+    gm_npy_type_code(type, code);
+    fwrite(header, 1, gm_npy_header(code, rank, dim, header), stream);
 }
 
 gm_status gm_npy_write(const char *path, gm_npy_type type, int rank, const size_t *dim,

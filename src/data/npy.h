@@ -48,8 +48,10 @@ gm_status gm_npy_open_any_order(const char *path, gm_npy **npy, gm_error *err);
 void gm_npy_close(gm_npy *npy); /* accepts NULL */
 
 bool gm_npy_is_integer(const gm_npy *npy);
-/* "u1", ..., "f8" */
+/* "u1", ..., "f8"; the bytes of one element; what a file calls the type ("|u1", ..., "<f8"). */
 const char *gm_npy_type_name(gm_npy_type type);
+size_t gm_npy_type_size(gm_npy_type type);
+void gm_npy_type_code(gm_npy_type type, char code[8]);
 
 /* Next count elements as stored, any type, as double (integers beyond 2^53 are rounded; NaN and
  * infinity pass). next + count <= npy->count is the caller's duty. */
@@ -62,8 +64,14 @@ gm_status gm_npy_read_integers(gm_npy *npy, size_t count, int64_t *values, gm_er
  * (--params F.npy) is read with. */
 gm_status gm_npy_read_vector(const char *path, double **values, size_t *n, gm_error *err);
 
-/* Writes the header of a C-order array of that type and shape (version 1.0, little-endian, padded
- * so that the elements begin at a multiple of 64). The elements are the caller's to write. */
+/* The bytes before the elements of a C-order array of that shape, in *header; returns how many:
+ * version 1.0, padded to a multiple of 64. descr is NumPy's code of the type ("<f8", "|S20"), rank
+ * 0 ... GM_NPY_MAX_RANK. */
+enum { GM_NPY_HEADER = 512 };
+size_t gm_npy_header(const char *descr, int rank, const size_t *dim,
+                     unsigned char header[GM_NPY_HEADER]);
+/* Writes the header of a C-order array of that type and shape (little-endian). The elements are the
+ * caller's to write. */
 void gm_npy_write_header(FILE *stream, gm_npy_type type, int rank, const size_t *dim);
 
 /* Writes values (elements of that type in memory: uint8_t, ..., double), C order, whole or not at
