@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 .PHONY: help build demo test check bench bench-peers test-peers install clean format tidy coverage asan tsan
-.PHONY: deps deps-test deps-peers benches
+.PHONY: deps deps-test deps-peers deps-examples example benches
 
 build: deps          ## build/gradiometer (the default)
 	@cmake --preset release
@@ -51,6 +51,11 @@ bench-peers: deps-peers benches ## the same work in PyTorch beside ours
 	@bench/peers.sh
 test-peers: deps-peers build ## our numbers against PyTorch's
 	@tests/peers.sh
+
+deps-examples:
+	@scripts/deps.sh examples
+example: deps-examples build ## a run file in pandas and NumPy: examples/analyse_run.py
+	@GRADIOMETER=build/gradiometer python3 examples/analyse_run.py
 
 install: build       ## to PREFIX (/usr/local), below DESTDIR
 	@cmake --install build --prefix $(PREFIX)

@@ -1,54 +1,65 @@
 /* gradiometer export: what a run file holds, as files that other programs read. */
-#include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/file.h"
-#include "base/memory.h"
 #include "cli/cli.h"
+#include "cli/export.h"
 #include "cli/session.h"
 #include "data/npy.h"
 #include "gradiometer/run.h"
-#include "gradiometer/version.h"
+
+typedef enum format { FORMAT_CSV, FORMAT_NPZ, FORMAT_NPY, FORMAT_JSON, FORMATS } format;
+static const char *const format_words[] = {"csv", "npz", "npy", "json", NULL};
 
 typedef struct export_settings {
-    const char *params, *metrics, *results;
+    const char *output, *params, *metrics, *results;
+    int format; /* FORMATS: by the ending of output */
     uint64_t at;
+    bool list;
 } export_settings;
 
-static const export_settings export_defaults = {0};
+static const export_settings export_defaults = {.format = FORMATS};
 
 #define AT(field) offsetof(export_settings, field)
 
 static const gm_option export_options[] = {
+    {"list", 0, NULL, "Print the items of the file, or those named, one a line, and write nothing.",
+     gm_option_flag, AT(list), NULL, 0},
+    {"output", 'o', "OUT",
+     "Write the items named, or all of them: OUT.csv (one table: metrics by step, arrays side by "
+     "side, or documents as lines of path and value), OUT.npz (NumPy's archive, any items), "
+     "OUT.npy "
+     "(one array), OUT.json (one document, any items).",
+     gm_option_text, AT(output), NULL, 0},
+    {"format", 0, "FORMAT", "csv, npz, npy or json, whatever OUT is called (/dev/stdout, say).",
+     gm_option_choice, AT(format), format_words, 0},
     {"params", 0, "OUT",
      "Write the last parameters, or those of --at: OUT.npy, one flat f8 vector [p]; "
      "OUT.safetensors, tensors under their names such as dense1.weight, in F32 where that loses "
      "nothing, else in F64.",
      gm_option_text, AT(params), NULL, 0},
-    {"at", 0, "STEP", "Step of the checkpoint to write. Default: the last one.", gm_option_seed,
+    {"at", 0, "STEP", "Step of the checkpoint for --params. Default: the last one.", gm_option_seed,
      AT(at), NULL, INT64_MAX},
     {"metrics", 0, "OUT.csv",
      "Write every metric: a line for each step, a column for each metric, empty where it was not "
-     "measured.",
+     "measured. The same as: metrics --format csv -o OUT.csv.",
      gm_option_text, AT(metrics), NULL, 0},
     {"results", 0, "OUT.json",
-     "Write the settings of the run and the stored results of analyses as one JSON document.",
+     "Write the settings of the run and the stored documents of analyses as one JSON document, "
+     "with "
+     "the names and shapes of their arrays.",
      gm_option_text, AT(results), NULL, 0},
     {0}};
 
 /* ---- parameters ---- */
 
-static bool names_tensors(const char *path)
+static bool ends_with(const char *path, const char *ending)
 {
-    static const char suffix[] = ".safetensors";
-    size_t length = strlen(path), tail = sizeof suffix - 1;
-    return length >= tail && strcmp(path + length - tail, suffix) == 0;
+    size_t length = strlen(path), tail = strlen(ending);
+    return length > tail && path[length - tail - 1] == '.' &&
+           strcmp(path + length - tail, ending) == 0;
 }
 
 /* The net that the run was trained on, for the names of its tensors. */
@@ -86,183 +97,83 @@ static gm_status export_parameters(gm_run *run, const char *path, int64_t step, 
     int64_t found = 0;
     gm_status status = gm_run_parameters(run, step, &theta, &p, &found, err);
     if (status == GM_OK) {
-        status = names_tensors(path) ? write_tensors(run, path, p, theta, err)
-                                     : gm_npy_write(path, GM_NPY_F8, 1, &p, theta, err);
+        status = ends_with(path, "safetensors") ? write_tensors(run, path, p, theta, err)
+                                                : gm_npy_write(path, GM_NPY_F8, 1, &p, theta, err);
     }
     if (status == GM_OK) printf("%s: %zu parameters of step %" PRId64 "\n", path, p, found);
     gm_run_free(theta);
     return status;
 }
 
-/* ---- metrics ---- */
+/* ---- items ---- */
 
-typedef struct series {
-    int64_t *step; /* [count] ascending */
-    double *value; /* [count] */
-    size_t count, next;
-} series;
-
-/* Prints a line for every step that occurs in any of the series, in ascending order. */
-static size_t print_rows(FILE *out, size_t columns, series *column)
+static gm_status find_format(const export_settings *set, int *found, gm_error *err)
 {
-    for (size_t rows = 0;; rows++) {
-        int64_t step = INT64_MAX;
-        for (size_t i = 0; i < columns; i++) {
-            const series *s = column + i;
-            if (s->next < s->count && s->step[s->next] < step) step = s->step[s->next];
-        }
-        if (step == INT64_MAX) return rows;
-        fprintf(out, "%" PRId64, step);
-        for (size_t i = 0; i < columns; i++) {
-            series *s = column + i;
-            fputc(',', out);
-            if (s->next < s->count && s->step[s->next] == step) {
-                fprintf(out, "%.17g", s->value[s->next++]);
-            }
-        }
-        fputc('\n', out);
+    *found = set->format;
+    for (int f = 0; f < FORMATS && *found == FORMATS; f++) {
+        if (ends_with(set->output, format_words[f])) *found = f;
     }
+    if (*found != FORMATS) return GM_OK;
+    return gm_fail(
+        err, GM_ERR_USAGE,
+        "--output: found %s, expected it to end in .csv, .npz, .npy or .json, or --format",
+        set->output);
 }
 
-/* A name as a CSV field: quoted where it holds what would end the field. */
-static void print_field(FILE *out, const char *text)
+static void say_written(const gm_export *e, const char *path)
 {
-    if (!strpbrk(text, ",\"\r\n")) {
-        fputs(text, out);
-        return;
+    size_t chosen = 0;
+    for (size_t i = 0; i < e->items; i++) {
+        chosen += e->item[i].chosen;
     }
-    fputc('"', out);
-    for (; *text; text++) {
-        if (*text == '"') fputc('"', out);
-        fputc(*text, out);
-    }
-    fputc('"', out);
+    if (strncmp(path, "/dev/", 5) != 0)
+        printf("%s: %zu item%s\n", path, chosen, chosen == 1 ? "" : "s");
 }
 
-static gm_status export_metrics(gm_run *run, const char *path, gm_error *err)
+static gm_status check_items(const gm_export *e, format f, const char *path, gm_error *err)
 {
-    const char **name = NULL;
-    series *column = NULL;
-    gm_file *file = NULL;
-    size_t columns = 0, rows = 0;
-    gm_status status = gm_run_metric_names(run, &name, &columns, err);
-    if (status == GM_OK) {
-        column = gm_alloc(columns, sizeof *column, "metrics", err);
-        if (!column) status = GM_ERR_MEMORY;
+    if (f == FORMAT_CSV) return gm_export_check_csv(e, path, err);
+    return f == FORMAT_NPY ? gm_export_check_npy(e, path, err) : GM_OK;
+}
+
+static gm_status write_items(const gm_export *e, format f, const char *path, gm_error *err)
+{
+    static gm_status (*const writer[FORMATS])(const gm_export *, const char *, gm_error *) = {
+        gm_export_csv, gm_export_npz, gm_export_npy, gm_export_json};
+    gm_status status = writer[f](e, path, err);
+    if (status == GM_OK) say_written(e, path);
+    return status;
+}
+
+/* --metrics and --results: the items of these kinds. */
+static gm_status write_kinds(gm_export *e, gm_export_kind first, gm_export_kind second, format f,
+                             const char *path, gm_error *err)
+{
+    for (size_t i = 0; i < e->items; i++) {
+        e->item[i].chosen = e->item[i].kind == first || e->item[i].kind == second;
     }
-    for (size_t i = 0; status == GM_OK && i < columns; i++) {
+    return write_items(e, f, path, err);
+}
+
+static gm_status export_items(gm_cli *cli, gm_run *run, gm_error *err)
+{
+    const export_settings *set = cli->settings;
+    gm_export e = {0};
+    int f = FORMATS;
+    gm_status status = gm_export_open(run, &e, err);
+    if (status == GM_OK)
+        status = gm_export_choose(&e, (size_t)cli->operands - 1, cli->operand + 1, err);
+    if (status == GM_OK && set->output) status = find_format(set, &f, err);
+    if (status == GM_OK && set->output) status = check_items(&e, (format)f, set->output, err);
+    if (status == GM_OK) gm_cli_begin(cli);
+    if (status == GM_OK && set->list) status = gm_export_list(&e, err);
+    if (status == GM_OK && set->output) status = write_items(&e, (format)f, set->output, err);
+    if (status == GM_OK && set->metrics)
+        status = write_kinds(&e, GM_EXPORT_SERIES, GM_EXPORT_SERIES, FORMAT_CSV, set->metrics, err);
+    if (status == GM_OK && set->results)
         status =
-            gm_run_metric(run, name[i], &column[i].step, &column[i].value, &column[i].count, err);
-    }
-    if (status == GM_OK) status = gm_file_create(path, &file, err);
-    if (status == GM_OK) {
-        FILE *out = gm_file_stream(file);
-        fputs("step", out);
-        for (size_t i = 0; i < columns; i++) {
-            fputc(',', out);
-            print_field(out, name[i]);
-        }
-        fputc('\n', out);
-        rows = print_rows(out, columns, column);
-        status = gm_file_commit(&file, err);
-    }
-    if (status == GM_OK) printf("%s: %zu metrics at %zu steps\n", path, columns, rows);
-    for (size_t i = 0; column && i < columns; i++) {
-        gm_run_free(column[i].step);
-        gm_run_free(column[i].value);
-    }
-    gm_free(column);
-    gm_run_free(name);
-    return status;
-}
-
-/* ---- results ---- */
-
-static gm_status settings_value(gm_run *run, json_t *object, gm_error *err)
-{
-    gm_setting *setting = NULL;
-    size_t count = 0;
-    gm_status status = gm_run_settings(run, &setting, &count, err);
-    for (size_t i = 0; status == GM_OK && i < count; i++) {
-        json_object_set_new(object, setting[i].key, json_string(setting[i].value));
-    }
-    gm_run_free(setting);
-    return status;
-}
-
-/* Names and shapes of the arrays that go with a result; their numbers are in its document. */
-static gm_status arrays_value(gm_run *run, int64_t id, json_t *list, gm_error *err)
-{
-    gm_run_array *array = NULL;
-    size_t count = 0;
-    gm_status status = gm_run_arrays(run, id, &array, &count, err);
-    for (size_t i = 0; status == GM_OK && i < count; i++) {
-        json_t *shape = json_array();
-        for (int j = 0; j < array[i].rank; j++) {
-            json_array_append_new(shape, json_integer((json_int_t)array[i].dim[j]));
-        }
-        json_t *entry = json_object();
-        json_object_set_new(entry, "name", json_string(array[i].name));
-        json_object_set_new(entry, "shape", shape);
-        json_array_append_new(list, entry);
-    }
-    gm_run_free(array);
-    return status;
-}
-
-static gm_status results_value(gm_run *run, json_t *list, gm_error *err)
-{
-    gm_run_result *result = NULL;
-    size_t count = 0;
-    gm_status status = gm_run_results(run, NULL, &result, &count, err);
-    for (size_t i = 0; status == GM_OK && i < count; i++) {
-        json_t *document = json_loads(result[i].json, 0, NULL);
-        if (!document) {
-            status = gm_fail(err, GM_ERR_INPUT, "%s: result %" PRId64 " holds no JSON document",
-                             gm_run_path(run), result[i].id);
-            break;
-        }
-        json_t *arrays = json_array();
-        json_t *entry = json_object();
-        json_object_set_new(entry, "command", json_string(result[i].command));
-        json_object_set_new(entry, "step",
-                            result[i].step >= 0 ? json_integer(result[i].step) : json_null());
-        json_object_set_new(entry, "key", json_string(result[i].key));
-        json_object_set_new(entry, "created", json_string(result[i].created));
-        json_object_set_new(entry, "document", document);
-        json_object_set_new(entry, "arrays", arrays);
-        json_array_append_new(list, entry);
-        status = arrays_value(run, result[i].id, arrays, err);
-    }
-    gm_run_free(result);
-    return status;
-}
-
-static gm_status export_results(gm_run *run, const char *path, gm_error *err)
-{
-    json_t *settings = json_object(), *results = json_array(), *document = json_object();
-    json_object_set_new(document, "tool", json_string("gradiometer"));
-    json_object_set_new(document, "version", json_string(gm_version()));
-    json_object_set_new(document, "command", json_string("export"));
-    json_object_set_new(document, "run", json_string(gm_run_path(run)));
-    json_object_set_new(document, "settings", settings);
-    json_object_set_new(document, "results", results);
-    gm_file *file = NULL;
-    gm_status status = settings_value(run, settings, err);
-    if (status == GM_OK) status = results_value(run, results, err);
-    if (status == GM_OK) status = gm_file_create(path, &file, err);
-    if (status == GM_OK) {
-        size_t flags = JSON_INDENT(1) | JSON_REAL_PRECISION(17);
-        if (json_dumpf(document, gm_file_stream(file), flags) != 0) {
-            status = gm_fail(err, GM_ERR_IO, "%s cannot be written: %s", path, strerror(errno));
-            gm_file_discard(&file);
-        } else {
-            fputc('\n', gm_file_stream(file));
-            status = gm_file_commit(&file, err);
-        }
-    }
-    if (status == GM_OK) printf("%s: %zu results\n", path, json_array_size(results));
-    json_decref(document);
+            write_kinds(&e, GM_EXPORT_SETTINGS, GM_EXPORT_DOCUMENT, FORMAT_JSON, set->results, err);
+    gm_export_close(&e);
     return status;
 }
 
@@ -284,14 +195,20 @@ static gm_status check(const gm_cli *cli, gm_error *err)
 {
     const export_settings *set = cli->settings;
     const char *run = cli->operand[0];
-    if (!set->params && !set->metrics && !set->results) {
+    if (!set->output && !set->list && !set->params && !set->metrics && !set->results)
         return gm_fail(err, GM_ERR_USAGE,
-                       "export: nothing to write, expected --params, --metrics or --results");
-    }
+                       "export: nothing to write, expected -o OUT, --list, --params, --metrics or "
+                       "--results");
+    if (cli->operands > 1 && !set->output && !set->list)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "export: found item %s, expected -o OUT or --list with it", cli->operand[1]);
+    if (set->format != FORMATS && !set->output)
+        return gm_fail(err, GM_ERR_USAGE, "--format: found without -o, which it belongs to");
     if (gm_cli_given(cli, "at") && !set->params) {
         return gm_fail(err, GM_ERR_USAGE, "--at: found without --params, which it belongs to");
     }
-    gm_status status = check_output("params", set->params, run, err);
+    gm_status status = check_output("output", set->output, run, err);
+    if (status == GM_OK) status = check_output("params", set->params, run, err);
     if (status == GM_OK) status = check_output("metrics", set->metrics, run, err);
     if (status == GM_OK) status = check_output("results", set->results, run, err);
     return status;
@@ -303,32 +220,43 @@ static gm_status run_export(gm_cli *cli, gm_error *err)
     gm_run *run = NULL;
     gm_status status = check(cli, err);
     if (status == GM_OK) status = gm_run_open(cli->operand[0], GM_RUN_READ, &run, err);
+    if (status == GM_OK && (set->output || set->list || set->metrics || set->results))
+        status = export_items(cli, run, err);
     if (status == GM_OK) gm_cli_begin(cli);
     if (status == GM_OK && set->params) {
         int64_t step = gm_cli_given(cli, "at") ? (int64_t)set->at : GM_RUN_LAST;
         status = export_parameters(run, set->params, step, err);
     }
-    if (status == GM_OK && set->metrics) status = export_metrics(run, set->metrics, err);
-    if (status == GM_OK && set->results) status = export_results(run, set->results, err);
     gm_run_close(run);
     return status;
 }
 
 const gm_command gm_command_export = {
     .name = "export",
-    .summary = "contents of a run file as NPY, safetensors, CSV or JSON",
-    .usage = "RUN.gmr [--params OUT [--at STEP]] [--metrics OUT.csv] [--results OUT.json]",
+    .summary = "contents of a run file as CSV, NumPy arrays, JSON or safetensors",
+    .usage = "RUN.gmr [ITEM]... -o OUT.csv|.npz|.npy|.json\n"
+             "       gradiometer export RUN.gmr [ITEM]... --list\n"
+             "       gradiometer export RUN.gmr --params OUT [--at STEP]",
     .description =
         "Writes what a run file holds as files that other programs read. The run file may be one "
-        "that a training is still writing. Each file appears whole or not at all.",
-    .examples = "  gradiometer export run.gmr --params theta.npy --at 1000\n"
-                "  gradiometer export run.gmr --params theta.safetensors\n"
-                "  gradiometer export run.gmr --metrics metrics.csv --results results.json\n",
+        "that a training is still writing. Each file appears whole or not at all.\n\n"
+        "Items are settings, state, metrics/NAME, checkpoints/STEP, state:theta, state:optimizer, "
+        "results/COMMAND[@STEP]/KEY (the document of an analysis) and results/...:ARRAY (its "
+        "arrays); --list shows those of a file. An ITEM is a name, a pattern in quotes with *, ? "
+        "or "
+        "[...], or the beginning of names up to a /, @ or : (metrics, results/spectrum). Without "
+        "any, all items are meant.\n\n"
+        "docs/export.md describes the files.",
+    .examples = "  gradiometer export run.gmr --list\n"
+                "  gradiometer export run.gmr metrics/loss metrics/test_loss -o loss.csv\n"
+                "  gradiometer export run.gmr 'results/decompose*eigenvalues' -o spectra.npz\n"
+                "  gradiometer export run.gmr -o everything.json\n"
+                "  gradiometer export run.gmr --params theta.safetensors --at 1000\n",
     .takes = 0,
     .options = export_options,
     .settings_size = sizeof(export_settings),
     .defaults = &export_defaults,
     .operands_min = 1,
-    .operands_max = 1,
+    .operands_max = 1000,
     .run = run_export,
 };
