@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 .PHONY: help build demo test check bench bench-peers test-peers install clean format tidy coverage asan tsan
-.PHONY: deps deps-test deps-peers deps-examples example benches
+.PHONY: deps deps-test deps-peers deps-mpi mpi test-mpi deps-examples example benches
 
 build: deps          ## build/gradiometer (the default)
 	@cmake --preset release
@@ -18,10 +18,20 @@ deps:                ## install the Debian packages that the build lacks
 deps-test:           ## and those that the tests need
 	@scripts/deps.sh build test
 
+deps-mpi:            ## and those of gradiometer-mpi
+	@scripts/deps.sh build mpi
+
 demo: build          ## train, decompose, report: demo/index.html
 	@scripts/demo.sh
 
-test: deps-test      ## everything that CI runs
+mpi: deps-mpi        ## build-mpi/gradiometer-mpi, for many machines
+	@cmake --preset mpi
+	@cmake --build --preset mpi -j $(JOBS) --target gradiometer gradiometer-mpi
+test-mpi: deps-test mpi ## its tests, with one to four ranks here
+	@cmake --build --preset mpi -j $(JOBS) --target mpi_tests
+	@ctest --preset mpi -L mpi --no-tests=error
+
+test: deps-test deps-mpi ## everything that CI runs
 	@scripts/test.sh
 check: deps-test     ## the tests of build/ alone, for the time between edits
 	@cmake --preset release

@@ -26,7 +26,7 @@ refuse() {
 room_of() {
     case $1 in
         gradiometer/operator.h | gradiometer/random.h | gradiometer/status.h | gradiometer/types.h | \
-            gradiometer/version.h | gradiometer/progress.h) echo base ;;
+            gradiometer/version.h | gradiometer/progress.h | gradiometer/team.h) echo base ;;
         gradiometer/selftest.h) echo kernels ;;
         gradiometer/estimate.h) echo spectrum ;;
         gradiometer/ensemble.h) echo dynamics ;;
@@ -60,6 +60,7 @@ allowed() {
         survey) echo base kernels layers net data diff curvature spectrum run ;;
         report) echo base run survey ;;
         cli) echo base kernels layers net onnx data matrix diff curvature spectrum sgd track dynamics bound landscape survey run report compare ;;
+        dist) echo base kernels layers net onnx data matrix diff curvature spectrum sgd track dynamics bound landscape survey run report compare cli ;;
         *) echo "(unknown room $1)" ;;
     esac
 }
@@ -67,13 +68,15 @@ allowed() {
 rules() {
     local outside library file room include other
     mapfile -t outside < <(find include src -name '*.[ch]' ! -path 'src/kernels/*')
-    mapfile -t library < <(find include src -name '*.[ch]' ! -path 'src/cli/*')
+    mapfile -t library < <(find include src -name '*.[ch]' ! -path 'src/cli/*' ! -path 'src/dist/*')
     refuse 'REAL and FN( belong to kernel bodies, under src/kernels only' '\bREAL\b|\bFN\(' "${outside[@]}"
     refuse 'BLAS, LAPACK and oneDNN are known under src/kernels only' \
         '\b(cblas_|LAPACKE_|openblas_|dnnl_)|\b[sd](gemm|gemv|syrk|syevd|gesdd|geqrf)_\(|<(cblas|lapacke|lapack|dnnl)' \
         "${outside[@]}"
     mapfile -t outside < <(find include src -name '*.[ch]' ! -path 'src/onnx/*')
     refuse 'protocol buffers are known under src/onnx only' 'protobuf|\.pb-c\.|Onnx__|onnx__' "${outside[@]}"
+    mapfile -t outside < <(find include src -name '*.[ch]' ! -path 'src/dist/*')
+    refuse 'MPI, PETSc and SLEPc are known under src/dist only' '\bMPI_|<(mpi|petsc|slepc)[a-z]*\.h>' "${outside[@]}"
     refuse 'the library never ends its host' '\b(exit|_exit|abort|assert)\(' "${library[@]}"
     refuse 'random numbers come from gradiometer/random.h' '\b(rand|srand|random|drand48)\(' "${library[@]}"
     refuse 'memory comes from base/memory.h' '\b(malloc|calloc|realloc|strdup|asprintf)\(' "${library[@]}"

@@ -28,6 +28,7 @@
 #include "gradiometer/stability.h"
 #include "gradiometer/status.h"
 #include "gradiometer/survey.h"
+#include "gradiometer/team.h"
 #include "gradiometer/track.h"
 #include "gradiometer/types.h"
 #include "gradiometer/version.h"

@@ -53,6 +53,15 @@ gm_status gm_cli_only(const gm_cli *cli, const char *name, const char *const *be
     return GM_OK;
 }
 
+const char *gm_sharing_text(gm_sharing sharing)
+{
+    static const char *const text[GM_SHARING_COUNT] = {
+        [GM_SHARING_NONE] = "rank 0 works alone",
+        [GM_SHARING_SAMPLES] = "each holds a share of the samples, and their sums are joined",
+    };
+    return text[sharing];
+}
+
 double gm_cli_seconds(const gm_cli *cli)
 {
     struct timespec t;

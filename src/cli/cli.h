@@ -14,6 +14,7 @@
 #include "gradiometer/diff.h"
 #include "gradiometer/sgd.h"
 #include "gradiometer/status.h"
+#include "gradiometer/team.h"
 #include "gradiometer/types.h"
 
 typedef struct gm_option gm_option;
@@ -99,6 +100,15 @@ typedef struct gm_shared {
 
 typedef struct gm_cli gm_cli;
 
+/* How the ranks of gradiometer-mpi share the work of a command. */
+typedef enum gm_sharing {
+    GM_SHARING_NONE,    /* rank 0 works alone */
+    GM_SHARING_SAMPLES, /* all do the same; each holds a share of the samples and sums over it */
+    GM_SHARING_COUNT
+} gm_sharing;
+/* What each rank does, for a notice; never NULL. */
+const char *gm_sharing_text(gm_sharing sharing);
+
 typedef struct gm_command {
     const char *name;         /* "spectrum" */
     const char *summary;      /* one line for the list of commands, lower case, no full stop */
@@ -113,6 +123,8 @@ typedef struct gm_command {
     /* Everything from the parsed options to the printed result. Returns the status that main turns
      * into the exit status and, where it failed, the one line on stderr. */
     gm_status (*run)(gm_cli *cli, gm_error *err);
+    /* How ranks share the invocation whose options are parsed; NULL: not at all. */
+    gm_sharing (*sharing)(const gm_cli *cli);
 } gm_command;
 
 /* One invocation. Fields are set before run is called. */
@@ -124,6 +136,9 @@ struct gm_cli {
     char **operand; /* [operands] */
     char *line;     /* the whole command as typed, shell-quoted, for the run file */
     double start;   /* gm_cli_seconds() counts from here */
+
+    const gm_team *team; /* whose ranks share the work; NULL: nobody does */
+    gm_sharing sharing;
 
     /* private to cli.c */
     struct gm_entry *entry; /* [entries]: the table of all its options */

@@ -1,0 +1,39 @@
+#include "gradiometer/team.h"
+
+int gm_team_rank(const gm_team *team)
+{
+    return team ? team->rank : 0;
+}
+
+int gm_team_size(const gm_team *team)
+{
+    return team ? team->size : 1;
+}
+
+int gm_team_here(const gm_team *team)
+{
+    return team ? team->here : 1;
+}
+
+void gm_team_sum(const gm_team *team, size_t count, double *x)
+{
+    if (gm_team_size(team) > 1) team->sum(team->self, count, x);
+}
+
+void gm_team_gather(const gm_team *team, size_t first, size_t bytes, void *all)
+{
+    if (gm_team_size(team) > 1) team->gather(team->self, first, bytes, all);
+}
+
+void gm_team_broadcast(const gm_team *team, size_t bytes, void *data)
+{
+    if (gm_team_size(team) > 1) team->broadcast(team->self, bytes, data);
+}
+
+void gm_team_share(const gm_team *team, size_t total, size_t *first, size_t *count)
+{
+    size_t size = (size_t)gm_team_size(team), rank = (size_t)gm_team_rank(team);
+    size_t each = total / size, larger = total % size;
+    *first = rank * each + (rank < larger ? rank : larger);
+    *count = each + (rank < larger);
+}

@@ -1,0 +1,33 @@
+/* Ranks over MPI: the team that the rooms below compute with, the check that all ranks were started
+ * alike, and the end of a job that one rank may have spoiled. MPI is known in this room alone. */
+#ifndef GM_DIST_DIST_H
+#define GM_DIST_DIST_H
+
+#include <stdbool.h>
+
+#include "gradiometer/status.h"
+#include "gradiometer/team.h"
+
+typedef struct gm_dist gm_dist;
+
+/* Starts MPI; *dist has a team of all ranks. A broken link ends the job, so that nothing the team
+ * does can fail. GM_ERR_DEPENDENCY, GM_ERR_MEMORY. */
+gm_status gm_dist_start(int *argc, char ***argv, gm_dist **dist, gm_error *err);
+const gm_team *gm_dist_team(const gm_dist *dist);
+
+/* Seconds that the team's calls took since the last clearing: waiting for the last rank to come,
+ * and after it. Measured, by a barrier before each call, only while gm_dist_measure is on. */
+typedef struct gm_dist_times {
+    double wait, exchange;
+    size_t calls;
+} gm_dist_times;
+void gm_dist_measure(gm_dist *dist, bool on);
+gm_dist_times gm_dist_times_since(gm_dist *dist);
+
+/* Every rank comes here last, with the status of its work and the one line in err where it failed.
+ * Where all fail alike that line is printed once, after `program`; where one does, it is printed
+ * with the rank's number, and ranks still at work are ended a few seconds later. Ends MPI; returns
+ * the exit status. */
+int gm_dist_end(gm_dist *dist, const char *program, gm_status status, const gm_error *err);
+
+#endif
