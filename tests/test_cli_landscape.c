@@ -6,7 +6,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "data/npy.h"
 #include "folder.h"
+#include "gradiometer/run.h"
 #include "program.h"
 
 #define NET  "--model mlp:6-5-3,act=tanh --data gauss:k=3,d=6,n=60"
@@ -88,6 +90,9 @@ static void eigenvectors(void **state)
     assert_true(fabs(number_at(json_array_get(at(grid, "error"), 2), 2) -
                      program_number(d, "training_error")) < 1e-13);
     assert_true(number_at(json_array_get(at(grid, "test_error"), 4), 4) > 0);
+    assert_true(number_at(json_array_get(at(grid, "test_loss"), 4), 4) > 0);
+    assert_true(number_at(json_array_get(at(grid, "test_loss"), 2), 2) !=
+                number_at(json_array_get(at(grid, "loss"), 2), 2));
     assert_true(number_at(json_array_get(at(grid, "quadratic"), 2), 2) ==
                 program_number(d, "loss"));
     assert_true(fabs(number_at(json_array_get(at(model, "curvature"), 0), 1)) < 1e-8);
@@ -184,6 +189,149 @@ static void trajectory(void **state)
     folder_empty();
 }
 
+/* The run file's own recorded test loss is that of the middle point. */
+static void test_loss(void **state)
+{
+    (void)state;
+    char run[512], arguments[1400];
+    snprintf(run, sizeof run, "%s", folder_path("tested.gmr"));
+    program_result r = program("train " LINE " --test-data gauss:k=3,d=6,n=20 --batch 5 --steps 5 "
+                               "-o %s",
+                               run);
+    assert_int_equal(r.exit, 0);
+    program_free(&r);
+    snprintf(arguments, sizeof arguments, "-q --params %s --along gradient --points 3", run);
+    json_t *d = document(arguments);
+    gm_error err = {0};
+    gm_run *file = NULL;
+    int64_t *step = NULL;
+    double *value = NULL;
+    size_t count = 0;
+    assert_int_equal(gm_run_open(run, GM_RUN_READ, &file, &err), GM_OK);
+    assert_int_equal(gm_run_metric(file, "test_loss", &step, &value, &count, &err), GM_OK);
+    double found = number_at(at(at(d, "grid"), "test_loss"), 1), expected = value[count - 1];
+    assert_true(fabs(found - expected) < 1e-13 * expected);
+    gm_run_free(step);
+    gm_run_free(value);
+    gm_run_close(file);
+    json_decref(d);
+    snprintf(arguments, sizeof arguments, "landscape -q --params %s --points 3", run);
+    r = program("%s", arguments);
+    assert_non_null(strstr(r.out, "test loss"));
+    program_free(&r);
+    folder_empty();
+}
+
+/* Directions within one layer move nothing else: eigenvalues are those of its block, the way to
+ * another point ends at the loss of a mixed net, and random filters have the layer's norm. */
+static void one_layer(void **state)
+{
+    (void)state;
+    json_t *d = document(LINE " --layer dense2 --dimensions 2 --points 3");
+    json_t *s = program_document(program("spectrum --json " LINE " --method dense --layer dense2"));
+    assert_string_equal(json_string_value(at(d, "layer")), "dense2");
+    for (size_t a = 0; a < 2; a++) {
+        double value = program_number(json_array_get(at(d, "directions"), a), "curvature");
+        double expected = number_at(at(s, "eigenvalues"), a);
+        assert_true(fabs(value - expected) < 1e-8 * expected);
+    }
+    json_decref(d);
+    json_decref(s);
+
+    char run[512], arguments[1400], from[600];
+    make_run(run);
+    snprintf(from, sizeof from, "%s@10", run);
+    gm_error err = {0};
+    gm_run *file = NULL;
+    double *start = NULL, *end = NULL;
+    size_t p = 0;
+    assert_int_equal(gm_run_open(run, GM_RUN_READ, &file, &err), GM_OK);
+    assert_int_equal(gm_run_parameters(file, 10, &start, &p, NULL, &err), GM_OK);
+    assert_int_equal(gm_run_parameters(file, 70, &end, &p, NULL, &err), GM_OK);
+    gm_run_close(file);
+    memcpy(end, start, 35 * sizeof *end); /* dense1 of 6-5-3: 6 x 5 + 5, stays */
+    size_t dim = p;
+    assert_int_equal(gm_npy_write(folder_path("mixed.npy"), GM_NPY_F8, 1, &dim, end, &err), GM_OK);
+    gm_run_free(start);
+    gm_run_free(end);
+    snprintf(arguments, sizeof arguments, "-q --params %s --to %s --layer 1 --points 13", from,
+             run);
+    d = document(arguments);
+    snprintf(arguments, sizeof arguments, "%s " NET, folder_path("mixed.npy"));
+    double mixed = loss_of(arguments);
+    assert_true(fabs(number_at(at(at(d, "grid"), "loss"), 10) - mixed) < 1e-13);
+    assert_true(fabs(mixed - program_number(at(d, "to"), "loss")) > 1e-3);
+    json_decref(d);
+    /* The plane of one layer keeps no more than that of all, and its shares add up. */
+    snprintf(arguments, sizeof arguments, "-q --params %s --trajectory --points 3", run);
+    d = document(arguments);
+    double all = program_number(d, "variance_share");
+    json_decref(d);
+    snprintf(arguments, sizeof arguments,
+             "-q --params %s --trajectory --points 3 --layer '*.weight'", run);
+    d = document(arguments);
+    double share = program_number(d, "variance_share"), sum = 0;
+    for (size_t a = 0; a < 2; a++) {
+        sum += program_number(json_array_get(at(d, "directions"), a), "variance_share");
+    }
+    assert_true(share > 0.3 && share < all && fabs(sum - share) < 1e-12);
+    json_decref(d);
+    folder_empty();
+}
+
+/* A slice at each checkpoint is what the command gives at that checkpoint alone, but for signs. */
+static void along_a_run(void **state)
+{
+    (void)state;
+    char run[512], arguments[1400], into[600];
+    make_run(run);
+    snprintf(into, sizeof into, "%s", folder_path("into.gmr"));
+    snprintf(arguments, sizeof arguments, "-q --params %s@all --points 5 --range 1 -o %s", run,
+             into);
+    json_t *d = document(arguments);
+    const json_t *series = at(d, "series");
+    assert_int_equal(json_array_size(series), 8);
+    assert_int_equal(program_number(d, "step"), 70);
+    for (size_t i = 0; i < 8; i++) {
+        const json_t *entry = json_array_get(series, i);
+        snprintf(arguments, sizeof arguments, "-q --params %s@%d --points 5 --range 1", run,
+                 10 * (int)i);
+        json_t *alone = document(arguments);
+        const json_t *a = at(at(entry, "grid"), "loss"), *b = at(at(alone, "grid"), "loss");
+        size_t last = fabs(number_at(a, 0) - number_at(b, 0)) < 1e-9 ? 0 : 4; /* turned round */
+        for (size_t j = 0; j < 5; j++) {
+            assert_true(fabs(number_at(a, j) - number_at(b, last ? last - j : j)) < 1e-9);
+        }
+        assert_int_equal(program_number(entry, "step"), 10 * (int)i);
+        assert_true(program_number(entry, "loss") == program_number(alone, "loss"));
+        json_decref(alone);
+    }
+    json_decref(d);
+    gm_error err = {0};
+    gm_run *file = NULL;
+    gm_run_result *result = NULL;
+    size_t count = 0;
+    assert_int_equal(gm_run_open(into, GM_RUN_READ, &file, &err), GM_OK);
+    assert_int_equal(gm_run_results(file, "landscape", &result, &count, &err), GM_OK);
+    assert_int_equal(count, 8);
+    assert_true(result[0].step == 0 && result[7].step == 70);
+    assert_string_equal(result[3].key, "eigenvectors-1d");
+    gm_run_free(result);
+    gm_run_close(file);
+    program_result r = program("landscape -q --params %s@all --along gradient --dimensions 2 "
+                               "--points 3 --layer dense1",
+                               run);
+    assert_int_equal(r.exit, 0);
+    assert_non_null(strstr(r.out, "step 70"));
+    assert_non_null(strstr(r.out, "along gradient within dense1 at every point"));
+    program_free(&r);
+    snprintf(arguments, sizeof arguments, "--params %s@all --to %s", run, run);
+    refused(arguments, "--to: found beside several points");
+    snprintf(arguments, sizeof arguments, "--params %s@all --trajectory", run);
+    refused(arguments, "--trajectory: found beside several points");
+    folder_empty();
+}
+
 /* Two checkpoints span no plane; another net's is none of this one's. */
 static void few_checkpoints(void **state)
 {
@@ -215,6 +363,10 @@ static void refusals(void **state)
     refused(NET " --dimensions 2 --to x.npy", "--dimensions: found 2");
     refused(NET " --along random --which SA", "--which");
     refused(NET " --tol 2", "--tol");
+    refused(NET " --layer dense3", "--layer");
+    refused(NET " --layers each", "--layers");
+    refused("--model mlp:1-1 --data gauss:k=1,d=1 --layer '*.bias' --dimensions 2",
+            "but the layer has 1 parameter");
     refused(NET " --trajectory", "a run file are needed");
     refused(NET " --along principal", "a run file are needed");
     refused(NET " --points 100000 --dimensions 2 --memory 100M", "--memory");
@@ -248,10 +400,11 @@ static void interrupted(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(eigenvectors), cmocka_unit_test(between_checkpoints),
-        cmocka_unit_test(trajectory),   cmocka_unit_test(few_checkpoints),
-        cmocka_unit_test(refusals),     cmocka_unit_test(interrupted),
-        cmocka_unit_test(overflow),
+        cmocka_unit_test(eigenvectors),    cmocka_unit_test(between_checkpoints),
+        cmocka_unit_test(trajectory),      cmocka_unit_test(test_loss),
+        cmocka_unit_test(one_layer),       cmocka_unit_test(along_a_run),
+        cmocka_unit_test(few_checkpoints), cmocka_unit_test(refusals),
+        cmocka_unit_test(interrupted),     cmocka_unit_test(overflow),
     };
     if (folder_make(NULL)) return 1;
     int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "cli landscape");

@@ -729,7 +729,8 @@ static gm_status slices(gm_error *err)
     world w = {0};
     gm_landscape_model model;
     gm_landscape_slice s = {.dimensions = 1, .count = 5};
-    double at[5] = {-1, -0.5, 0, 0.5, 1}, value[3][5], share;
+    double at[5] = {-1, -0.5, 0, 0.5, 1}, value[4][5], share;
+    const gm_landscape_values values = {value[0], value[1], value[2], value[3]};
     size_t done, p = 0;
     double *points = NULL;
     gm_status status = open_world(&w, GM_F32, err);
@@ -747,8 +748,7 @@ static gm_status slices(gm_error *err)
     }
     if (status == GM_OK) status = gm_landscape_model_make(w.lin, 1, s.direction, &model, err);
     if (status == GM_OK)
-        status = gm_landscape_evaluate(w.problem, w.problem, &s, NULL, value[0], value[1], value[2],
-                                       &done, err);
+        status = gm_landscape_evaluate(w.problem, w.problem, &s, NULL, &values, &done, err);
     if (status == GM_OK)
         status = gm_landscape_project(3, p, points, &s, value[0], value[1], &share, err);
     gm_free(points);

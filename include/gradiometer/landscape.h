@@ -69,10 +69,16 @@ typedef struct gm_landscape_hooks {
     void (*progress)(void *context, size_t done);
 } gm_landscape_hooks;
 
-/* loss and error_rate [count] (share of wrong predictions) at the points of the slice, in their
- * order, and test_error [count] on the test set; test and test_error are NULL together. A loss that
- * is not a number is infinite. *done points have their values, the others are NaN: fewer than count
- * only where hooks->stop (hooks may be NULL) said so.
+/* Loss and share of wrong predictions at the points of the slice, in their order, each [count], the
+ * caller's; those on the test set are NULL without one. */
+typedef struct gm_landscape_values {
+    double *loss, *error_rate;
+    double *test_loss, *test_error_rate;
+} gm_landscape_values;
+
+/* Fills values, whose test columns are NULL where test is. A loss that is not a number is infinite.
+ * *done points have their values, the others are NaN: fewer than count only where hooks->stop
+ * (hooks may be NULL) said so.
  *
  * Points are taken a block at a time, each thread one parameter vector after the other with
  * workspaces of its own: small dense nets in tiles of samples that stay in the caches, others
@@ -80,8 +86,7 @@ typedef struct gm_landscape_hooks {
  * each point. Errors: GM_ERR_USAGE unless dimensions is 1 or 2 and count >= 1; GM_ERR_MEMORY. */
 gm_status gm_landscape_evaluate(const gm_problem *problem, const gm_problem *test,
                                 const gm_landscape_slice *slice, const gm_landscape_hooks *hooks,
-                                double *loss, double *error_rate, double *test_error, size_t *done,
-                                gm_error *err);
+                                const gm_landscape_values *values, size_t *done, gm_error *err);
 
 /* ---- trajectories ---- */
 

@@ -66,7 +66,8 @@ enum {
     GM_TAKES_TOLERANCE = 1 << 4, /* --tol */
     GM_TAKES_LAYER = 1 << 5,     /* --layer, --layers each */
     GM_TAKES_OUTPUT = 1 << 6,    /* -o, --output: a run file */
-    GM_TAKES_WATCH = 1 << 7      /* --watch, --watch-until, --watch-idle */
+    GM_TAKES_WATCH = 1 << 7,     /* --watch, --watch-until, --watch-idle */
+    GM_TAKES_ONE_LAYER = 1 << 8  /* --layer alone */
 };
 
 /* Shared options as given; defaults in brackets. What a run file in --params filled in is resolved

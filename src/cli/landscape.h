@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "cli/cli.h"
+#include "cli/series.h"
 #include "cli/session.h"
 #include "gradiometer/eigen.h"
 #include "gradiometer/landscape.h"
@@ -54,11 +55,12 @@ typedef struct gm_landscape_run {
     size_t dimensions, p;
     size_t points, count; /* along an axis; of all */
     double *direction;    /* [dimensions, p] */
+    double *before;       /* the same at the point before; NULL at the first */
     gm_landscape_axis axis[GM_LANDSCAPE_DIMENSIONS];
     gm_landscape_model model;
-    double *at;                       /* [count, dimensions] */
-    double *loss, *error, *quadratic; /* [count]; NaN where not evaluated */
-    double *test_error;               /* [count]; NULL without a test set */
+    double *at;                 /* [count, dimensions] */
+    gm_landscape_values values; /* [count]; NaN where not evaluated */
+    double *quadratic;          /* [count] */
     size_t done;
     double training_error;
     double *to; /* [p]; NULL without --to */
@@ -76,15 +78,45 @@ gm_status gm_landscape_read_to(gm_cli *cli, const gm_session *session, gm_landsc
  * GM_ERR_MEMORY where they exceed --memory. Then their parameters. */
 gm_status gm_landscape_find_path(const gm_session *session, gm_landscape_run *run, gm_error *err);
 gm_status gm_landscape_read_path(const gm_session *session, gm_landscape_run *run, gm_error *err);
+/* Parameters that directions may move: the net's, or those of the layer. */
+size_t gm_landscape_block_size(const gm_session *session);
 /* Directions, their names and norms. */
 gm_status gm_landscape_choose(gm_cli *cli, const gm_session *session, gm_linearization *lin,
                               gm_landscape_run *run, gm_error *err);
 
+/* ---- landscape_slice.c ---- */
+
+/* All of it at session->theta. run->done < run->count after Ctrl-C. */
+gm_status gm_landscape_measure(gm_cli *cli, gm_session *session, gm_landscape_run *run,
+                               gm_error *err);
+/* Drops what a point left, so that the next can be measured; keep: but for its directions. */
+void gm_landscape_rest(gm_landscape_run *run, bool keep);
+
 /* ---- landscape_output.c ---- */
+
+/* "eigenvectors-2d", with "/LAYER" behind it for directions in one layer; for gm_free. */
+char *gm_landscape_key(const gm_session *session, const gm_landscape_run *run, gm_error *err);
+/* An entry of the key `series`: what is the slice's own in the document, and label. */
+json_t *gm_landscape_entry(gm_cli *cli, const gm_session *session, const gm_landscape_run *run,
+                           const char *label);
+/* A line for a point of several, `width` letters for its label; the header first. */
+void gm_landscape_print_header(const gm_session *session, const gm_landscape_run *run, int width);
+void gm_landscape_print_point(const gm_session *session, const gm_landscape_run *run,
+                              const char *label, int width);
 
 /* NULL with err recorded when memory is short. */
 json_t *gm_landscape_document(gm_cli *cli, const gm_session *session, const gm_landscape_run *run,
                               gm_error *err);
 void gm_landscape_print(const gm_session *session, const gm_landscape_run *run);
+
+/* ---- landscape_along.c ---- */
+
+/* Stores the result of the point at hand; *document receives it (json_decref). */
+gm_status gm_landscape_record(gm_cli *cli, const gm_session *session, const gm_landscape_run *run,
+                              json_t **document, gm_error *err);
+/* A slice at every point of the series, each recorded and printed as it is done; the document, with
+ * the key `series`, at the end. */
+gm_status gm_landscape_along(gm_cli *cli, gm_session *session, gm_series *series,
+                             gm_landscape_run *run, gm_error *err);
 
 #endif

@@ -60,6 +60,71 @@ gm_status gm_landscape_read_to(gm_cli *cli, const gm_session *session, gm_landsc
                    set->to);
 }
 
+/* ---- one layer ---- */
+
+/* The slices of the vector of parameters that directions may move; *whole has room for one. */
+static size_t slices_of(const gm_session *session, gm_slice *whole, const gm_slice **slice)
+{
+    *slice = whole;
+    *whole = (gm_slice){0, gm_net_parameters(session->net)};
+    if (session->layer == GM_ALL_LAYERS) return 1;
+    size_t index = (size_t)session->layer, count = gm_net_group_slices(session->net, index, slice);
+    if (count) return count;
+    gm_net_layer layer = gm_net_layer_at(session->net, index);
+    *slice = whole;
+    *whole = (gm_slice){layer.offset, layer.parameters};
+    return 1;
+}
+
+size_t gm_landscape_block_size(const gm_session *session)
+{
+    gm_slice whole;
+    const gm_slice *slice;
+    size_t count = slices_of(session, &whole, &slice), size = 0;
+    for (size_t i = 0; i < count; i++) {
+        size += slice[i].size;
+    }
+    return size;
+}
+
+/* direction [p] = block [size] in its place, zero elsewhere. */
+static void place_block(const gm_session *session, const double *block, double *direction)
+{
+    gm_slice whole;
+    const gm_slice *slice;
+    size_t count = slices_of(session, &whole, &slice);
+    memset(direction, 0, gm_net_parameters(session->net) * sizeof *direction);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(direction + slice[i].offset, block, slice[i].size * sizeof *block);
+        block += slice[i].size;
+    }
+}
+
+/* block [size] = the part of vector [p]. */
+static void take_block(const gm_session *session, const double *vector, double *block)
+{
+    gm_slice whole;
+    const gm_slice *slice;
+    size_t count = slices_of(session, &whole, &slice);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(block, vector + slice[i].offset, slice[i].size * sizeof *block);
+        block += slice[i].size;
+    }
+}
+
+/* direction [p] to zero outside of the layer. */
+static void restrict_to_layer(const gm_session *session, double *direction)
+{
+    gm_slice whole;
+    const gm_slice *slice;
+    size_t count = slices_of(session, &whole, &slice), at = 0;
+    for (size_t i = 0; i <= count; i++) {
+        size_t next = i < count ? slice[i].offset : gm_net_parameters(session->net);
+        memset(direction + at, 0, (next - at) * sizeof *direction);
+        if (i < count) at = slice[i].offset + slice[i].size;
+    }
+}
+
 /* ---- the trajectory ---- */
 
 gm_status gm_landscape_find_path(const gm_session *session, gm_landscape_run *run, gm_error *err)
@@ -76,8 +141,9 @@ gm_status gm_landscape_find_path(const gm_session *session, gm_landscape_run *ru
                        "--trajectory: %s holds %zu checkpoint%s, expected at least %zu (train "
                        "--keep-every N keeps more)",
                        gm_run_path(session->run), path->count, path->count == 1 ? "" : "s", needed);
-    return gm_session_check_matrix(session, "the checkpoints of --trajectory", 1, path->count,
-                                   run->p, err);
+    return gm_session_check_matrix(session, "the checkpoints of --trajectory",
+                                   session->layer == GM_ALL_LAYERS ? 1 : 2, path->count, run->p,
+                                   err);
 }
 
 gm_status gm_landscape_read_path(const gm_session *session, gm_landscape_run *run, gm_error *err)
@@ -128,7 +194,7 @@ static gm_status find_pairs(gm_cli *cli, const gm_session *session, gm_lineariza
     o.tol = session->precision == GM_F32 ? 1e-4 : 1e-10;
     if (session->shared.tol > 0.0) o.tol = session->shared.tol;
     o.seed = session->seed;
-    gm_status status = gm_curvature_operator(lin, GM_HESSIAN, GM_ALL_LAYERS, &hessian, err);
+    gm_status status = gm_curvature_operator(lin, GM_HESSIAN, session->layer, &hessian, err);
     if (status == GM_OK) {
         gm_operator_watched(&watch, &op);
         status = gm_eigenpairs(&op, &o, found, err);
@@ -151,7 +217,7 @@ static gm_status along_eigenvectors(gm_cli *cli, const gm_session *session, gm_l
     gm_status status = find_pairs(cli, session, lin, set->which, run->dimensions, &found, err);
     for (size_t a = 0; status == GM_OK && a < run->dimensions; a++) {
         size_t j = second_leads(set->which, &found) ? run->dimensions - 1 - a : a;
-        memcpy(run->direction + a * run->p, found.vector + j * run->p, run->p * sizeof(double));
+        place_block(session, found.vector + j * found.size, run->direction + a * run->p);
         run->axis[a].eigenvalue = found.value[j];
         run->axis[a].residual = found.residual[j];
         bool low = set->which == GM_WHICH_SA || (set->which == GM_WHICH_BE && a > 0);
@@ -190,7 +256,7 @@ static gm_status beside_gradient(gm_cli *cli, const gm_session *session, gm_line
     gm_eigen found = {0};
     gm_status status = find_pairs(cli, session, lin, GM_WHICH_LA, 2, &found, err);
     for (size_t j = 0; status == GM_OK && j < 2; j++) {
-        memcpy(second, found.vector + j * run->p, run->p * sizeof *second);
+        place_block(session, found.vector + j * found.size, second);
         snprintf(run->axis[1].name, sizeof run->axis[1].name,
                  "eigenvector %zu of H, orthogonal to the gradient", j + 1);
         if (orthogonal(run->p, run->direction, second) > turned) break;
@@ -202,12 +268,15 @@ static gm_status beside_gradient(gm_cli *cli, const gm_session *session, gm_line
 static gm_status along_gradient(gm_cli *cli, const gm_session *session, gm_linearization *lin,
                                 gm_landscape_run *run, gm_error *err)
 {
-    const double *gradient = gm_linearization_gradient(lin);
-    if (!(session->gradient_norm > 0.0))
+    double norm;
+    memcpy(run->direction, gm_linearization_gradient(lin), run->p * sizeof *run->direction);
+    restrict_to_layer(session, run->direction);
+    norm = sqrt(gm_kernels_get(GM_F64)->dot(run->p, run->direction, run->direction));
+    if (!(norm > 0.0))
         return gm_fail(err, GM_ERR_INPUT, "--along gradient: the gradient at %s is zero",
                        session->point);
     for (size_t n = 0; n < run->p; n++) {
-        run->direction[n] = gradient[n] / session->gradient_norm;
+        run->direction[n] /= norm;
     }
     snprintf(run->axis[0].name, sizeof run->axis[0].name, "gradient");
     return run->dimensions > 1 ? beside_gradient(cli, session, lin, run, err) : GM_OK;
@@ -220,6 +289,7 @@ static void along_random(const gm_session *session, gm_landscape_run *run)
     for (size_t a = 0; a < run->dimensions; a++) {
         gm_landscape_random(session->net, session->theta, session->seed, (uint32_t)a,
                             run->direction + a * run->p);
+        restrict_to_layer(session, run->direction + a * run->p);
         snprintf(run->axis[a].name, sizeof run->axis[a].name, "random, filter-normalized %zu",
                  a + 1);
     }
@@ -230,14 +300,39 @@ static void along_checkpoints(const gm_session *session, gm_landscape_run *run)
     for (size_t n = 0; n < run->p; n++) {
         run->direction[n] = run->to[n] - session->theta[n];
     }
+    restrict_to_layer(session, run->direction);
     snprintf(run->axis[0].name, sizeof run->axis[0].name, "to the other point");
 }
 
-static gm_status along_principal(gm_landscape_run *run, gm_error *err)
+/* direction [dimensions, p] of the checkpoints' parameters in the layer alone, and the shares of
+ * what these vary by. */
+static gm_status plane_of_layer(const gm_session *session, gm_landscape_run *run, double *share,
+                                gm_error *err)
+{
+    size_t size = gm_landscape_block_size(session), count = run->path.count;
+    double *point = gm_alloc(count * size, sizeof *point, "checkpoints", err);
+    double *block = gm_alloc(run->dimensions * size, sizeof *block, "directions", err);
+    gm_status status = point && block ? GM_OK : GM_ERR_MEMORY;
+    for (size_t i = 0; status == GM_OK && i < count; i++) {
+        take_block(session, run->path.theta + i * run->p, point + i * size);
+    }
+    if (status == GM_OK)
+        status = gm_landscape_plane(count, size, point, run->dimensions, block, share, err);
+    for (size_t a = 0; status == GM_OK && a < run->dimensions; a++) {
+        place_block(session, block + a * size, run->direction + a * run->p);
+    }
+    gm_free(point);
+    gm_free(block);
+    return status;
+}
+
+static gm_status along_principal(const gm_session *session, gm_landscape_run *run, gm_error *err)
 {
     double share[GM_LANDSCAPE_DIMENSIONS];
-    gm_status status = gm_landscape_plane(run->path.count, run->p, run->path.theta, run->dimensions,
-                                          run->direction, share, err);
+    gm_status status = session->layer == GM_ALL_LAYERS
+                           ? gm_landscape_plane(run->path.count, run->p, run->path.theta,
+                                                run->dimensions, run->direction, share, err)
+                           : plane_of_layer(session, run, share, err);
     for (size_t a = 0; status == GM_OK && a < run->dimensions; a++) {
         run->axis[a].share = share[a];
         snprintf(run->axis[a].name, sizeof run->axis[a].name, "principal direction %zu", a + 1);
@@ -266,7 +361,7 @@ gm_status gm_landscape_choose(gm_cli *cli, const gm_session *session, gm_lineari
         along_checkpoints(session, run);
         break;
     case GM_ALONG_PRINCIPAL:
-        status = along_principal(run, err);
+        status = along_principal(session, run, err);
         break;
     }
     for (size_t a = 0; status == GM_OK && a < run->dimensions; a++) {

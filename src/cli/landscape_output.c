@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/memory.h"
 #include "cli/document.h"
 #include "cli/landscape.h"
 
@@ -14,7 +15,9 @@ static bool lowest(const gm_landscape_run *run, size_t *index)
 {
     bool found = false;
     for (size_t i = 0; i < run->done; i++) {
-        if (!isfinite(run->loss[i]) || (found && run->loss[i] >= run->loss[*index])) continue;
+        if (!isfinite(run->values.loss[i]) ||
+            (found && run->values.loss[i] >= run->values.loss[*index]))
+            continue;
         *index = i;
         found = true;
     }
@@ -23,8 +26,8 @@ static bool lowest(const gm_landscape_run *run, size_t *index)
 
 static bool holds(const gm_landscape_run *run, size_t i)
 {
-    return isfinite(run->loss[i]) &&
-           fabs(run->loss[i] - run->quadratic[i]) <= close_share * run->loss[i];
+    return isfinite(run->values.loss[i]) &&
+           fabs(run->values.loss[i] - run->quadratic[i]) <= close_share * run->values.loss[i];
 }
 
 /* On a line: the grid points around 0 up to which the model holds; false where it does not at the
@@ -48,6 +51,13 @@ static bool agreement(const gm_landscape_run *run, double *low, double *high)
     *low = t[first];
     *high = t[last];
     return true;
+}
+
+/* Of the layer or group that the directions are restricted to; NULL for the whole net. */
+static const char *layer_name(const gm_session *session)
+{
+    if (session->layer == GM_ALL_LAYERS) return NULL;
+    return gm_net_layer_at(session->net, (size_t)session->layer).name;
 }
 
 /* ---- document ---- */
@@ -88,11 +98,15 @@ static json_t *grid_value(gm_cli *cli, const gm_landscape_run *run)
     json_object_set_new(o, "points", json_integer((json_int_t)run->count));
     json_object_set_new(o, "evaluated", json_integer((json_int_t)run->done));
     json_object_set_new(o, "axes", axes);
-    json_object_set_new(o, "loss", grid_values(cli, run, "grid/loss", run->loss));
-    json_object_set_new(o, "error", grid_values(cli, run, "grid/error", run->error));
+    json_object_set_new(o, "loss", grid_values(cli, run, "grid/loss", run->values.loss));
+    json_object_set_new(o, "error", grid_values(cli, run, "grid/error", run->values.error_rate));
+    const gm_landscape_values *v = &run->values;
+    json_object_set_new(o, "test_loss",
+                        v->test_loss ? grid_values(cli, run, "grid/test_loss", v->test_loss)
+                                     : json_null());
     json_object_set_new(o, "test_error",
-                        run->test_error ? grid_values(cli, run, "grid/test_error", run->test_error)
-                                        : json_null());
+                        v->test_loss ? grid_values(cli, run, "grid/test_error", v->test_error_rate)
+                                     : json_null());
     json_object_set_new(o, "quadratic", grid_values(cli, run, "grid/quadratic", run->quadratic));
     return o;
 }
@@ -144,8 +158,11 @@ static json_t *lowest_value(gm_cli *cli, const gm_landscape_run *run)
     json_t *o = json_object();
     json_object_set_new(
         o, "at", gm_json_numbers(cli, "lowest", run->dimensions, run->at + i * run->dimensions));
-    json_object_set_new(o, "loss", gm_json_number(cli, "lowest", run->loss[i]));
-    json_object_set_new(o, "error", gm_json_number(cli, "lowest", run->error[i]));
+    json_object_set_new(o, "loss", gm_json_number(cli, "lowest", run->values.loss[i]));
+    json_object_set_new(o, "error", gm_json_number(cli, "lowest", run->values.error_rate[i]));
+    if (run->values.test_loss)
+        json_object_set_new(o, "test_loss",
+                            gm_json_number(cli, "lowest", run->values.test_loss[i]));
     return o;
 }
 
@@ -177,6 +194,42 @@ static json_t *path_value(gm_cli *cli, const gm_landscape_run *run)
     return o;
 }
 
+/* What is the slice's own. */
+static void set_slice(gm_cli *cli, json_t *o, const gm_session *session,
+                      const gm_landscape_run *run)
+{
+    const char *layer = layer_name(session);
+    json_object_set_new(o, "along", json_string(gm_along_words[run->along]));
+    json_object_set_new(o, "dimensions", json_integer((json_int_t)run->dimensions));
+    json_object_set_new(o, "layer", layer ? gm_json_text(layer) : json_null());
+    json_object_set_new(o, "training_error",
+                        gm_json_number(cli, "training_error", run->training_error));
+    json_object_set_new(o, "directions", directions_value(cli, run));
+    json_object_set_new(o, "quadratic", model_value(cli, run));
+    json_object_set_new(o, "grid", grid_value(cli, run));
+    json_object_set_new(o, "lowest", lowest_value(cli, run));
+}
+
+json_t *gm_landscape_entry(gm_cli *cli, const gm_session *session, const gm_landscape_run *run,
+                           const char *label)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "step", json_integer(session->step));
+    json_object_set_new(o, "label", gm_json_text(label));
+    json_object_set_new(o, "loss", gm_json_number(cli, "loss", session->loss));
+    json_object_set_new(o, "gradient_norm",
+                        gm_json_number(cli, "gradient_norm", session->gradient_norm));
+    set_slice(cli, o, session, run);
+    return o;
+}
+
+char *gm_landscape_key(const gm_session *session, const gm_landscape_run *run, gm_error *err)
+{
+    const char *layer = layer_name(session);
+    return gm_format(err, "%s-%zud%s%s", gm_along_words[run->along], run->dimensions,
+                     layer ? "/" : "", layer ? layer : "");
+}
+
 json_t *gm_landscape_document(gm_cli *cli, const gm_session *session, const gm_landscape_run *run,
                               gm_error *err)
 {
@@ -184,14 +237,7 @@ json_t *gm_landscape_document(gm_cli *cli, const gm_session *session, const gm_l
     if (!d) return NULL;
     if (run->done < run->count)
         gm_cli_note(cli, "interrupted: %zu of %zu points evaluated", run->done, run->count);
-    json_object_set_new(d, "along", json_string(gm_along_words[run->along]));
-    json_object_set_new(d, "dimensions", json_integer((json_int_t)run->dimensions));
-    json_object_set_new(d, "training_error",
-                        gm_json_number(cli, "training_error", run->training_error));
-    json_object_set_new(d, "directions", directions_value(cli, run));
-    json_object_set_new(d, "quadratic", model_value(cli, run));
-    json_object_set_new(d, "grid", grid_value(cli, run));
-    json_object_set_new(d, "lowest", lowest_value(cli, run));
+    set_slice(cli, d, session, run);
     json_object_set_new(d, "to", to_value(cli, run));
     json_object_set_new(d, "trajectory", path_value(cli, run));
     json_object_set_new(d, "variance_share",
@@ -216,13 +262,14 @@ static void print_axes(const gm_landscape_run *run)
 static void print_line(const gm_landscape_run *run)
 {
     size_t every = (run->points + 9) / 10;
+    const gm_landscape_values *v = &run->values;
     printf("\n  %12s %12s %12s %9s%s\n", "t", "loss", "model", "error",
-           run->test_error ? "      test" : "");
+           v->test_loss ? "    test loss     error" : "");
     for (size_t i = 0; i < run->done; i++) {
         if (i % every && i + 1 < run->points) continue;
-        printf("  %12.5g %12.6g %12.6g %9.5f", run->axis[0].at[i], run->loss[i], run->quadratic[i],
-               run->error[i]);
-        if (run->test_error) printf(" %9.5f", run->test_error[i]);
+        printf("  %12.5g %12.6g %12.6g %9.5f", run->axis[0].at[i], run->values.loss[i],
+               run->quadratic[i], run->values.error_rate[i]);
+        if (v->test_loss) printf(" %12.6g %9.5f", v->test_loss[i], v->test_error_rate[i]);
         putchar('\n');
     }
 }
@@ -234,10 +281,12 @@ static void print_lowest(const gm_landscape_run *run)
         printf("no point of the slice has a finite loss\n");
         return;
     }
-    printf("lowest of the %zu points: %.6g at t = %.4g", run->done, run->loss[i],
+    printf("lowest of the %zu points: %.6g at t = %.4g", run->done, run->values.loss[i],
            run->at[i * run->dimensions]);
     if (run->dimensions > 1) printf(", %.4g", run->at[i * run->dimensions + 1]);
-    printf("; error %.5f\n", run->error[i]);
+    printf("; error %.5f", run->values.error_rate[i]);
+    if (run->values.test_loss) printf("; on the test set %.6g", run->values.test_loss[i]);
+    putchar('\n');
 }
 
 static void print_path(const gm_landscape_run *run)
@@ -261,8 +310,10 @@ void gm_landscape_print(const gm_session *session, const gm_landscape_run *run)
     gm_document_describe(session);
     if (run->to)
         printf("to         %s: f = %.6g, error %.5f\n", run->to_point, run->to_loss, run->to_error);
-    printf("slice      theta + sum t d, along %s; error %.5f at t = 0\n",
-           gm_along_words[run->along], run->training_error);
+    const char *layer = layer_name(session);
+    printf("slice      theta + sum t d, along %s%s%s; error %.5f at t = 0\n",
+           gm_along_words[run->along], layer ? " within " : "", layer ? layer : "",
+           run->training_error);
     print_axes(run);
     if (run->dimensions == 1) print_line(run);
     putchar('\n');
@@ -275,4 +326,33 @@ void gm_landscape_print(const gm_session *session, const gm_landscape_run *run)
                100 * close_share);
     }
     print_path(run);
+}
+
+/* ---- a line for each of several points ---- */
+
+void gm_landscape_print_header(const gm_session *session, const gm_landscape_run *run, int width)
+{
+    printf("slices     theta + sum t d, along %s%s%s at every point\n\n",
+           gm_along_words[run->along], layer_name(session) ? " within " : "",
+           layer_name(session) ? layer_name(session) : "");
+    printf("%-*s  %11s  %11s  %11s  %23s  %11s\n", width, "point", "loss", "slope", "curvature",
+           run->dimensions == 1 ? "model holds" : "2nd curvature", "lowest");
+}
+
+void gm_landscape_print_point(const gm_session *session, const gm_landscape_run *run,
+                              const char *label, int width)
+{
+    double low, high;
+    size_t i = 0;
+    char within[64] = "nowhere";
+    if (agreement(run, &low, &high)) snprintf(within, sizeof within, "%.4g ... %.4g", low, high);
+    if (run->dimensions > 1) snprintf(within, sizeof within, "%.5g", run->model.curvature[1][1]);
+    printf("%-*s  %11.6g  %11.4g  %11.5g  %23s", width, label, session->loss, run->model.slope[0],
+           run->model.curvature[0][0], within);
+    if (lowest(run, &i)) {
+        printf("  %11.6g at %.4g", run->values.loss[i], run->at[i * run->dimensions]);
+        if (run->dimensions > 1) printf(", %.4g", run->at[i * run->dimensions + 1]);
+    }
+    putchar('\n');
+    fflush(stdout);
 }

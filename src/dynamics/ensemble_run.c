@@ -123,11 +123,12 @@ static gm_status measure_value(run_state *r, uint64_t t, bool *ended, gm_error *
         if (*ended) diverge(r, t);
         return GM_OK;
     }
-    double error_rate = 0.0, test_error = 0.0;
+    gm_evaluation on_train = {0}, on_test = {0};
     bool test = here && recorded(e, GM_QUANTITY_TEST_ERROR);
-    gm_status status = gm_evaluator_value(r->w->evaluator, r->w->theta, &r->loss, &error_rate,
-                                          test ? &test_error : NULL, err);
+    gm_status status =
+        gm_evaluator_value(r->w->evaluator, r->w->theta, &on_train, test ? &on_test : NULL, err);
     if (status != GM_OK) return status;
+    r->loss = on_train.loss;
     if (after) note(r, GM_QUANTITY_DELTA, before, r->loss - r->loss_before);
     r->loss_before = r->loss;
     if (!isfinite(r->loss)) {
@@ -137,8 +138,8 @@ static gm_status measure_value(run_state *r, uint64_t t, bool *ended, gm_error *
     }
     if (!here) return GM_OK;
     note(r, GM_QUANTITY_LOSS, slot, r->loss);
-    note(r, GM_QUANTITY_ERROR, slot, error_rate);
-    if (test) note(r, GM_QUANTITY_TEST_ERROR, slot, test_error);
+    note(r, GM_QUANTITY_ERROR, slot, on_train.error_rate);
+    if (test) note(r, GM_QUANTITY_TEST_ERROR, slot, on_test.error_rate);
     return GM_OK;
 }
 

@@ -14,11 +14,16 @@
 
 typedef struct gm_evaluator gm_evaluator;
 
+/* Mean loss and share of wrong predictions on a set. */
+typedef struct gm_evaluation {
+    double loss, error_rate;
+} gm_evaluation;
+
 typedef struct gm_evaluator_kind {
     gm_status (*batch)(gm_evaluator *e, const void *theta, size_t m, const size_t *index,
                        void *gradient, gm_error *err);
-    gm_status (*value)(gm_evaluator *e, const void *theta, double *loss, double *error_rate,
-                       double *test_error, gm_error *err);
+    gm_status (*value)(gm_evaluator *e, const void *theta, gm_evaluation *train,
+                       gm_evaluation *test, gm_error *err);
     gm_status (*full)(gm_evaluator *e, const void *theta, void *mu, double *trace, gm_error *err);
     gm_problem *(*problem)(gm_evaluator *e);
     void (*free)(gm_evaluator *e);
@@ -35,12 +40,12 @@ static inline gm_status gm_evaluator_batch(gm_evaluator *e, const void *theta, s
     return e->kind->batch(e, theta, m, index, gradient, err);
 }
 
-/* Loss and share of wrong predictions on the training set, the latter on the test set too where
- * test_error is not NULL. *loss is infinity where it or theta is not finite. */
-static inline gm_status gm_evaluator_value(gm_evaluator *e, const void *theta, double *loss,
-                                           double *error_rate, double *test_error, gm_error *err)
+/* On the training set, and on the test set where test is not NULL. A loss is infinity where it or
+ * theta is not finite. */
+static inline gm_status gm_evaluator_value(gm_evaluator *e, const void *theta, gm_evaluation *train,
+                                           gm_evaluation *test, gm_error *err)
 {
-    return e->kind->value(e, theta, loss, error_rate, test_error, err);
+    return e->kind->value(e, theta, train, test, err);
 }
 
 /* mu [p] = gradient on the whole set, in the problem's precision; *trace = tr Sigma of the samples'

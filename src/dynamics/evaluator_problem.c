@@ -32,17 +32,16 @@ static bool widen(evaluator *e, const void *theta)
     return isfinite(e->k->dot(e->p, theta, theta));
 }
 
-static gm_status value(gm_evaluator *base, const void *theta, double *loss, double *error_rate,
-                       double *test_error, gm_error *err)
+static gm_status value(gm_evaluator *base, const void *theta, gm_evaluation *train,
+                       gm_evaluation *test, gm_error *err)
 {
     evaluator *e = (evaluator *)base;
-    *loss = (double)INFINITY;
-    *error_rate = 1.0;
-    if (test_error) *test_error = 1.0;
+    *train = (gm_evaluation){(double)INFINITY, 1.0};
+    if (test) *test = *train;
     if (!widen(e, theta)) return GM_OK;
-    gm_status status = gm_problem_value(e->problem, e->wide, loss, error_rate, err);
-    if (status == GM_OK && test_error)
-        status = gm_problem_value(e->test, e->wide, NULL, test_error, err);
+    gm_status status = gm_problem_value(e->problem, e->wide, &train->loss, &train->error_rate, err);
+    if (status == GM_OK && test)
+        status = gm_problem_value(e->test, e->wide, &test->loss, &test->error_rate, err);
     return status;
 }
 

@@ -90,24 +90,25 @@ static void sweep(const evaluator *e, const gm_tiled *data, const void *theta, d
     }
 }
 
-static gm_status value(gm_evaluator *base, const void *theta, double *loss, double *error_rate,
-                       double *test_error, gm_error *err)
+static gm_evaluation on_set(const evaluator *e, const gm_tiled *set, const void *theta, bool finite)
+{
+    size_t wrong;
+    double sum;
+    sweep(e, set, theta, &sum, &wrong);
+    double n = (double)set->n, loss = sum / n;
+    return (gm_evaluation){finite && isfinite(loss) ? loss : (double)INFINITY, (double)wrong / n};
+}
+
+static gm_status value(gm_evaluator *base, const void *theta, gm_evaluation *train,
+                       gm_evaluation *test, gm_error *err)
 {
     const evaluator *e = (const evaluator *)base;
     const gm_tiles *t = e->t;
     (void)err;
-    size_t wrong;
     /* A rectifier can swallow a NaN, so that the loss would not show it. */
     bool finite = isfinite(t->k->dot(t->p, theta, theta));
-    sweep(e, &t->train, theta, loss, &wrong);
-    *loss /= (double)t->train.n;
-    if (!finite || !isfinite(*loss)) *loss = (double)INFINITY;
-    *error_rate = (double)wrong / (double)t->train.n;
-    if (test_error) {
-        double test_loss;
-        sweep(e, &t->test, theta, &test_loss, &wrong);
-        *test_error = (double)wrong / (double)t->test.n;
-    }
+    *train = on_set(e, &t->train, theta, finite);
+    if (test) *test = on_set(e, &t->test, theta, finite);
     return GM_OK;
 }
 

@@ -23,7 +23,7 @@ typedef struct job {
     size_t p, workers;
     gm_tiles *tiles; /* shared by the evaluators; NULL for nets that do not fit */
     worker *worker;  /* [workers] */
-    double *loss, *error_rate, *test_error;
+    gm_landscape_values values;
 } job;
 
 static gm_status open_worker(const gm_problem *problem, const gm_problem *test, job *j, worker *w,
@@ -75,8 +75,16 @@ static gm_status take_point(const job *j, worker *w, size_t i, gm_error *err)
         w->wide[n] = s->origin[n] + move;
     }
     j->k->from_double(j->p, w->wide, w->theta);
-    return gm_evaluator_value(w->evaluator, w->theta, &j->loss[i], &j->error_rate[i],
-                              j->test_error ? &j->test_error[i] : NULL, err);
+    const gm_landscape_values *v = &j->values;
+    gm_evaluation train, test;
+    gm_status status =
+        gm_evaluator_value(w->evaluator, w->theta, &train, v->test_loss ? &test : NULL, err);
+    if (status != GM_OK) return status;
+    v->loss[i] = train.loss;
+    v->error_rate[i] = train.error_rate;
+    if (v->test_loss) v->test_loss[i] = test.loss;
+    if (v->test_loss) v->test_error_rate[i] = test.error_rate;
+    return GM_OK;
 }
 
 /* Points first ... last - 1; the first failure of any thread. */
@@ -116,23 +124,20 @@ static gm_status take_points(const job *j, const gm_landscape_hooks *hooks, size
 
 gm_status gm_landscape_evaluate(const gm_problem *problem, const gm_problem *test,
                                 const gm_landscape_slice *slice, const gm_landscape_hooks *hooks,
-                                double *loss, double *error_rate, double *test_error, size_t *done,
-                                gm_error *err)
+                                const gm_landscape_values *values, size_t *done, gm_error *err)
 {
     job j = {.slice = slice,
              .k = gm_kernels_get(gm_problem_data(problem)->dtype),
              .p = gm_problem_parameters(problem),
-             .loss = loss,
-             .error_rate = error_rate,
-             .test_error = test_error};
+             .values = *values};
     *done = 0;
     gm_status status = gm_landscape_check(slice->dimensions, err);
     if (status != GM_OK) return status;
     if (slice->count == 0)
         return gm_fail(err, GM_ERR_USAGE, "slice of 0 points, expected at least 1");
     for (size_t i = 0; i < slice->count; i++) {
-        loss[i] = error_rate[i] = (double)NAN;
-        if (test_error) test_error[i] = (double)NAN;
+        values->loss[i] = values->error_rate[i] = (double)NAN;
+        if (test) values->test_loss[i] = values->test_error_rate[i] = (double)NAN;
     }
     status = open_job(problem, test, &j, err);
     if (status == GM_OK) status = take_points(&j, hooks, done, err);

@@ -41,11 +41,13 @@ void gm_landscape_title(const json_t *document, FILE *title)
                                            {"random", "along random directions"},
                                            {"checkpoints", "to another point"},
                                            {"principal", "on the checkpoints' own directions"}};
-    const char *along = gm_result_text(document, "along");
+    const char *along = gm_result_text(document, "along"),
+               *layer = gm_result_text(document, "layer");
     double step = gm_result_number(document, "step");
     for (size_t i = 0; along && i < sizeof words / sizeof *words; i++) {
         if (strcmp(along, words[i][0]) == 0) fprintf(title, " %s", words[i][1]);
     }
+    if (layer) fprintf(title, " within %s", layer);
     if (isfinite(step)) fprintf(title, ", step %.0f", step);
 }
 
@@ -53,8 +55,9 @@ void gm_landscape_title(const json_t *document, FILE *title)
 
 /* Columns of the document, as many rows each. */
 typedef struct line {
-    gm_numbers t, loss, quadratic, error, test;
-    gm_numbers place, path; /* of the checkpoints; rows 0 without */
+    gm_numbers t, loss, quadratic, error;
+    gm_numbers test_loss, test; /* rows 0 without a test set */
+    gm_numbers place, path;     /* of the checkpoints; rows 0 without */
 } line;
 
 static void line_free(line *l)
@@ -63,6 +66,7 @@ static void line_free(line *l)
     gm_numbers_free(&l->loss);
     gm_numbers_free(&l->quadratic);
     gm_numbers_free(&l->error);
+    gm_numbers_free(&l->test_loss);
     gm_numbers_free(&l->test);
     gm_numbers_free(&l->place);
     gm_numbers_free(&l->path);
@@ -77,6 +81,7 @@ static gm_status line_read(const json_t *d, line *l, gm_error *err)
                   {"grid/loss", &l->loss},
                   {"grid/quadratic", &l->quadratic},
                   {"grid/error", &l->error},
+                  {"grid/test_loss", &l->test_loss},
                   {"grid/test_error", &l->test},
                   {"trajectory/coordinates", &l->place},
                   {"trajectory/loss", &l->path}};
@@ -97,42 +102,59 @@ static void write_block(const char *name, const gm_numbers *t, const gm_numbers 
     fputs("EOD\n", script);
 }
 
-static const gm_legend_entry loss_legend[] = {
-    {"dt 1 lc rgb blue", 0, NULL, "loss"},
-    {"dt (7,3) lc rgb vermillion", 0, NULL, "quadratic model"},
-    {NULL, 6, "ink", "checkpoints"}};
-
-static size_t loss_entries(const line *l)
+static bool has_test(const line *l)
 {
-    return l->path.finite && l->place.rows == l->path.rows ? 3 : 2;
+    return l->test_loss.finite > 0;
+}
+
+static bool has_path(const line *l)
+{
+    return l->path.finite && l->place.rows == l->path.rows;
+}
+
+enum { LOSS_ENTRIES = 4 };
+
+static size_t loss_legend(const line *l, gm_legend_entry entry[LOSS_ENTRIES])
+{
+    size_t count = 0;
+    entry[count++] = (gm_legend_entry){"dt 1 lc rgb blue", 0, NULL, "loss"};
+    entry[count++] = (gm_legend_entry){"dt (7,3) lc rgb vermillion", 0, NULL, "quadratic model"};
+    if (has_test(l))
+        entry[count++] = (gm_legend_entry){"dt (2,3) lc rgb green", 0, NULL, "test loss"};
+    if (has_path(l)) entry[count++] = (gm_legend_entry){NULL, 6, "ink", "checkpoints"};
+    return count;
 }
 
 /* Room for every loss on the line and, where they are drawn, for those of the checkpoints. */
 static gm_status loss_axis(const line *l, gm_axis *axis, gm_error *err)
 {
-    size_t paths = loss_entries(l) > 2 ? l->path.rows : 0, rows = l->loss.rows;
-    double *all = gm_alloc(rows + paths, sizeof *all, "losses", err);
+    size_t rows = l->loss.rows, tests = has_test(l) ? l->test_loss.rows : 0,
+           paths = has_path(l) ? l->path.rows : 0;
+    double *all = gm_alloc(rows + tests + paths, sizeof *all, "losses", err);
     if (!all) return GM_ERR_MEMORY;
     memcpy(all, l->loss.value, rows * sizeof *all);
-    if (paths) memcpy(all + rows, l->path.value, paths * sizeof *all);
-    *axis = gm_axis_for(rows + paths, all, GM_LANDSCAPE_SPAN, DECADES);
+    if (tests) memcpy(all + rows, l->test_loss.value, tests * sizeof *all);
+    if (paths) memcpy(all + rows + tests, l->path.value, paths * sizeof *all);
+    *axis = gm_axis_for(rows + tests + paths, all, GM_LANDSCAPE_SPAN, DECADES);
     gm_free(all);
     return GM_OK;
 }
 
 static void loss_panel(const line *l, const gm_layout *layout, const gm_axis *y, FILE *script)
 {
-    size_t entries = loss_entries(l);
+    gm_legend_entry legend[LOSS_ENTRIES];
     write_block("loss", &l->t, &l->loss, y, script);
+    write_block("tested", &l->t, &l->test_loss, y, script);
     write_block("model", &l->t, &l->quadratic, y, script);
     write_block("path", &l->place, &l->path, y, script);
     gm_panel(layout, 0, "loss", script);
-    gm_legend(layout, 0, loss_legend, entries, script);
+    gm_legend(layout, 0, legend, loss_legend(l, legend), script);
     gm_axis_script(y, "y", GM_LABELS_SHOWN, script);
     fputs("plot $loss with lines lw 2.2 dt 1 lc rgb blue, "
           "$model with lines lw 2 dt (7,3) lc rgb vermillion",
           script);
-    if (entries > 2) fputs(", $path with points pt 6 ps 0.7 lw 1.4 lc rgb ink", script);
+    if (has_test(l)) fputs(", $tested with lines lw 2.2 dt (2,3) lc rgb green", script);
+    if (has_path(l)) fputs(", $path with points pt 6 ps 0.7 lw 1.4 lc rgb ink", script);
     fputs("\n", script);
     gm_panel_end(script);
 }
@@ -191,7 +213,9 @@ static gm_status write_script(const json_t *d, const line *l, gm_drawing *drawin
     gm_axis x = gm_axis_for(l->t.rows, l->t.value, HUGE_VAL, DECADES), y;
     gm_status status = loss_axis(l, &y, err);
     if (status != GM_OK) return status;
-    layout.top = GM_LEGEND_ROW * gm_legend_rows(&layout, 0, loss_legend, loss_entries(l)) + 8;
+    gm_legend_entry legend[LOSS_ENTRIES];
+    size_t entries = loss_legend(l, legend);
+    layout.top = GM_LEGEND_ROW * gm_legend_rows(&layout, 0, legend, entries) + 8;
     layout.height = layout.top + 310;
     drawing->height = layout.height;
     fputs("set multiplot\nset xlabel \"{/:Italic t}\"\n", script);
