@@ -89,7 +89,8 @@ static const shared_option shared_table[] = {
       gm_option_choice, AT(loss), loss_words, 0}},
     {GM_TAKES_LAYER | GM_TAKES_ONE_LAYER,
      {"layer", 0, "LAYER",
-      "Restrict operator or directions to the parameters of one layer, given by name or by number from 0, or "
+      "Restrict operator or directions to the parameters of one layer, given by name or by number "
+      "from 0, or "
       "to all tensors that a pattern in quotes matches by their own or their layer's name: "
       "'blocks.*.attn.*', '*.weight'.",
       gm_option_text, AT(layer), NULL, 0}},
