@@ -341,7 +341,7 @@ static void test_standardize(void **state)
     assert_int_equal(gm_data_from_arrays("x", N, &shape, x, label, NULL, 0, GM_F64, 0, &data, &err),
                      GM_OK);
     assert_false(data->standardized);
-    assert_int_equal(gm_dataset_standardize(data, NULL, &err), GM_OK);
+    assert_int_equal(gm_dataset_standardize(data, NULL, NULL, &err), GM_OK);
     assert_true(data->standardized);
     /* Exact: the differences are small whole numbers; variance of 1, 2, 3, 4 is 5/4. */
     assert_true(data->mean[0] == 1e9 + 2.5 && data->mean[1] == 0.1 && data->mean[2] == 1);
@@ -354,7 +354,7 @@ static void test_standardize(void **state)
     gm_dataset *test;
     assert_int_equal(
         gm_data_from_arrays("t", 1, &shape, other, label, NULL, 0, GM_F64, 0, &test, &err), GM_OK);
-    assert_int_equal(gm_dataset_standardize(test, data, &err), GM_OK);
+    assert_int_equal(gm_dataset_standardize(test, data, NULL, &err), GM_OK);
     z = test->x;
     assert_true(z[0] == 0 && z[1] == 1.1 - 0.1 && z[2] == 4);
     gm_dataset_free(test);
@@ -370,7 +370,7 @@ static void test_standardize(void **state)
     assert_int_equal(
         gm_data_from_arrays("c", 10, &single, tenth, zeros, NULL, 0, GM_F64, 0, &data, &err),
         GM_OK);
-    assert_int_equal(gm_dataset_standardize(data, NULL, &err), GM_OK);
+    assert_int_equal(gm_dataset_standardize(data, NULL, NULL, &err), GM_OK);
     assert_true(data->mean[0] == 0.1 && data->sd[0] == 1 && *(double *)data->x == 0);
     gm_dataset_free(data);
 
@@ -378,7 +378,7 @@ static void test_standardize(void **state)
     static const double far[2] = {-1e300, 1e300};
     assert_int_equal(
         gm_data_from_arrays("f", 2, &single, far, label, NULL, 0, GM_F64, 0, &data, &err), GM_OK);
-    assert_int_equal(gm_dataset_standardize(data, NULL, &err), GM_ERR_INPUT);
+    assert_int_equal(gm_dataset_standardize(data, NULL, NULL, &err), GM_ERR_INPUT);
     assert_non_null(strstr(err.message, "feature 0 spreads too far"));
     gm_dataset_free(data);
 }
@@ -394,7 +394,7 @@ static void test_standardize_loaded(void **state)
     gm_dataset *data = load("gauss:n=500,d=4", options);
     double mean[D], sd[D];
     gm_error err;
-    assert_int_equal(gm_dataset_moments(data, mean, sd, &err), GM_OK);
+    assert_int_equal(gm_dataset_moments(data, NULL, mean, sd, &err), GM_OK);
     for (int j = 0; j < D; j++) {
         assert_true(fabs(mean[j]) < 1e-14 && fabs(sd[j] - 1) < 1e-14); /* N roundings at most */
     }

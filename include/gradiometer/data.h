@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "gradiometer/status.h"
+#include "gradiometer/team.h"
 #include "gradiometer/types.h"
 
 #ifdef __cplusplus
@@ -19,7 +20,9 @@ enum { GM_LABEL_MASKED = -100 };
 
 typedef struct gm_dataset {
     char *name;      /* the resolved spec, e.g. "gauss:k=10,d=50,n=1000,sep=2,seed=1" */
-    size_t n;        /* samples, >= 1 */
+    size_t n;        /* samples, >= 1; those held, of a share of a set >= 0 */
+    size_t whole;    /* a share alone: samples of the set that it is of, else 0 */
+    size_t first;    /* which of them is its first */
     gm_shape shape;  /* of one sample: [d] or [channels, height, width] */
     size_t features; /* product of shape */
     gm_dtype dtype;
@@ -54,7 +57,9 @@ typedef struct gm_data_options {
     bool test; /* false; true reads the test half of mnist: and cifar10:, the test stream of gauss:,
                   and redraws labels from a stream of its own */
     const gm_dataset
-        *reference; /* NULL; the training set whose mean and sd standardize a test set */
+        *reference;      /* NULL; the training set whose mean and sd standardize a test set */
+    const gm_team *team; /* NULL; else the rank keeps its share of the samples alone, the same that
+                            it would have of all of them. All ranks read through all of the files */
 } gm_data_options;
 
 void gm_data_options_default(gm_data_options *options);
@@ -87,16 +92,19 @@ gm_status gm_data_from_sequences(const char *name, size_t n, const gm_shape *sha
  * exist. GM_ERR_INPUT for labels at positions. */
 gm_status gm_dataset_one_hot(gm_dataset *data, gm_error *err);
 
+/* Samples of the set, all of them where data is a share. */
+size_t gm_dataset_samples(const gm_dataset *data);
+
 /* The samples index[0 ... m - 1] of data (repeats allowed) as a set of their own, named "NAME,
- * WHAT"; all else is as in data. *out is the caller's, NULL after a failure: GM_ERR_USAGE for m = 0
- * or an index beyond n, GM_ERR_MEMORY. */
+ * WHAT"; all else is as in data. *out is the caller's, NULL after a failure: GM_ERR_USAGE for m =
+ * 0, an index beyond n or a share, GM_ERR_MEMORY. */
 gm_status gm_dataset_select(const gm_dataset *data, size_t m, const size_t *index, const char *what,
                             gm_dataset **out, gm_error *err);
 
 /* A bootstrap resample (Efron 1979): n samples drawn from data with replacement, sample i of *out
  * being sample gm_below(gm_stream_of(seed, GM_PURPOSE_RESAMPLE, index), i, n) of data. All else is
  * as in data (standardization, targets, classes); redrawn stays the count of data. *out is the
- * caller's and as large as data; NULL with GM_ERR_MEMORY. */
+ * caller's and as large as data; NULL with GM_ERR_MEMORY, GM_ERR_USAGE for a share. */
 gm_status gm_dataset_resample(const gm_dataset *data, uint64_t seed, uint32_t index,
                               gm_dataset **out, gm_error *err);
 

@@ -9,6 +9,7 @@
 #include "gradiometer/data.h"
 #include "gradiometer/net.h"
 #include "gradiometer/status.h"
+#include "gradiometer/team.h"
 #include "gradiometer/types.h"
 
 #ifdef __cplusplus
@@ -22,20 +23,28 @@ typedef struct gm_problem_options {
     gm_loss loss; /* GM_LOSS_CROSS_ENTROPY */
     size_t
         memory; /* bytes for cached activations and workspaces; 0 = half of the machine's memory */
-    size_t chunk; /* samples handled together; 0 = chosen from the widths and the memory */
+    size_t chunk;        /* samples handled together; 0 = chosen from the widths and the memory */
+    const gm_team *team; /* NULL; else the problem is one of all ranks together */
 } gm_problem_options;
 void gm_problem_options_default(gm_problem_options *options);
 
 /* f(theta) = (1/n) sum of the samples' losses, in the data's precision. Keeps references to net and
  * data, which must outlive it. Refuses data that does not fit (shape, labels beyond K, targets of
  * another width) and a memory budget too small for one sample, saying how much is needed. Threads:
- * as many as OpenMP gives (omp_set_num_threads). */
+ * as many as OpenMP gives (omp_set_num_threads).
+ *
+ * With a team each rank computes on its share of the samples: those of data where that is a share
+ * (gm_data_options), else the rank's of them. Sums over samples are joined over the ranks, in
+ * double, before anybody sees them: loss, gradient, products, diagonals and matrices are those of
+ * all samples, equal at all ranks, as long as all ask for the same in the same order. Mini-batches
+ * stay each rank's own, and need a data set that is no share. The memory is that of a rank. */
 typedef struct gm_problem gm_problem;
 gm_status gm_problem_create(const gm_net *net, const gm_dataset *data,
                             const gm_problem_options *options, gm_problem **problem, gm_error *err);
 void gm_problem_free(gm_problem *problem);
 size_t gm_problem_chunk(const gm_problem *problem); /* samples in a chunk, as chosen */
 size_t gm_problem_parameters(const gm_problem *problem);
+size_t gm_problem_samples(const gm_problem *problem); /* n, over all ranks */
 const gm_net *gm_problem_net(const gm_problem *problem);
 const gm_dataset *gm_problem_data(const gm_problem *problem);
 gm_loss gm_problem_loss(const gm_problem *problem);
@@ -51,7 +60,7 @@ gm_status gm_problem_gradient(gm_problem *problem, const double *theta, double *
                               double *error_rate, double *gradient, gm_error *err);
 
 /* Mean loss and mean gradient over the m samples index[] (repeats allowed), for training: theta [p]
- * and gradient [p] in the problem's own precision. */
+ * and gradient [p] in the problem's own precision. GM_ERR_USAGE where the data is a share. */
 gm_status gm_problem_batch_gradient(gm_problem *problem, const void *theta, size_t m,
                                     const size_t *index, double *loss, void *gradient,
                                     gm_error *err);

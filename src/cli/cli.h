@@ -105,6 +105,7 @@ typedef struct gm_cli gm_cli;
 typedef enum gm_sharing {
     GM_SHARING_NONE,    /* rank 0 works alone */
     GM_SHARING_SAMPLES, /* all do the same; each holds a share of the samples and sums over it */
+    GM_SHARING_SUMS,    /* the same where all samples are held, since some are picked out of them */
     GM_SHARING_COUNT
 } gm_sharing;
 /* What each rank does, for a notice; never NULL. */
@@ -140,6 +141,7 @@ struct gm_cli {
 
     const gm_team *team; /* whose ranks share the work; NULL: nobody does */
     gm_sharing sharing;
+    bool silent; /* this rank writes no file: rank 0 does */
 
     /* private to cli.c */
     struct gm_entry *entry; /* [entries]: the table of all its options */

@@ -55,7 +55,7 @@ static gm_status describe(const gm_dataset *data, description *d, gm_error *err)
     double *sd = gm_alloc(features, sizeof *sd, "feature deviations", err);
     double *row = gm_alloc(features, sizeof *row, "a sample", err);
     gm_status status = mean && sd && row ? GM_OK : GM_ERR_MEMORY;
-    if (status == GM_OK) status = gm_dataset_moments(data, mean, sd, err);
+    if (status == GM_OK) status = gm_dataset_moments(data, NULL, mean, sd, err);
     if (status == GM_OK && data->label) {
         d->count = gm_alloc(data->classes, sizeof *d->count, "class counts", err);
         status = d->count ? GM_OK : GM_ERR_MEMORY;

@@ -318,6 +318,7 @@ static gm_status deliver(gm_cli *cli, const gm_session *session,
 {
     gm_status status = GM_OK;
     json_t *document = NULL;
+    if (cli->silent) return GM_OK;
     if (cli->shared.json || cli->shared.output) {
         document = gm_decompose_document(cli, session, results, err);
         if (!document) return GM_ERR_MEMORY;
@@ -394,6 +395,12 @@ static gm_status measure(gm_cli *cli, gm_session *session, gm_series *series,
     return status;
 }
 
+/* Files arrive in a watched folder at a time that ranks may see differently. */
+static gm_sharing sharing(const gm_cli *cli)
+{
+    return cli->shared.watch ? GM_SHARING_NONE : GM_SHARING_SAMPLES;
+}
+
 static gm_status run(gm_cli *cli, gm_error *err)
 {
     gm_session session = {0};
@@ -449,4 +456,5 @@ const gm_command gm_command_decompose = {
     .options = options,
     .settings_size = sizeof(settings),
     .defaults = &defaults,
-    .run = run};
+    .run = run,
+    .sharing = sharing};

@@ -158,6 +158,15 @@ static const char *const titles[] = {
 
 /* ---- run ---- */
 
+/* Files arrive in a watched folder at a time that ranks may see differently; a matrix has no
+ * samples; resamples are drawn from all of them. */
+static gm_sharing sharing(const gm_cli *cli)
+{
+    const gm_spectrum_settings *set = cli->settings;
+    if (cli->shared.watch || set->matrix || set->describe) return GM_SHARING_NONE;
+    return set->resamples ? GM_SHARING_SUMS : GM_SHARING_SAMPLES;
+}
+
 static gm_status check(const gm_cli *cli, gm_error *err)
 {
     gm_spectrum_settings *set = cli->settings;
@@ -219,6 +228,7 @@ static gm_status export_arrays(const gm_spectrum_settings *set, const gm_spectru
 /* Everything after the measurement: files, record, and what is printed. */
 static gm_status deliver(const gm_spectrum_report *report, gm_error *err)
 {
+    if (report->cli->silent) return GM_OK;
     gm_status status = export_arrays(report->set, report->block, err);
     if (status != GM_OK) return status;
     json_t *document = gm_spectrum_document(report, err);
@@ -408,4 +418,5 @@ const gm_command gm_command_spectrum = {
     .settings_size = sizeof(gm_spectrum_settings),
     .defaults = &spectrum_defaults,
     .run = run,
+    .sharing = sharing,
 };

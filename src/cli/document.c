@@ -90,7 +90,7 @@ static json_t *data_value(const gm_dataset *data)
     if (!data) return json_null();
     json_t *value = json_object();
     json_object_set_new(value, "name", gm_json_text(data->name));
-    json_object_set_new(value, "n", json_integer((json_int_t)data->n));
+    json_object_set_new(value, "n", json_integer((json_int_t)gm_dataset_samples(data)));
     json_object_set_new(value, "classes",
                         json_integer((json_int_t)(data->classes ? data->classes : data->outputs)));
     json_object_set_new(value, "random_labels", json_real(data->random_labels));
@@ -181,7 +181,7 @@ void gm_document_describe(const gm_session *session)
                gm_net_parameters(session->net));
     }
     if (data) {
-        printf("data       %s, n = %zu", data->name, data->n);
+        printf("data       %s, n = %zu", data->name, gm_dataset_samples(data));
         if (data->positions > 1) printf(" sequences, labels at %zu positions", data->positions);
         if (data->random_labels > 0) {
             printf(", %.4g %% random labels (%zu redrawn)", 100 * data->random_labels,

@@ -59,6 +59,7 @@ static bool take_part(gm_cli *cli, const gm_team *team)
     if (!first) {
         cli->shared.quiet = true;
         cli->shared.verbose = false;
+        cli->silent = true;
     }
     if (cli->sharing != GM_SHARING_NONE) {
         cli->team = team;

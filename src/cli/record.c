@@ -149,7 +149,7 @@ gm_status gm_record_result(gm_cli *cli, const gm_session *session, const char *k
                            json_t *document, const gm_run_array *array, size_t arrays,
                            gm_error *err)
 {
-    if (!cli->shared.output) return GM_OK;
+    if (!cli->shared.output || cli->silent) return GM_OK;
     gm_run *run = NULL;
     char *text = gm_document_text(cli, document, JSON_COMPACT, err);
     gm_status status = text ? open_output(cli, session, &run, err) : GM_ERR_MEMORY;
@@ -165,7 +165,7 @@ gm_status gm_record_result(gm_cli *cli, const gm_session *session, const char *k
 
 gm_status gm_record_metrics(const gm_cli *cli, const gm_metric *metric, size_t count, gm_error *err)
 {
-    if (!cli->shared.output) return GM_OK;
+    if (!cli->shared.output || cli->silent) return GM_OK;
     gm_run *run = NULL;
     char *steps = NULL;
     gm_status status = gm_run_open(cli->shared.output, GM_RUN_WRITE, &run, err);

@@ -1,6 +1,7 @@
 #include "cli/session.h"
 
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -195,10 +196,40 @@ static void choose_precision(gm_cli *cli, gm_session *session)
     gm_cli_note(cli, "element kernels built for %s", gm_kernels_get(session->precision)->isa);
 }
 
+/* Ranks on one machine share its processors, unless each was bound to some of them. */
+static int threads_of_rank(const gm_team *team)
+{
+    long machine = sysconf(_SC_NPROCESSORS_ONLN);
+    int share = (int)(machine > 0 ? machine : 1) / gm_team_here(team);
+    int own = omp_get_max_threads();
+    return share < 1 ? 1 : share < own ? share : own;
+}
+
 static void set_threads(gm_session *session)
 {
-    if (session->shared.threads) omp_set_num_threads((int)session->shared.threads);
+    int threads = (int)session->shared.threads;
+    if (!threads && session->team && !getenv("OMP_NUM_THREADS")) {
+        threads = threads_of_rank(session->team);
+    }
+    if (threads) omp_set_num_threads(threads);
     session->threads = omp_get_max_threads();
+}
+
+/* Half of the machine's memory, shared by the ranks on it; the same at all ranks, whose decisions
+ * hang on it. */
+static void set_budget(gm_session *session)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    session->budget = pages > 0 && page > 0 ? (size_t)pages * (size_t)page / 2 : (size_t)1 << 31;
+    session->budget /= (size_t)gm_team_here(session->team);
+    gm_team_broadcast(session->team, sizeof session->budget, &session->budget);
+}
+
+/* Fields of a session of this invocation, before anything is opened. */
+static void begin_session(const gm_cli *cli, gm_session *session)
+{
+    *session = (gm_session){.shared = cli->shared, .step = GM_RUN_NO_STEP, .team = cli->team};
+    set_budget(session);
 }
 
 /* ---- data ---- */
@@ -215,6 +246,7 @@ static gm_status load_data(const gm_cli *cli, gm_session *session, gm_error *err
     options.random_labels = shared->random_labels;
     options.standardize = shared->standardize;
     options.classes = session->net ? gm_net_outputs(session->net) : 0;
+    if (cli->sharing == GM_SHARING_SAMPLES) options.team = session->team;
     gm_status status = gm_data_load(shared->data, &options, &session->data, err);
     if (status == GM_OK && shared->test_data) {
         options.subset = 0;
@@ -320,7 +352,8 @@ static gm_status create_problems(gm_session *session, gm_error *err)
     gm_problem_options options;
     gm_problem_options_default(&options);
     options.loss = session->loss_kind;
-    options.memory = session->shared.memory;
+    options.memory = session->team ? gm_session_memory(session) : session->shared.memory;
+    options.team = session->team;
     gm_status status =
         gm_problem_create(session->net, session->data, &options, &session->problem, err);
     if (status == GM_OK && session->test) {
@@ -357,39 +390,38 @@ static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_
 
 gm_status gm_session_open(gm_cli *cli, gm_session *session, gm_error *err)
 {
-    *session = (gm_session){.shared = cli->shared, .step = GM_RUN_NO_STEP};
+    begin_session(cli, session);
     return open_session(cli, session, false, err);
 }
 
 gm_status gm_session_open_in(gm_cli *cli, gm_dtype precision, gm_session *session, gm_error *err)
 {
-    *session = (gm_session){.shared = cli->shared,
-                            .step = GM_RUN_NO_STEP,
-                            .precision = precision,
-                            .precision_fixed = true};
+    begin_session(cli, session);
+    session->precision = precision;
+    session->precision_fixed = true;
     return open_session(cli, session, false, err);
 }
 
 gm_status gm_session_open_model(gm_cli *cli, gm_session *session, gm_error *err)
 {
-    *session = (gm_session){.shared = cli->shared, .step = GM_RUN_NO_STEP};
+    begin_session(cli, session);
     return open_model(cli, session, false, err);
 }
 
 gm_status gm_session_reopen(gm_cli *cli, const char *path, gm_session *session, gm_error *err)
 {
-    *session = (gm_session){.shared = cli->shared, .step = GM_RUN_LAST};
+    begin_session(cli, session);
+    session->step = GM_RUN_LAST;
     session->shared.params = path;
     return open_session(cli, session, true, err);
 }
 
 void gm_session_open_alone(gm_cli *cli, gm_session *session)
 {
-    *session = (gm_session){.shared = cli->shared,
-                            .step = GM_RUN_NO_STEP,
-                            .seed = cli->shared.seed,
-                            .precision = GM_F64,
-                            .layer = GM_ALL_LAYERS};
+    begin_session(cli, session);
+    session->seed = cli->shared.seed;
+    session->precision = GM_F64;
+    session->layer = GM_ALL_LAYERS;
     set_threads(session);
 }
 
@@ -416,9 +448,7 @@ void gm_session_close(gm_session *session)
 
 size_t gm_session_memory(const gm_session *session)
 {
-    if (session->shared.memory) return session->shared.memory;
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    return pages > 0 && page > 0 ? (size_t)pages * (size_t)page / 2 : (size_t)1 << 31;
+    return session->shared.memory ? session->shared.memory : session->budget;
 }
 
 gm_status gm_session_check_matrix(const gm_session *session, const char *what, size_t count,

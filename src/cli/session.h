@@ -33,6 +33,8 @@ typedef struct gm_session {
     gm_dtype precision;
     bool precision_fixed; /* by the caller, whatever the options say */
     uint64_t seed;
+    const gm_team *team; /* whose ranks share the samples or the sums over them; else NULL */
+    size_t budget;       /* bytes, what --memory is by default */
     int threads;
     int layer;       /* --layer resolved: index of a layer or group, or GM_ALL_LAYERS */
     bool each_layer; /* --layers each */

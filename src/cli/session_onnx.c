@@ -57,14 +57,16 @@ gm_status gm_session_import_net(const char *path, const char *logits, const char
 
 enum { REPEATED_SAMPLES = 32 };
 
-/* The first few samples, in the data's order. */
+/* The first few samples, in the data's order; of a share its own. */
 static gm_status few_samples(const gm_session *session, gm_dataset **few, gm_error *err)
 {
+    gm_dataset held = *session->data;
     size_t index[REPEATED_SAMPLES], count = 0;
-    for (; count < REPEATED_SAMPLES && count < session->data->n; count++) {
+    for (; count < REPEATED_SAMPLES && count < held.n; count++) {
         index[count] = count;
     }
-    return gm_dataset_select(session->data, count, index, "the first samples", few, err);
+    held.whole = held.first = 0;
+    return gm_dataset_select(&held, count, index, "the first samples", few, err);
 }
 
 static gm_status compare_passes(const gm_session *session, gm_problem *problem, double *gradient,
@@ -93,6 +95,7 @@ gm_status gm_session_check_repeats(const gm_session *session, gm_error *err)
     gm_problem_options_default(&options);
     options.loss = session->loss_kind;
     options.memory = session->shared.memory;
+    if (session->data->n == 0) return GM_OK;
     double *gradient =
         gm_alloc(2 * gm_net_parameters(session->net), sizeof *gradient, "gradients", err);
     gm_status status = gradient ? few_samples(session, &few, err) : GM_ERR_MEMORY;

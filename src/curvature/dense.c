@@ -350,7 +350,10 @@ static gm_status dense_outer(gm_linearization *lin, gm_curvature kind, const gm_
     status = kind == GM_MOMENT || kind == GM_COVARIANCE ? dense_moment(&job, place, err)
                                                         : dense_units(&job, err);
     double sign = kind == GM_RESIDUAL ? -1.0 : 1.0;
-    if (status == GM_OK) to_flat(&job, place, sign / (double)lin->problem->data->n, matrix);
+    if (status == GM_OK) {
+        to_flat(&job, place, sign / (double)lin->problem->samples, matrix);
+        gm_team_sum(lin->problem->team, part->size * part->size, matrix);
+    }
 done:
     gm_free(place);
     free_job(&job);

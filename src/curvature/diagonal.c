@@ -253,9 +253,10 @@ static gm_status covariance_diagonal(gm_linearization *lin, const gm_part *part,
             }
         }
         memset(diagonal + y->offset, 0, units * sizeof(double));
-        gm_unpack_units(y, sum, 1.0 / (double)problem->data->n, diagonal + y->offset);
+        gm_unpack_units(y, sum, 1.0 / (double)problem->samples, diagonal + y->offset);
         gm_free(input);
     }
+    if (status == GM_OK) gm_team_sum(problem->team, part->size, diagonal);
     gm_free(own);
     gm_free(layer);
     return status;
@@ -298,7 +299,7 @@ static gm_status squares_diagonal(gm_linearization *lin, gm_curvature kind, int 
                                                   : hessian_work;
         gm_sums_clear(job.sums);
         gm_sweep(lin->problem, work, &job);
-        gm_sums_finish(job.sums, 1.0 / (double)lin->problem->data->n, 1, diagonal);
+        gm_problem_sums(lin->problem, job.sums, 1.0 / (double)lin->problem->samples, 1, diagonal);
     }
     free_job(&job);
     return status;

@@ -206,16 +206,18 @@ gm_status gm_forms_make(gm_linearization *lin, size_t k, const double *u, bool b
                         double *form, gm_error *err)
 {
     if (k == 0) return gm_fail(err, GM_ERR_USAGE, "0 vectors, expected at least 1");
+    const gm_problem *problem = lin->problem;
     forms f = {.lin = lin,
                .k = k,
                .p = gm_problem_parameters(lin->problem),
                .pairs = k * (k + 1) / 2,
                .outer = !by_sample,
-               .form = form};
+               .form = form + problem->first * k * (k + 1) / 2};
     gm_status status = forms_allocate(&f, u, err);
     if (status == GM_OK) {
-        memset(form, 0, lin->problem->data->n * f.pairs * sizeof *form);
+        memset(form, 0, problem->samples * f.pairs * sizeof *form);
         gm_sweep(lin->problem, forms_work, &f);
+        gm_team_sum(problem->team, problem->samples * f.pairs, form); /* zeros elsewhere */
     }
     forms_free(&f);
     return status;

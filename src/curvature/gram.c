@@ -4,7 +4,9 @@
  * with signals D [rows, out] and inputs A [n, in + 1]: M:     row_i     = g_i / sqrt n gram = sum
  * over layers of (D D^T) o (A A^T) / n Sigma: row_i     = (g_i - mu) / sqrt n                C gram
  * C, C = I - 11^T/n G:     row_(i,c) = J_i^T S_i e_c / sqrt n             the same with D^(c), rows
- * i K + c D and A are collected once, in double; no [n, p] array. */
+ * i K + c D and A are collected once, in double; no [n, p] array. Where the samples are shared out
+ * over ranks, each collects those of its own, and all rows are sent to all for the Gram matrix, of
+ * which every rank makes some tiles. */
 #include <math.h>
 #include <string.h>
 
@@ -20,6 +22,7 @@ typedef struct collected {
     bool *active;
     gm_outer_layer *layer;
     size_t layers, n, per; /* per: rows of a sample, K for G (which may be 1), else 1 */
+    size_t first, own_n;   /* the samples of this rank, of all n */
     double **input;        /* [layers] of [n, aug] */
     double **signal;       /* [layers] of [n per, out] */
     void **own;            /* [workers]: one gradient on its way (gm_layer_signals) */
@@ -95,7 +98,8 @@ static void collect_factors(collected *c, gm_worker *w, const gm_chunk *chunk)
         for (size_t l = 0; l < c->layers; l++) {
             const gm_outer_layer *layer = &c->layer[l];
             for (size_t r = 0; r < b * chunk->n; r++) { /* row: output c0 + r / n, sample r % n */
-                size_t i = r % chunk->n, to = (chunk->first + i) * c->per + c0 + r / chunk->n;
+                size_t i = r % chunk->n, sample = c->first + chunk->first + i;
+                size_t to = sample * c->per + c0 + r / chunk->n;
                 gm_layer_signal(e, chunk, layer, i, w->tsignal.node, r, c->own[w->thread],
                                 c->signal[l] + to * layer->out);
             }
@@ -108,12 +112,13 @@ static void collect_work(void *job, gm_worker *w, size_t index)
     collected *c = job;
     const gm_engine *e = &w->engine;
     const gm_chunk *chunk = gm_linearization_chunk(c->lin, w, index);
+    size_t sample = c->first + chunk->first;
     for (size_t l = 0; l < c->layers; l++) {
         const gm_outer_layer *layer = &c->layer[l];
-        gm_augmented_input(e, chunk, layer, c->input[l] + chunk->first * layer->aug);
+        gm_augmented_input(e, chunk, layer, c->input[l] + sample * layer->aug);
         if (c->kind != GM_GGN) {
             gm_layer_signals(e, chunk, layer, chunk->signal, c->own[w->thread],
-                             c->signal[l] + chunk->first * layer->out);
+                             c->signal[l] + sample * layer->out);
         }
     }
     if (c->kind == GM_GGN) collect_factors(c, w, chunk);
@@ -123,7 +128,12 @@ static gm_status collect(gm_linearization *lin, gm_curvature kind, int layer, co
                          gm_error *err)
 {
     gm_problem *problem = lin->problem;
-    *c = (collected){.lin = lin, .kind = kind, .n = problem->data->n, .per = 1};
+    *c = (collected){.lin = lin,
+                     .kind = kind,
+                     .n = problem->samples,
+                     .first = problem->first,
+                     .own_n = problem->n,
+                     .per = 1};
     gm_status status = gm_part_of(lin, layer, &c->part, err);
     if (status == GM_OK) status = gm_problem_reserve(problem, err);
     if (status != GM_OK) return status;
@@ -166,12 +176,12 @@ static bool rows_fit(const gm_linearization *lin, size_t per)
         if (!(node->traits & GM_TRAIT_OUTER)) numbers += node->parameters;
     }
     return gm_mul_size(numbers, per * sizeof(double), &bytes) &&
-           gm_mul_size(bytes, lin->problem->data->n, &bytes) && bytes <= lin->problem->memory / 4;
+           gm_mul_size(bytes, lin->problem->samples, &bytes) && bytes <= lin->problem->memory / 4;
 }
 
 size_t gm_gram_size(const gm_linearization *lin, gm_curvature kind)
 {
-    size_t n = lin->problem->data->n;
+    size_t n = lin->problem->samples;
     bool moment = kind == GM_MOMENT || kind == GM_COVARIANCE;
     size_t per = moment ? 1 : gm_net_outputs(gm_engine_of(lin)->net);
     if ((!moment && kind != GM_GGN) || !rows_fit(lin, per)) return 0;
@@ -219,6 +229,18 @@ static void centre(size_t n, double *gram, double *mean)
     }
 }
 
+/* The rows of all ranks at all of them. */
+static void exchange_rows(const collected *c)
+{
+    const gm_team *team = c->lin->problem->team;
+    for (size_t l = 0; l < c->layers; l++) {
+        size_t in = c->layer[l].aug * sizeof(double);
+        size_t out = c->per * c->layer[l].out * sizeof(double);
+        gm_team_gather(team, c->first * in, c->own_n * in, c->input[l]);
+        gm_team_gather(team, c->first * out, c->own_n * out, c->signal[l]);
+    }
+}
+
 gm_status gm_curvature_gram(gm_linearization *lin, gm_curvature kind, int layer, double *gram,
                             gm_error *err)
 {
@@ -226,18 +248,22 @@ gm_status gm_curvature_gram(gm_linearization *lin, gm_curvature kind, int layer,
     double *work = NULL;
     gm_status status = collect(lin, kind, layer, &c, err);
     if (status != GM_OK) goto done;
+    const gm_team *team = lin->problem->team;
+    size_t ranks = (size_t)gm_team_size(team), turn = (size_t)gm_team_rank(team);
     size_t rows = c.n * c.per, tile = TILE / c.per > 0 ? TILE / c.per : 1, side = tile * c.per;
     work = gm_alloc(side * side + tile * tile + c.n, sizeof(double), "Gram matrix", err);
     if (!work) {
         status = GM_ERR_MEMORY;
         goto done;
     }
+    exchange_rows(&c);
     memset(gram, 0, rows * rows * sizeof(double));
     for (size_t s0 = 0; s0 < c.n; s0 += tile) {
         for (size_t t0 = 0; t0 <= s0; t0 += tile) {
-            add_tile(&c, s0, t0, work, work + side * side, gram);
+            if (turn++ % ranks == 0) add_tile(&c, s0, t0, work, work + side * side, gram);
         }
     }
+    gm_team_sum(team, rows * rows, gram); /* zeros in the others' tiles */
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < i; j++) {
             gram[j * rows + i] = gram[i * rows + j];
@@ -250,24 +276,25 @@ done:
     return status;
 }
 
-/* vector += sum over samples of (sum_c weight_(i,c) D_(i,c)) (x) A_i, layer by layer; mean is taken
- * off the weights. */
+/* vector += sum over the rank's samples of (sum_c weight_(i,c) D_(i,c)) (x) A_i, layer by layer;
+ * mean is taken off the weights. */
 static void add_combination(const collected *c, const double *weight, double mean, double *wd,
                             double *units, double *vector)
 {
     const gm_kernels *k = gm_kernels_get(GM_F64);
     for (size_t l = 0; l < c->layers; l++) {
         const gm_outer_layer *layer = &c->layer[l];
-        memset(wd, 0, c->n * layer->out * sizeof(double));
-        for (size_t r = 0; r < c->n * c->per; r++) {
-            double w = weight[r] - mean;
+        size_t first = c->first * c->per;
+        memset(wd, 0, c->own_n * layer->out * sizeof(double));
+        for (size_t r = 0; r < c->own_n * c->per; r++) {
+            double w = weight[first + r] - mean;
             double *to = wd + r / c->per * layer->out;
             for (size_t o = 0; o < layer->out; o++) {
-                to[o] += w * c->signal[l][r * layer->out + o];
+                to[o] += w * c->signal[l][(first + r) * layer->out + o];
             }
         }
-        k->gemm(true, false, layer->out, layer->aug, c->n, 1.0, wd, layer->out, c->input[l],
-                layer->aug, 0.0, units, layer->aug);
+        k->gemm(true, false, layer->out, layer->aug, c->own_n, 1.0, wd, layer->out,
+                c->input[l] + c->first * layer->aug, layer->aug, 0.0, units, layer->aug);
         gm_unpack_units(layer, units, 1.0 / __builtin_sqrt((double)c->n), vector + layer->offset);
     }
 }
@@ -284,7 +311,7 @@ gm_status gm_gram_vectors(gm_linearization *lin, gm_curvature kind, int layer, s
         widest = c.layer[l].out > widest ? c.layer[l].out : widest;
         most = c.layer[l].out * c.layer[l].aug > most ? c.layer[l].out * c.layer[l].aug : most;
     }
-    wd = gm_alloc(c.n * widest, sizeof(double), "vectors from the Gram matrix", err);
+    wd = gm_alloc(c.own_n * widest, sizeof(double), "vectors from the Gram matrix", err);
     units = gm_alloc(most, sizeof(double), "vectors from the Gram matrix", err);
     if (!wd || !units) {
         status = GM_ERR_MEMORY;
@@ -299,6 +326,7 @@ gm_status gm_gram_vectors(gm_linearization *lin, gm_curvature kind, int layer, s
         }
         add_combination(&c, w, mean, wd, units, vector + j * c.part.size);
     }
+    gm_team_sum(lin->problem->team, count * c.part.size, vector);
 done:
     gm_free(wd);
     gm_free(units);

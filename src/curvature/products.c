@@ -93,19 +93,20 @@ static void weighted_work(void *job, gm_worker *w, size_t index)
 static void centre_dots(product *p)
 {
     const gm_problem *problem = p->lin->problem;
-    size_t n = problem->data->n;
-    for (size_t j = 0; j < p->count; j++) {
-        double mean = 0.0;
-        for (int pass = 0; pass < 2; pass++) {
+    size_t n = problem->n;
+    double mean[GM_MAX_BLOCK] = {0.0};
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t j = 0; j < p->count; j++) {
             for (size_t first = 0; first < n; first += problem->chunk) {
                 size_t rows = n - first < problem->chunk ? n - first : problem->chunk;
                 double *t = p->dots + p->count * first + j * rows;
                 for (size_t i = 0; i < rows; i++) {
-                    if (pass == 0) mean += t[i] / (double)n;
-                    if (pass == 1) t[i] -= mean;
+                    if (pass == 0) mean[j] += t[i] / (double)problem->samples;
+                    if (pass == 1) t[i] -= mean[j];
                 }
             }
         }
+        if (pass == 0) gm_team_sum(problem->team, p->count, mean);
     }
 }
 
@@ -121,7 +122,7 @@ static void run_block(product *p, double *av)
         gm_sweep(problem, p->kind == GM_MOMENT ? moment_work : second_order_work, p);
     }
     double sign = p->kind == GM_RESIDUAL ? -1.0 : 1.0;
-    gm_sums_finish(p->sums, sign / (double)problem->data->n, p->count, av);
+    gm_sums_finish(p->sums, sign / (double)problem->samples, p->count, av);
 }
 
 static gm_status product_apply(void *self, size_t count, const double *v, double *av, gm_error *err)
@@ -140,6 +141,7 @@ static gm_status product_apply(void *self, size_t count, const double *v, double
         }
         run_block(p, av + first * size);
     }
+    gm_team_sum(p->lin->problem->team, count * size, av);
     return GM_OK;
 }
 
@@ -169,8 +171,8 @@ static gm_status product_allocate(product *p, gm_error *err)
         if (!p->native) return GM_ERR_MEMORY;
     }
     if (p->kind == GM_COVARIANCE) {
-        p->dots = gm_alloc(problem->block * problem->data->n, sizeof(double),
-                           "products with gradients", err);
+        p->dots =
+            gm_alloc(problem->block * problem->n, sizeof(double), "products with gradients", err);
         if (!p->dots) return GM_ERR_MEMORY;
     }
     return GM_OK;

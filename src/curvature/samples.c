@@ -39,8 +39,8 @@ gm_status gm_samples_create(gm_linearization *lin, int layer, gm_samples **sampl
         status = gm_sums_create(k, problem->workers, problem->block, s->part.size, &s->sums, err);
     }
     if (status == GM_OK) {
-        s->dots = gm_alloc(problem->block * problem->data->n, sizeof *s->dots,
-                           "products with gradients", err);
+        s->dots =
+            gm_alloc(problem->block * problem->n, sizeof *s->dots, "products with gradients", err);
         if (!s->dots) status = GM_ERR_MEMORY;
     }
     if (status == GM_OK && k->dtype != GM_F64) {
@@ -83,15 +83,16 @@ static void weighted_work(void *job, gm_worker *w, size_t index)
     gm_sums_added(s->sums, w->thread, c->n);
 }
 
-/* From the chunks' own order to [count, n]. */
+/* From the chunks' own order to the rank's places in [count, samples]. */
 static void take_dots(const gm_samples *s, double *rows)
 {
     const gm_problem *problem = s->lin->problem;
-    size_t n = problem->data->n;
+    size_t n = problem->n, samples = problem->samples;
     for (size_t first = 0; first < n; first += problem->chunk) {
         size_t m = n - first < problem->chunk ? n - first : problem->chunk;
         for (size_t j = 0; j < s->count; j++) {
-            memcpy(rows + j * n + first, s->dots + s->count * first + j * m, m * sizeof *rows);
+            memcpy(rows + j * samples + problem->first + first, s->dots + s->count * first + j * m,
+                   m * sizeof *rows);
         }
     }
 }
@@ -100,11 +101,12 @@ static void take_dots(const gm_samples *s, double *rows)
 static void set_dots(const gm_samples *s, const double *rows)
 {
     const gm_problem *problem = s->lin->problem;
-    size_t n = problem->data->n;
+    size_t n = problem->n, samples = problem->samples;
     for (size_t first = 0; first < n; first += problem->chunk) {
         size_t m = n - first < problem->chunk ? n - first : problem->chunk;
         for (size_t j = 0; j < s->count; j++) {
-            memcpy(s->dots + s->count * first + j * m, rows + j * n + first, m * sizeof *rows);
+            memcpy(s->dots + s->count * first + j * m, rows + j * samples + problem->first + first,
+                   m * sizeof *rows);
         }
     }
 }
@@ -113,7 +115,8 @@ void gm_samples_dot(gm_samples *s, size_t count, const double *v, double *dot)
 {
     gm_problem *problem = s->lin->problem;
     const gm_kernels *k = problem->engine.k;
-    size_t size = s->part.size, n = problem->data->n;
+    size_t size = s->part.size, n = problem->samples;
+    if (problem->team) memset(dot, 0, count * n * sizeof *dot); /* the other ranks' places */
     for (size_t first = 0; first < count; first += problem->block) {
         s->count = count - first < problem->block ? count - first : problem->block;
         const double *block = v + first * size;
@@ -125,12 +128,13 @@ void gm_samples_dot(gm_samples *s, size_t count, const double *v, double *dot)
         gm_sweep(problem, dots_work, s);
         take_dots(s, dot + first * n);
     }
+    gm_team_sum(problem->team, count * n, dot);
 }
 
 void gm_samples_sum(gm_samples *s, size_t count, const double *weight, double *sum)
 {
     gm_problem *problem = s->lin->problem;
-    size_t size = s->part.size, n = problem->data->n;
+    size_t size = s->part.size, n = problem->samples;
     for (size_t first = 0; first < count; first += problem->block) {
         s->count = count - first < problem->block ? count - first : problem->block;
         set_dots(s, weight + first * n);
@@ -138,4 +142,5 @@ void gm_samples_sum(gm_samples *s, size_t count, const double *weight, double *s
         gm_sweep(problem, weighted_work, s);
         gm_sums_finish(s->sums, 1.0, s->count, sum + first * size);
     }
+    gm_team_sum(problem->team, count * size, sum);
 }

@@ -125,8 +125,9 @@ static gm_status squares_apply(void *self, size_t count, const double *v, double
         take_directions(q, v + first * size);
         gm_sums_clear(q->sums);
         gm_sweep(problem, squares_work, q);
-        gm_sums_finish(q->sums, 1.0 / (double)problem->data->n, q->count, av + first * size);
+        gm_sums_finish(q->sums, 1.0 / (double)problem->samples, q->count, av + first * size);
     }
+    gm_team_sum(problem->team, count * size, av);
     return GM_OK;
 }
 

@@ -32,6 +32,11 @@ void gm_dataset_free(gm_dataset *data)
     gm_free(data);
 }
 
+size_t gm_dataset_samples(const gm_dataset *data)
+{
+    return data->whole ? data->whole : data->n;
+}
+
 static gm_status check_options(const gm_data_options *options, gm_error *err)
 {
     if (options->dtype != GM_F32 && options->dtype != GM_F64)
@@ -178,8 +183,8 @@ static gm_status store_sample(const gm_source *source, const gm_sample *sample, 
     return GM_OK;
 }
 
-/* Reads every sample and keeps those that have a position; the others are checked too (a bad file
- * is bad whatever the subset). classes: K as asked for, 0 = largest label + 1. */
+/* Reads every sample and keeps those that have a position within the share; the others are checked
+ * too (a bad file is bad whatever the subset). classes: K as asked for, 0 = largest label + 1. */
 static gm_status read_samples(gm_source *source, const size_t *position, size_t classes,
                               gm_dataset *data, gm_error *err)
 {
@@ -197,10 +202,11 @@ static gm_status read_samples(gm_source *source, const size_t *position, size_t 
 
     for (size_t i = 0; i < source->n; i++) {
         size_t at = position ? position[i] : i;
-        bool kept = at != left_out;
+        bool kept = at != left_out && at >= data->first && at - data->first < data->n;
         status = source->next(source, &sample, err);
         if (status == GM_OK)
-            status = store_sample(source, &sample, limit, kept ? at : 0, kept ? data : &aside, err);
+            status = store_sample(source, &sample, limit, kept ? at - data->first : 0,
+                                  kept ? data : &aside, err);
         if (status != GM_OK) goto done;
         for (size_t t = 0; t < positions_of(source); t++) {
             if (sample.label[t] > largest) largest = sample.label[t];
@@ -223,26 +229,32 @@ done:
 static void redraw_labels(const gm_data_options *options, gm_dataset *data)
 {
     gm_stream stream = gm_stream_of(options->seed, GM_PURPOSE_LABELS, options->test);
+    double redrawn = 0.0;
     data->random_labels = options->random_labels;
     for (size_t i = 0; i < data->n * data->positions && options->random_labels > 0; i++) {
+        uint64_t place = (uint64_t)(data->first * data->positions + i);
         if (data->label[i] == GM_LABEL_MASKED) continue;
-        if (gm_uniform(stream, 2 * (uint64_t)i) >= options->random_labels) continue;
-        data->label[i] = (int32_t)gm_below(stream, 2 * (uint64_t)i + 1, data->classes);
-        data->redrawn++;
+        if (gm_uniform(stream, 2 * place) >= options->random_labels) continue;
+        data->label[i] = (int32_t)gm_below(stream, 2 * place + 1, data->classes);
+        redrawn++;
     }
+    gm_team_sum(options->team, 1, &redrawn);
+    data->redrawn = (size_t)redrawn;
 }
 
 /* The weight of a position, from how many labels are not masked. */
-static gm_status weigh_positions(gm_dataset *data, gm_error *err)
+static gm_status weigh_positions(const gm_team *team, gm_dataset *data, gm_error *err)
 {
-    size_t scored = 0, labels = data->n * data->positions;
-    for (size_t i = 0; i < labels; i++) {
+    size_t samples = gm_dataset_samples(data);
+    double scored = 0.0;
+    for (size_t i = 0; i < data->n * data->positions; i++) {
         scored += data->label[i] != GM_LABEL_MASKED;
     }
-    if (scored == 0)
-        return gm_fail(err, GM_ERR_INPUT, "%s: all %zu labels are %d (masked)", data->name, labels,
-                       (int)GM_LABEL_MASKED);
-    data->weight = (double)data->n / (double)scored;
+    gm_team_sum(team, 1, &scored);
+    if (scored == 0.0)
+        return gm_fail(err, GM_ERR_INPUT, "%s: all %zu labels are %d (masked)", data->name,
+                       samples * data->positions, (int)GM_LABEL_MASKED);
+    data->weight = (double)samples / scored;
     return GM_OK;
 }
 
@@ -257,7 +269,12 @@ static gm_status build(gm_source *source, const char *name, const gm_data_option
     data->name = gm_strdup(source->name ? source->name : name, err);
     if (!data->name) return GM_ERR_MEMORY;
 
-    status = allocate(source, n, data, err);
+    size_t share = n;
+    if (gm_team_size(options->team) > 1) {
+        gm_team_share(options->team, n, &data->first, &share);
+        data->whole = n;
+    }
+    status = allocate(source, share, data, err);
     if (status == GM_OK && options->subset) {
         position = gm_alloc(source->n, sizeof *position, "the subset", err);
         status = position ? choose_subset(options, source->n, n, position, err) : GM_ERR_MEMORY;
@@ -266,10 +283,12 @@ static gm_status build(gm_source *source, const char *name, const gm_data_option
         status = read_samples(source, position, classes_asked(source, options), data, err);
     gm_free(position);
     if (status != GM_OK) return status;
-    if (data->positions > 1) status = weigh_positions(data, err);
+    if (data->positions > 1) status = weigh_positions(options->team, data, err);
     if (status != GM_OK) return status;
     if (!source->outputs) redraw_labels(options, data);
-    if (options->standardize) status = gm_dataset_standardize(data, options->reference, err);
+    if (options->standardize) {
+        status = gm_dataset_standardize(data, options->reference, options->team, err);
+    }
     return status;
 }
 

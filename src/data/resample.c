@@ -53,6 +53,10 @@ gm_status gm_dataset_select(const gm_dataset *data, size_t m, const size_t *inde
 {
     *out = NULL;
     if (m < 1) return gm_fail(err, GM_ERR_USAGE, "a selection of 0 samples, expected at least 1");
+    if (data->whole) {
+        return gm_fail(err, GM_ERR_USAGE, "%s: samples of a share of it cannot be selected",
+                       data->name);
+    }
     gm_dataset *set = gm_alloc(1, sizeof *set, "selected data set", err);
     if (!set) return GM_ERR_MEMORY;
     *set = *data;

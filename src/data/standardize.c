@@ -38,17 +38,20 @@ size_t gm_dataset_store(gm_dataset *data, size_t i, const double *row)
     return data->features;
 }
 
-gm_status gm_dataset_moments(const gm_dataset *data, double *mean, double *sd, gm_error *err)
+gm_status gm_dataset_moments(const gm_dataset *data, const gm_team *team, double *mean, double *sd,
+                             gm_error *err)
 {
     size_t features = data->features;
-    double n = (double)data->n;
+    double n = (double)gm_dataset_samples(data);
     double *row = gm_alloc(features, sizeof *row, "a sample", err);
     double *origin = gm_alloc(features, sizeof *origin, "a sample", err);
     gm_status status = GM_ERR_MEMORY;
     if (!row || !origin) goto done;
 
-    /* Differences from the first sample are exactly 0 for a feature that does not vary. */
-    gm_dataset_row(data, 0, origin);
+    /* Differences from the first sample are exactly 0 for a feature that does not vary. Rank 0 has
+     * it. */
+    if (data->n > 0) gm_dataset_row(data, 0, origin);
+    gm_team_broadcast(team, features * sizeof *origin, origin);
     for (size_t j = 0; j < features; j++) {
         mean[j] = 0;
         sd[j] = 0;
@@ -59,6 +62,7 @@ gm_status gm_dataset_moments(const gm_dataset *data, double *mean, double *sd, g
             mean[j] += (row[j] - origin[j]) / n;
         }
     }
+    gm_team_sum(team, features, mean);
     for (size_t j = 0; j < features; j++) {
         mean[j] += origin[j];
     }
@@ -69,6 +73,7 @@ gm_status gm_dataset_moments(const gm_dataset *data, double *mean, double *sd, g
             sd[j] += deviation * deviation / n;
         }
     }
+    gm_team_sum(team, features, sd);
     for (size_t j = 0; j < features; j++) {
         sd[j] = sqrt(sd[j]);
     }
@@ -79,7 +84,8 @@ done:
     return status;
 }
 
-static gm_status take_moments(gm_dataset *data, const gm_dataset *reference, gm_error *err)
+static gm_status take_moments(gm_dataset *data, const gm_dataset *reference, const gm_team *team,
+                              gm_error *err)
 {
     data->mean = gm_alloc(data->features, sizeof *data->mean, "feature means", err);
     data->sd = gm_alloc(data->features, sizeof *data->sd, "feature deviations", err);
@@ -89,7 +95,7 @@ static gm_status take_moments(gm_dataset *data, const gm_dataset *reference, gm_
         data->sd[j] = reference->sd[j];
     }
     if (reference) return GM_OK;
-    gm_status status = gm_dataset_moments(data, data->mean, data->sd, err);
+    gm_status status = gm_dataset_moments(data, team, data->mean, data->sd, err);
     for (size_t j = 0; status == GM_OK && j < data->features; j++) {
         if (!isfinite(data->mean[j]) || !isfinite(data->sd[j]))
             return gm_fail(
@@ -101,10 +107,11 @@ static gm_status take_moments(gm_dataset *data, const gm_dataset *reference, gm_
     return status;
 }
 
-gm_status gm_dataset_standardize(gm_dataset *data, const gm_dataset *reference, gm_error *err)
+gm_status gm_dataset_standardize(gm_dataset *data, const gm_dataset *reference, const gm_team *team,
+                                 gm_error *err)
 {
     double *row = gm_alloc(data->features, sizeof *row, "a sample", err);
-    gm_status status = row ? take_moments(data, reference, err) : GM_ERR_MEMORY;
+    gm_status status = row ? take_moments(data, reference, team, err) : GM_ERR_MEMORY;
     for (size_t i = 0; status == GM_OK && i < data->n; i++) {
         gm_dataset_row(data, i, row);
         for (size_t j = 0; j < data->features; j++) {
@@ -114,7 +121,7 @@ gm_status gm_dataset_standardize(gm_dataset *data, const gm_dataset *reference, 
         if (bad < data->features)
             status = gm_fail(err, GM_ERR_INPUT,
                              "%s: sample %zu, feature %zu overflows %s when standardized",
-                             data->name, i, bad, gm_dtype_name(data->dtype));
+                             data->name, data->first + i, bad, gm_dtype_name(data->dtype));
     }
     if (status == GM_OK) data->standardized = true;
     gm_free(row);

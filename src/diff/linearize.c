@@ -149,10 +149,8 @@ static gm_status compute(gm_linearization *lin, const keep *plan, gm_error *err)
     job.wrong = job.loss + chunks;
     gm_sums_clear(job.sums);
     gm_sweep(problem, linearize_work, &job);
-    size_t n = problem->data->n;
-    gm_sums_finish(job.sums, 1.0 / (double)n, 1, lin->gradient);
-    lin->loss = gm_chunks_mean(job.loss, chunks, n);
-    lin->error_rate = gm_chunks_mean(job.wrong, chunks, n);
+    gm_problem_sums(problem, job.sums, 1.0 / (double)problem->samples, 1, lin->gradient);
+    gm_chunks_means(problem, job.loss, job.wrong, &lin->loss, &lin->error_rate);
     gm_free(job.loss);
     return GM_OK;
 }
@@ -227,6 +225,6 @@ gm_problem *gm_linearization_problem(const gm_linearization *lin)
 double gm_linearization_cached(const gm_linearization *lin, size_t *bytes)
 {
     if (bytes) *bytes = lin->bytes;
-    size_t samples = lin->cached * lin->problem->chunk, n = lin->problem->data->n;
+    size_t samples = lin->cached * lin->problem->chunk, n = lin->problem->n;
     return samples < n ? (double)samples / (double)n : 1.0;
 }

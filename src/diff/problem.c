@@ -167,7 +167,7 @@ size_t gm_problem_sample_bytes(const gm_problem *problem)
 /* Chunk, workers and block from the widths, the memory and the threads. */
 static gm_status plan_chunks(gm_problem *problem, gm_error *err)
 {
-    size_t n = problem->data->n, p = gm_net_parameters(problem->engine.net);
+    size_t n = problem->n, p = gm_net_parameters(problem->engine.net);
     size_t sample = gm_problem_sample_bytes(problem),
            sums = p * (sizeof(double) + 2 * problem->engine.k->size) +
                   gm_pass_scratch(&problem->engine, 1, 1);
@@ -193,11 +193,12 @@ static gm_status plan_chunks(gm_problem *problem, gm_error *err)
         chunk = problem->options.chunk;
     } else { /* as many chunks as fill all workers evenly */
         size_t rounds = (n + chunk * workers - 1) / (chunk * workers);
-        chunk = (n + rounds * workers - 1) / (rounds * workers);
+        if (n > 0) chunk = (n + rounds * workers - 1) / (rounds * workers);
     }
-    problem->chunk = chunk < n ? chunk : n;
+    problem->chunk = chunk < n ? chunk : n > 0 ? n : 1; /* a rank may have no samples */
     problem->chunks = (n + problem->chunk - 1) / problem->chunk;
-    problem->workers = (int)(workers < problem->chunks ? workers : problem->chunks);
+    if (workers > problem->chunks) workers = problem->chunks > 0 ? problem->chunks : 1;
+    problem->workers = (int)workers;
     size_t tangents =
         2 * gm_arrays_width(problem->engine.net, problem->active) * problem->engine.k->size;
     size_t block = BLOCK_BYTES / (problem->chunk * tangents);
@@ -205,6 +206,43 @@ static gm_status plan_chunks(gm_problem *problem, gm_error *err)
     block = block < by_sums ? block : by_sums;
     problem->block = block < 1 ? 1 : block > GM_MAX_BLOCK ? GM_MAX_BLOCK : block;
     return GM_OK;
+}
+
+/* The samples of this rank. */
+static void take_share(gm_problem *problem)
+{
+    const gm_dataset *data = problem->data;
+    problem->samples = gm_dataset_samples(data);
+    problem->n = data->n;
+    problem->first = data->first;
+    if (!problem->team || data->whole) return;
+    gm_team_share(problem->team, data->n, &problem->row, &problem->n);
+    problem->first = problem->row;
+}
+
+/* What the ranks must agree on: that their shares are the whole, and how many directions go
+ * together, since a sum over the ranks follows each block of them. */
+static gm_status agree(gm_problem *problem, gm_error *err)
+{
+    const gm_team *team = problem->team;
+    if (gm_team_size(team) == 1) return GM_OK;
+    size_t ranks = (size_t)team->size, rank = (size_t)team->rank, samples = 0;
+    struct {
+        size_t n, block;
+    } *all = gm_alloc(ranks, sizeof *all, "ranks", err);
+    if (!all) return GM_ERR_MEMORY;
+    all[rank].n = problem->n;
+    all[rank].block = problem->block;
+    gm_team_gather(team, rank * sizeof *all, sizeof *all, all);
+    for (size_t r = 0; r < ranks; r++) {
+        if (r == rank) problem->first = samples;
+        samples += all[r].n;
+        if (all[r].block < problem->block) problem->block = all[r].block;
+    }
+    gm_free(all);
+    if (samples == problem->samples) return GM_OK;
+    return gm_fail(err, GM_ERR_INPUT, "%s: the ranks hold %zu of its %zu samples",
+                   problem->data->name, samples, problem->samples);
 }
 
 /* Scratch of the worker for passes over n samples and b directions. */
@@ -247,6 +285,10 @@ gm_status gm_problem_create(const gm_net *net, const gm_dataset *data,
     *made = NULL;
     gm_status status = check_fit(net, data, options->loss, err);
     if (status != GM_OK) return status;
+    if (data->whole && gm_team_size(options->team) == 1) {
+        return gm_fail(err, GM_ERR_USAGE, "%s: a share of it, but no team that has the others",
+                       data->name);
+    }
     gm_problem *problem = gm_alloc(1, sizeof *problem, "problem", err);
     if (!problem) return GM_ERR_MEMORY;
     problem->engine = (gm_engine){.net = net,
@@ -256,7 +298,10 @@ gm_status gm_problem_create(const gm_net *net, const gm_dataset *data,
                                   .weight = data->label ? data->weight : 1.0};
     problem->data = data;
     problem->options = *options;
-    problem->memory = options->memory ? options->memory : machine_memory() / 2;
+    problem->team = gm_team_size(options->team) > 1 ? options->team : NULL;
+    problem->memory = options->memory ? options->memory
+                                      : machine_memory() / 2 / (size_t)gm_team_here(options->team);
+    take_share(problem);
     problem->all = gm_alloc((size_t)net->nodes, sizeof(bool), "problem", err);
     problem->active = gm_alloc((size_t)net->nodes, sizeof(bool), "problem", err);
     status = problem->all && problem->active ? GM_OK : GM_ERR_MEMORY;
@@ -265,6 +310,7 @@ gm_status gm_problem_create(const gm_net *net, const gm_dataset *data,
         gm_pass_active(net, -1, problem->active);
         status = plan_chunks(problem, err);
     }
+    if (status == GM_OK) status = agree(problem, err);
     if (status == GM_OK) {
         problem->worker =
             gm_alloc((size_t)problem->workers, sizeof *problem->worker, "workers", err);
@@ -350,6 +396,11 @@ size_t gm_problem_parameters(const gm_problem *problem)
     return gm_net_parameters(problem->engine.net);
 }
 
+size_t gm_problem_samples(const gm_problem *problem)
+{
+    return problem->samples;
+}
+
 const gm_net *gm_problem_net(const gm_problem *problem)
 {
     return problem->engine.net;
@@ -433,15 +484,15 @@ gm_status gm_problem_theta(const gm_problem *problem, const double *theta, const
 void gm_worker_load(const gm_problem *problem, gm_worker *w, const void *theta, size_t index)
 {
     const gm_dataset *data = problem->data;
-    size_t first = index * problem->chunk;
-    size_t n = data->n - first < problem->chunk ? data->n - first : problem->chunk;
-    w->value.node[0] = (char *)data->x + first * data->features * problem->engine.k->size;
+    size_t first = index * problem->chunk, row = problem->row + first;
+    size_t n = problem->n - first < problem->chunk ? problem->n - first : problem->chunk;
+    w->value.node[0] = (char *)data->x + row * data->features * problem->engine.k->size;
     w->chunk = (gm_chunk){.first = first,
                           .n = n,
                           .theta = theta,
                           .value = w->value.node,
                           .signal = w->signal.node,
                           .prob = gm_worker_prob(w),
-                          .label = data->label ? data->label + first * data->positions : NULL,
-                          .target = data->target ? data->target + first * data->outputs : NULL};
+                          .label = data->label ? data->label + row * data->positions : NULL,
+                          .target = data->target ? data->target + row * data->outputs : NULL};
 }

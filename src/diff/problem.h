@@ -9,7 +9,12 @@ struct gm_problem {
     gm_engine engine;
     const gm_dataset *data;
     gm_problem_options options;
-    size_t memory; /* bytes, resolved */
+    const gm_team *team; /* NULL without ranks */
+    size_t samples;      /* of the whole problem, n in all means */
+    size_t n;            /* those of this rank, over which it sweeps */
+    size_t row;          /* the first of them in data, and */
+    size_t first;        /* in the whole problem */
+    size_t memory;       /* bytes, resolved */
     size_t chunk, chunks;
     size_t block; /* directions that one pass carries */
     int workers;  /* > 1: chunks side by side, one thread each; 1: one after another, threads inside
@@ -55,9 +60,16 @@ const gm_chunk *gm_problem_batch_chunk(gm_problem *problem, const void *theta, s
 /* Sums over the worker's chunk of the losses and the wrong predictions that gm_pass_loss left. */
 void gm_worker_losses(const gm_worker *w, double *loss, double *wrong);
 
-/* Mean over n samples of the chunks' sums, in their order. Parameters and features are finite, so
- * that NaN comes from logits that overflow (infinity - infinity): the mean is infinity then. */
-double gm_chunks_mean(const double *sum, size_t chunks, size_t n);
+/* Means over all samples of the chunks' sums of losses and of wrong predictions, [chunks] each, in
+ * their order; either result may be NULL. Parameters and features are finite, so that NaN comes
+ * from logits that overflow (infinity - infinity): the mean is infinity then. */
+void gm_chunks_means(const gm_problem *problem, const double *loss, const double *wrong,
+                     double *mean_loss, double *mean_wrong);
+
+/* out [count, size] = scale times the sum over all samples, of all workers and all ranks, for the
+ * first count directions. */
+void gm_problem_sums(const gm_problem *problem, gm_sums *sums, double scale, size_t count,
+                     double *out);
 
 /* Bytes of a worker's arrays for one sample (with tangents of one direction). */
 size_t gm_problem_sample_bytes(const gm_problem *problem);
@@ -67,7 +79,8 @@ gm_status gm_problem_reserve(gm_problem *problem, gm_error *err);
  * refuses entries that are not finite or do not fit the precision. */
 gm_status gm_problem_theta(const gm_problem *problem, const double *theta, const void **native,
                            void **owned, gm_error *err);
-/* Points the worker's chunk at samples of chunk index, with arrays of the worker. */
+/* Points the worker's chunk at samples of chunk index, with arrays of the worker. Chunks count from
+ * the rank's first sample. */
 void gm_worker_load(const gm_problem *problem, gm_worker *worker, const void *theta, size_t index);
 /* The chunk with index of the linearization: kept, or computed again into the worker's arrays; its
  * signal at the logits is in the worker's either way, until the worker's next chunk. */

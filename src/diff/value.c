@@ -49,13 +49,24 @@ static void value_work(void *job, gm_worker *w, size_t index)
     if (sum) gm_sums_added(j->sums, w->thread, w->chunk.n);
 }
 
-double gm_chunks_mean(const double *sum, size_t chunks, size_t n)
+void gm_chunks_means(const gm_problem *problem, const double *loss, const double *wrong,
+                     double *mean_loss, double *mean_wrong)
 {
-    double total = 0.0;
-    for (size_t i = 0; i < chunks; i++) {
-        total += sum[i];
+    double total[2] = {0.0, 0.0}, n = (double)problem->samples;
+    for (size_t i = 0; i < problem->chunks; i++) {
+        total[0] += loss[i];
+        total[1] += wrong[i];
     }
-    return isnan(total) ? (double)INFINITY : total / (double)n;
+    gm_team_sum(problem->team, 2, total);
+    if (mean_loss) *mean_loss = isnan(total[0]) ? (double)INFINITY : total[0] / n;
+    if (mean_wrong) *mean_wrong = total[1] / n;
+}
+
+void gm_problem_sums(const gm_problem *problem, gm_sums *sums, double scale, size_t count,
+                     double *out)
+{
+    gm_sums_finish(sums, scale, count, out);
+    gm_team_sum(problem->team, count * sums->size, out);
 }
 
 static gm_status value_and_gradient(gm_problem *problem, const double *theta, double *loss,
@@ -76,10 +87,10 @@ static gm_status value_and_gradient(gm_problem *problem, const double *theta, do
         job.sums = gradient ? problem->sums : NULL;
         if (gradient) gm_sums_clear(job.sums);
         gm_sweep(problem, value_work, &job);
-        size_t n = problem->data->n;
-        if (loss) *loss = gm_chunks_mean(job.loss, problem->chunks, n);
-        if (error_rate) *error_rate = gm_chunks_mean(job.wrong, problem->chunks, n);
-        if (gradient) gm_sums_finish(job.sums, 1.0 / (double)n, 1, gradient);
+        gm_chunks_means(problem, job.loss, job.wrong, loss, error_rate);
+        if (gradient) {
+            gm_problem_sums(problem, job.sums, 1.0 / (double)problem->samples, 1, gradient);
+        }
     }
     gm_free(job.loss);
     gm_free(owned);
@@ -212,6 +223,10 @@ gm_status gm_problem_batch_gradient(gm_problem *problem, const void *theta, size
 {
     bool shared = shares_batch(problem);
     problem->gathered = NULL;
+    if (problem->data->whole) {
+        return gm_fail(err, GM_ERR_USAGE, "%s: a mini-batch needs all samples, not a share",
+                       problem->data->name);
+    }
     for (int w = 0; w < (shared ? problem->workers : 1); w++) {
         gm_status status = reserve_batch(problem, &problem->worker[w], err);
         if (status != GM_OK) return status;

@@ -199,7 +199,7 @@ gm_status gm_decompose_check(const gm_problem *problem, const gm_decompose_optio
                              size_t points, gm_error *err)
 {
     const gm_net *net = gm_problem_net(problem);
-    size_t n = gm_problem_data(problem)->n;
+    size_t n = gm_problem_samples(problem);
     if (options->k == 0) {
         return gm_fail(err, GM_ERR_USAGE, "decompose: k is 0, expected at least 1");
     }

@@ -137,7 +137,7 @@ static gm_status measure_stochastic_share(const gm_block_task *task, const doubl
     for (size_t i = 0; i < k * size; i++) {
         inside += u[i] * product[i];
     }
-    double n = (double)gm_problem_data(gm_linearization_problem(task->lin))->n;
+    double n = (double)gm_problem_samples(gm_linearization_problem(task->lin));
     double m = (double)options->batch;
     double kappa = 1.0 / m;
     if (options->without_replacement) kappa = n > 1.0 ? (n - m) / (m * (n - 1.0)) : 0.0;
