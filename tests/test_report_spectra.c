@@ -332,7 +332,11 @@ static void test_files(void **state)
     }
     /* With several runs names carry the number of the run; what cannot be drawn has no file. */
     case_need(gm_report_figures(2, path, GM_REPORT_SVG, folder_path("both"), &written, &err), &err);
-    assert_int_equal(written, 3);
+    assert_int_equal(written, 6);
+    assert_true(begins("both", "all-loss.svg", "<?xml"));
+    assert_true(begins("both", "all-error.svg", "<?xml"));
+    assert_true(begins("both", "all-extremes.svg", "<?xml"));
+    assert_false(begins("both", "all-residual.svg", "<?xml"));
     assert_true(begins("both", "run1-density.svg", "<?xml"));
     assert_true(begins("both", "run2-extremes.svg", "<?xml"));
     assert_false(begins("both", "run2-extremes2.svg", "<?xml"));

@@ -4,6 +4,7 @@
 #define GRADIOMETER_REPORT_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "gradiometer/status.h"
 
@@ -30,11 +31,26 @@ typedef enum gm_report_format { GM_REPORT_PDF, GM_REPORT_PNG, GM_REPORT_SVG } gm
 /* Writes the figures of the page as files of their own, on white, into folder, which is made where
  * it is missing (the folder above it must exist): FIGURE.pdf (.png, .svg) with the figure's name in
  * the page ("loss", "density", "density2"); with several runs runN-FIGURE.pdf, N from 1 in the
- * order given. Figures that the run files have no numbers for are left out; *written (or NULL) is
- * how many there are. PNG has twice the pixels of the page, PDF is 7.6 inches wide. Errors as
- * above. */
+ * order given, and all-FIGURE.pdf where they are compared. Figures that the run files have no
+ * numbers for are left out; *written (or NULL) is how many there are. PNG has twice the pixels of
+ * the page, PDF is 7.6 inches wide. Errors as above. */
 gm_status gm_report_figures(size_t count, const char *const *run_path, gm_report_format format,
                             const char *folder, size_t *written, gm_error *err);
+
+/* A page of the caller's own: begin (up to the opened <body>, in the style of all pages, with this
+ * title), what the caller and gm_report_compare write, end (footer and the rest). Errors of the
+ * stream are the caller's to find. */
+void gm_report_page_begin(const char *title, FILE *page);
+void gm_report_page_end(FILE *page);
+/* text as HTML, everything that would be markup escaped, what is not UTF-8 replaced. */
+void gm_report_text(const char *text, FILE *page);
+
+/* The comparison of the runs run_path [count] as a piece of HTML, for a page begun as above: the
+ * settings that differ, measures side by side, curves over one another. name [count] is what they
+ * are called (NULL: their files' names). Runs that differ in their seeds alone are drawn alike.
+ * Errors as above. Cost: some 30 ms a figure, 9 figures or fewer, and reading the run files. */
+gm_status gm_report_compare(size_t count, const char *const *run_path, const char *const *name,
+                            FILE *page, gm_error *err);
 
 #ifdef __cplusplus
 }

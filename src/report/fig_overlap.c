@@ -72,17 +72,6 @@ static gm_status add_curve(panel *p, const json_t *pair, const gm_legend_entry *
     return GM_OK;
 }
 
-static const json_t *pair_of(const json_t *document, const char *a, const char *b)
-{
-    const json_t *pairs = gm_result_find(document, "overlap/pairs");
-    for (size_t i = 0; i < json_array_size(pairs); i++) {
-        const json_t *pair = json_array_get(pairs, i);
-        const char *first = gm_result_text(pair, "a"), *second = gm_result_text(pair, "b");
-        if (first && second && strcmp(first, a) == 0 && strcmp(second, b) == 0) return pair;
-    }
-    return NULL;
-}
-
 /* H against M at three moments. */
 static gm_status fill_moments(const gm_subject *subject, panel *p, size_t *longest, FILE *script,
                               gm_error *err)
@@ -95,7 +84,7 @@ static gm_status fill_moments(const gm_subject *subject, panel *p, size_t *longe
         const gm_subject_point *point = &subject->point[index[m]];
         gm_legend_entry entry = {moment_line[m], 7, NULL, ""};
         gm_step_text(point->step, entry.label, sizeof entry.label);
-        status = add_curve(p, pair_of(point->document, "hessian", "moment"), &entry, longest,
+        status = add_curve(p, gm_result_pair(point->document, "hessian", "moment"), &entry, longest,
                            script, err);
     }
     return status;

@@ -121,12 +121,30 @@ bool gm_drawing_has_course(const gm_subject *subject, gm_drawing *drawing)
     return false;
 }
 
-/* "r1density" for the first of its kind, "r1density2" for the second. */
-static void picture_id(const gm_figure *figure, const gm_subject *subject, size_t number, char *id,
-                       size_t size)
+static bool of_several(const gm_picture *picture)
 {
-    int length = snprintf(id, size, "r%zu%s", subject->number, figure->id);
-    if (number) snprintf(id + length, size - (size_t)length, "%zu", number + 1);
+    return picture->runs != NULL;
+}
+
+/* "r1density" for the first of its kind, "r1density2" for the second, "all" before the name of one
+ * of several runs. */
+static void picture_id(const gm_picture *picture, char *id, size_t size)
+{
+    int length = of_several(picture)
+                     ? snprintf(id, size, "all%s", picture->across->id)
+                     : snprintf(id, size, "r%zu%s", picture->subject->number, picture->figure->id);
+    if (picture->number) snprintf(id + length, size - (size_t)length, "%zu", picture->number + 1);
+}
+
+static const char *picture_title(const gm_picture *picture)
+{
+    return of_several(picture) ? picture->across->title : picture->figure->title;
+}
+
+static gm_status picture_draw(const gm_picture *picture, gm_drawing *drawing, gm_error *err)
+{
+    return of_several(picture) ? picture->across->draw(picture->runs, picture->across, drawing, err)
+                               : picture->figure->draw(picture->subject, drawing, err);
 }
 
 /* A drawing and what gnuplot made of it. */
@@ -164,20 +182,19 @@ static gm_status run_script(rendering *r, picture_form form, int height, gm_erro
 }
 
 /* r is for rendering_free in any case. */
-static gm_status render(const gm_figure *figure, const gm_subject *subject, size_t number,
-                        picture_form form, rendering *r, gm_error *err)
+static gm_status render(const gm_picture *picture, picture_form form, rendering *r, gm_error *err)
 {
     *r = (rendering){0};
-    picture_id(figure, subject, number, r->id, sizeof r->id);
+    picture_id(picture, r->id, sizeof r->id);
     gm_status status = buffer_open(&r->script, err);
     if (status == GM_OK) status = buffer_open(&r->caption, err);
     if (status == GM_OK) status = buffer_open(&r->missing, err);
     if (status == GM_OK) status = buffer_open(&r->title, err);
     if (status != GM_OK) return status;
-    fputs(figure->title, r->title.stream);
-    gm_drawing drawing = {
-        number, r->script.stream, r->caption.stream, r->missing.stream, r->title.stream, 320};
-    status = figure->draw(subject, &drawing, err);
+    fputs(picture_title(picture), r->title.stream);
+    gm_drawing drawing = {picture->number,   r->script.stream, r->caption.stream,
+                          r->missing.stream, r->title.stream,  320};
+    status = picture_draw(picture, &drawing, err);
     if (status == GM_OK) status = buffer_finish(&r->script, err);
     if (status == GM_OK) status = buffer_finish(&r->caption, err);
     if (status == GM_OK) status = buffer_finish(&r->missing, err);
@@ -186,12 +203,11 @@ static gm_status render(const gm_figure *figure, const gm_subject *subject, size
     return status;
 }
 
-gm_status gm_figure_write(const gm_figure *figure, const gm_subject *subject, size_t number,
-                          FILE *page, gm_error *err)
+gm_status gm_picture_write(const gm_picture *picture, FILE *page, gm_error *err)
 {
     rendering r;
-    gm_status status = render(figure, subject, number, FORM_PAGE, &r, err);
-    if (status == GM_OK) {
+    gm_status status = render(picture, FORM_PAGE, &r, err);
+    if (status == GM_OK && (r.picture || !of_several(picture))) {
         fprintf(page, "<figure id=\"%s-figure\">\n<h4>", r.id);
         gm_html_formula(page, r.title.bytes);
         fputs("</h4>\n", page);
@@ -207,15 +223,14 @@ gm_status gm_figure_write(const gm_figure *figure, const gm_subject *subject, si
     return status;
 }
 
-gm_status gm_figure_write_file(const gm_figure *figure, const gm_subject *subject, size_t number,
-                               gm_report_format format, const char *path, bool *drawn,
-                               gm_error *err)
+gm_status gm_picture_write_file(const gm_picture *picture, gm_report_format format,
+                                const char *path, bool *drawn, gm_error *err)
 {
     static const picture_form form[] = {
         [GM_REPORT_PDF] = FORM_PDF, [GM_REPORT_PNG] = FORM_PNG, [GM_REPORT_SVG] = FORM_SVG};
     rendering r;
     gm_file *file = NULL;
-    gm_status status = render(figure, subject, number, form[format], &r, err);
+    gm_status status = render(picture, form[format], &r, err);
     *drawn = status == GM_OK && r.picture;
     if (*drawn) {
         status = gm_file_create(path, &file, err);

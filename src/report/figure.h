@@ -9,6 +9,7 @@
 
 #include "gradiometer/report.h"
 #include "gradiometer/status.h"
+#include "report/runs.h"
 #include "report/subject.h"
 
 typedef struct gm_drawing {
@@ -69,15 +70,35 @@ bool gm_drawing_has_course(const gm_subject *subject, gm_drawing *drawing);
 /* All figures in the order of the page, ended by NULL. */
 extern const gm_figure *const gm_figures[];
 
-/* Writes the <figure> element of picture `number` of one figure of one run. Errors: those of draw
- * and of gnuplot. */
-gm_status gm_figure_write(const gm_figure *figure, const gm_subject *subject, size_t number,
-                          FILE *page, gm_error *err);
+/* A figure about several runs side by side. */
+typedef struct gm_runs_figure gm_runs_figure;
+struct gm_runs_figure {
+    const char *id, *title;
+    gm_status (*draw)(const gm_runs *runs, const gm_runs_figure *figure, gm_drawing *drawing,
+                      gm_error *err);
+    size_t (*count)(const gm_runs *runs); /* NULL: one */
+    const void *shows;                    /* what draw needs to know */
+};
 
-/* Writes the same picture to the file at path, on white; *drawn is false, and there is no file,
- * where there is nothing to draw. */
-gm_status gm_figure_write_file(const gm_figure *figure, const gm_subject *subject, size_t number,
-                               gm_report_format format, const char *path, bool *drawn,
-                               gm_error *err);
+/* All of them in the order of the page, ended by NULL. */
+extern const gm_runs_figure *const gm_runs_figures[];
+
+/* One picture to be made: number `number` of a figure of one run, or a figure of several runs. */
+typedef struct gm_picture {
+    const gm_figure *figure;
+    const gm_subject *subject;
+    size_t number;
+    const gm_runs_figure *across; /* in the place of figure and subject where runs is not NULL */
+    const gm_runs *runs;
+} gm_picture;
+
+/* Writes the <figure> element of a picture; nothing for one of several runs that have nothing to
+ * draw. Errors: those of draw and of gnuplot. */
+gm_status gm_picture_write(const gm_picture *picture, FILE *page, gm_error *err);
+
+/* Writes the picture to the file at path, on white; *drawn is false, and there is no file, where
+ * there is nothing to draw. */
+gm_status gm_picture_write_file(const gm_picture *picture, gm_report_format format,
+                                const char *path, bool *drawn, gm_error *err);
 
 #endif

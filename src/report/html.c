@@ -36,17 +36,24 @@ static bool is_control(const unsigned char *s, size_t length)
     return length == 2 && s[0] == 0xc2 && s[1] < 0xa0;
 }
 
+size_t gm_text_character(const char *text, bool *shown)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t length = sequence_length(s);
+    *shown = length && !is_control(s, length);
+    return length ? length : 1;
+}
+
 static void write_text(FILE *out, const char *text, size_t bytes)
 {
-    const unsigned char *s = (const unsigned char *)text, *end = s + bytes;
-    while (s < end) {
-        size_t length = sequence_length(s);
-        if (!length || is_control(s, length)) {
+    const char *end = text + bytes;
+    for (const char *s = text; s < end;) {
+        bool shown;
+        size_t length = gm_text_character(s, &shown);
+        switch (shown ? *s : '\0') {
+        case '\0':
             fputs("\xef\xbf\xbd", out);
-            s += length ? length : 1;
-            continue;
-        }
-        switch (*s) {
+            break;
         case '&':
             fputs("&amp;", out);
             break;

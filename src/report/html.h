@@ -3,6 +3,8 @@
 #ifndef GM_REPORT_HTML_H
 #define GM_REPORT_HTML_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 /* text as HTML text or inside a quoted attribute: & < > " ' escaped, control characters and bytes
@@ -20,5 +22,9 @@ void gm_html_formula(FILE *out, const char *text);
 void gm_html_number(FILE *out, double value);
 /* The same in percent, for a share 0 ... 1. */
 void gm_html_percent(FILE *out, double share);
+
+/* Bytes of the character that text, not empty, begins with; *shown is false for a control character
+ * (other than newline and tab) or a byte that is not UTF-8. */
+size_t gm_text_character(const char *text, bool *shown);
 
 #endif

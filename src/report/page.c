@@ -1,8 +1,10 @@
 #include "report/page.h"
 
+#include "base/memory.h"
 #include "gradiometer/version.h"
 #include "report/figure.h"
 #include "report/html.h"
+#include "report/runs.h"
 
 static const char title_of_many[] = "Curvature of training runs";
 
@@ -16,28 +18,46 @@ static bool any_decomposition(const gm_subject *subject, size_t count)
     return false;
 }
 
-static void write_head(const gm_subject *subject, size_t count, FILE *page)
+void gm_page_begin(const char *title, FILE *page)
 {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
           "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
           "<meta name=\"generator\" content=\"gradiometer\">\n<title>",
           page);
-    if (count == 1) {
-        gm_html_text(page, subject->name);
-        fputs(gm_subject_trained(subject) || !subject->spectra ? ": curvature of a training run"
-                                                               : ": spectra",
-              page);
-    } else {
-        fputs(title_of_many, page);
-    }
+    gm_html_text(page, title);
     fputs("</title>\n", page);
     gm_page_style(page);
     fputs("</head>\n<body>\n", page);
 }
 
+void gm_page_end(FILE *page)
+{
+    fputs("<footer>Written by gradiometer ", page);
+    gm_html_text(page, gm_version());
+    fputs(". Numbers carry their full digits in the <code>value</code> of each "
+          "<code>&lt;data&gt;</code> element.</footer>\n</body>\n</html>\n",
+          page);
+}
+
+static gm_status write_head(const gm_subject *subject, size_t count, FILE *page, gm_error *err)
+{
+    if (count > 1) {
+        gm_page_begin(title_of_many, page);
+        return GM_OK;
+    }
+    bool trained = gm_subject_trained(subject) || !subject->spectra;
+    char *title = gm_format(err, "%s: %s", subject->name,
+                            trained ? "curvature of a training run" : "spectra");
+    if (!title) return GM_ERR_MEMORY;
+    gm_page_begin(title, page);
+    gm_free(title);
+    return GM_OK;
+}
+
 static void write_navigation(const gm_subject *subject, size_t count, FILE *page)
 {
     fputs("<nav aria-label=\"Contents\">\n<ul>\n", page);
+    if (count > 1) fputs("<li><a href=\"#compared\">Comparison</a></li>\n", page);
     for (size_t i = 0; count > 1 && i < count; i++) {
         fprintf(page, "<li><a href=\"#run%zu\">", subject[i].number);
         gm_html_text(page, subject[i].name);
@@ -72,23 +92,37 @@ static void write_intro(const gm_subject *subject, size_t count, FILE *page)
           page);
     fputs("</p>\n", page);
     write_navigation(subject, count, page);
-    if (count > 1) gm_summary_compare(subject, count, page);
     fputs("</header>\n", page);
 }
 
-static gm_status write_run(const gm_subject *subject, FILE *page, gm_error *err)
+static gm_status write_comparison(const gm_subject *subject, size_t count, FILE *page,
+                                  gm_error *err)
+{
+    gm_runs runs;
+    gm_status status = gm_runs_make(subject, count, &runs, err);
+    if (status != GM_OK) return status;
+    runs.linked = true;
+    fputs("<section id=\"compared\">\n<h2 class=\"first\">Comparison</h2>\n", page);
+    status = gm_runs_write(&runs, page, err);
+    fputs("</section>\n", page);
+    gm_runs_free(&runs);
+    return status;
+}
+
+static gm_status write_run(const gm_subject *subject, bool first, FILE *page, gm_error *err)
 {
     size_t number = subject->number;
-    fprintf(page, "<section id=\"run%zu\">\n<h2%s>", number, number == 1 ? " class=\"first\"" : "");
+    fprintf(page, "<section id=\"run%zu\">\n<h2%s>", number, first ? " class=\"first\"" : "");
     gm_html_text(page, subject->name);
     fputs("</h2>\n", page);
     gm_summary_write(subject, page);
     fprintf(page, "<h3 id=\"r%zu-figures\">Figures</h3>\n", number);
     gm_status status = GM_OK;
     for (size_t i = 0; gm_figures[i] && status == GM_OK; i++) {
-        size_t pictures = gm_figures[i]->count(subject);
-        for (size_t j = 0; j < pictures && status == GM_OK; j++) {
-            status = gm_figure_write(gm_figures[i], subject, j, page, err);
+        gm_picture picture = {.figure = gm_figures[i], .subject = subject};
+        size_t pictures = picture.figure->count(subject);
+        for (; picture.number < pictures && status == GM_OK; picture.number++) {
+            status = gm_picture_write(&picture, page, err);
         }
     }
     if (status != GM_OK) return status;
@@ -104,17 +138,15 @@ static gm_status write_run(const gm_subject *subject, FILE *page, gm_error *err)
 
 gm_status gm_page_write(const gm_subject *subject, size_t count, FILE *page, gm_error *err)
 {
-    write_head(subject, count, page);
+    gm_status status = write_head(subject, count, page, err);
+    if (status != GM_OK) return status;
     write_intro(subject, count, page);
     fputs("<main>\n", page);
-    gm_status status = GM_OK;
+    if (count > 1) status = write_comparison(subject, count, page, err);
     for (size_t i = 0; i < count && status == GM_OK; i++) {
-        status = write_run(&subject[i], page, err);
+        status = write_run(&subject[i], count == 1, page, err);
     }
-    fputs("</main>\n<footer>Written by gradiometer ", page);
-    gm_html_text(page, gm_version());
-    fputs(". Numbers carry their full digits in the <code>value</code> of each "
-          "<code>&lt;data&gt;</code> element.</footer>\n</body>\n</html>\n",
-          page);
+    fputs("</main>\n", page);
+    gm_page_end(page);
     return status;
 }

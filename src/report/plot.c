@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "report/html.h"
+
 /* The palette of Okabe and Ito, which stays distinct for the colour-blind; lighter on dark ground.
  * Ink itself follows the page's text. */
 const gm_colour gm_colours[] = {
@@ -17,6 +19,14 @@ const gm_colour gm_colours[] = {
     {"muted", "#8C8C8C", "#8C9196"},
     {NULL, NULL, NULL},
 };
+
+const char *gm_colour_light(const char *name)
+{
+    for (const gm_colour *colour = gm_colours; colour->name; colour++) {
+        if (strcmp(colour->name, name) == 0) return colour->light;
+    }
+    return "currentColor";
+}
 
 const gm_shown_operator gm_shown_operators[GM_SHOWN_OPERATORS] = {
     {"hessian", "Hessian {/:Italic H}", "blue"},
@@ -79,6 +89,16 @@ static size_t shown_length(const char *label)
 
 enum { SAMPLE = 26, SAMPLE_GAP = 6, ENTRY_GAP = 18, CHARACTER = 8 };
 
+static size_t entry_length(const gm_legend_entry *entry)
+{
+    if (*entry->label != '\'') return shown_length(entry->label);
+    size_t length = 0;
+    for (const char *c = entry->label + 1; *c; c++) {
+        length += ((unsigned char)*c & 0xc0) != 0x80 ? 1 : 0;
+    }
+    return length;
+}
+
 /* Where entry i stands: x from the legend's left end, and row. Entries are set in columns of one
  * width where they take several rows. */
 static void place_entry(double room, const gm_legend_entry *entry, size_t count, size_t i,
@@ -87,7 +107,7 @@ static void place_entry(double room, const gm_legend_entry *entry, size_t count,
     double total = 0.0, before = 0.0, widest = 0.0;
     for (size_t j = 0; j < count; j++) {
         double width =
-            SAMPLE + SAMPLE_GAP + ENTRY_GAP + (double)(CHARACTER * shown_length(entry[j].label));
+            SAMPLE + SAMPLE_GAP + ENTRY_GAP + (double)(CHARACTER * entry_length(&entry[j]));
         if (j < i) before += width;
         total += width;
         widest = fmax(widest, width);
@@ -141,9 +161,34 @@ void gm_legend(const gm_layout *layout, int column, const gm_legend_entry *entry
             fprintf(script, "set label \"\" at screen %.5f,%.5f point pt %d ps 0.5 lc rgb %s\n",
                     0.5 * (from + to), y, entry[i].point, colour ? colour + 7 : entry[i].band);
         }
-        fprintf(script, "set label \"%s\" at screen %.5f,%.5f left\n", entry[i].label,
-                to + (double)SAMPLE_GAP / GM_FIGURE_WIDTH, y);
+        fputs("set label ", script);
+        bool plain = *entry[i].label == '\'';
+        if (plain) {
+            gm_plot_quoted(entry[i].label + 1, script);
+        } else {
+            fprintf(script, "\"%s\"", entry[i].label);
+        }
+        fprintf(script, " at screen %.5f,%.5f left%s\n", to + (double)SAMPLE_GAP / GM_FIGURE_WIDTH,
+                y, plain ? " noenhanced" : "");
     }
+}
+
+void gm_plot_quoted(const char *text, FILE *script)
+{
+    fputc('\'', script);
+    for (const char *c = text; *c;) {
+        bool shown;
+        size_t length = gm_text_character(c, &shown);
+        if (!shown || *c == '\n') {
+            fputc('?', script);
+        } else if (*c == '\'') {
+            fputs("''", script);
+        } else {
+            fwrite(c, 1, length, script);
+        }
+        c += length;
+    }
+    fputc('\'', script);
 }
 
 void gm_data_point(FILE *script, double x, double y)

@@ -18,6 +18,8 @@ typedef struct gm_colour {
     const char *light, *dark;
 } gm_colour;
 extern const gm_colour gm_colours[]; /* ended by a NULL name */
+/* A colour on light ground by its name, "ink" included, as an attribute of SVG. */
+const char *gm_colour_light(const char *name);
 
 /* How a picture is divided: panels side by side, lengths in picture units. */
 typedef struct gm_layout {
@@ -40,7 +42,7 @@ typedef struct gm_legend_entry {
     const char *line; /* "dt (7,3) lc rgb blue"; NULL for a filled band, or for a point alone */
     int point;        /* gnuplot's point type, 0 without */
     const char *band; /* colour variable of the band or of the point alone */
-    char label[96];   /* gnuplot enhanced text */
+    char label[96];   /* gnuplot enhanced text; behind an apostrophe text shown as it is */
 } gm_legend_entry;
 
 /* Sets a legend above the panel `column`, or above all with column = -1; it starts at the top of
@@ -50,6 +52,10 @@ void gm_legend(const gm_layout *layout, int column, const gm_legend_entry *entry
                FILE *script);
 /* Rows that gm_legend takes, so that the layout can make room. */
 int gm_legend_rows(const gm_layout *layout, int column, const gm_legend_entry *entry, size_t count);
+
+/* text of others in single quotes: nothing in it is markup. What cannot be shown (control
+ * characters, bytes that are not UTF-8) becomes a question mark. */
+void gm_plot_quoted(const char *text, FILE *script);
 
 /* A line of a data block; a gap where x or y is not finite. */
 void gm_data_point(FILE *script, double x, double y);

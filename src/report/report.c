@@ -8,7 +8,9 @@
 #include "base/memory.h"
 #include "gradiometer/run.h"
 #include "report/figure.h"
+#include "report/html.h"
 #include "report/page.h"
+#include "report/runs.h"
 #include "report/subject.h"
 
 static void free_subjects(size_t count, gm_subject *subject)
@@ -19,9 +21,21 @@ static void free_subjects(size_t count, gm_subject *subject)
     gm_free(subject);
 }
 
-/* *subject [count] is the caller's, for free_subjects. */
-static gm_status load_subjects(size_t count, const char *const *run_path, gm_subject **subject,
-                               gm_error *err)
+/* Runs in files of one name are called by their paths. */
+static void tell_apart(size_t count, gm_subject *subject)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(subject[i].name, subject[j].name) != 0) continue;
+            subject[i].name = subject[i].path;
+            subject[j].name = subject[j].path;
+        }
+    }
+}
+
+/* *subject [count] is the caller's, for free_subjects; name: as in gm_report_compare. */
+static gm_status load_subjects(size_t count, const char *const *run_path, const char *const *name,
+                               gm_subject **subject, gm_error *err)
 {
     *subject = NULL;
     if (count == 0) return gm_fail(err, GM_ERR_USAGE, "a report needs at least one run file");
@@ -31,11 +45,13 @@ static gm_status load_subjects(size_t count, const char *const *run_path, gm_sub
     for (size_t i = 0; i < count && status == GM_OK; i++) {
         status = gm_subject_load(run_path[i], &loaded[i], err);
         loaded[i].number = i + 1;
+        if (name && status == GM_OK) loaded[i].name = name[i];
     }
     if (status != GM_OK) {
         free_subjects(count, loaded);
         return status;
     }
+    if (!name) tell_apart(count, loaded);
     *subject = loaded;
     return GM_OK;
 }
@@ -48,7 +64,7 @@ gm_status gm_report_write(size_t count, const char *const *run_path, const char 
                        page_path);
     gm_file *file = NULL;
     gm_subject *subject = NULL;
-    gm_status status = load_subjects(count, run_path, &subject, err);
+    gm_status status = load_subjects(count, run_path, NULL, &subject, err);
     if (status == GM_OK) status = gm_file_create(page_path, &file, err);
     if (status == GM_OK) status = gm_page_write(subject, count, gm_file_stream(file), err);
     if (status == GM_OK) status = gm_file_commit(&file, err);
@@ -67,27 +83,55 @@ static gm_status make_folder(const char *folder, gm_error *err)
                    cause == EEXIST ? "found a file, expected a folder" : strerror(cause));
 }
 
-/* All pictures of one kind of one run; adds to *written. */
-static gm_status write_kind(const gm_figure *figure, const gm_subject *subject, bool several,
-                            gm_report_format format, const char *folder, size_t *written,
-                            gm_error *err)
+static const char *const suffix[] = {
+    [GM_REPORT_PDF] = "pdf", [GM_REPORT_PNG] = "png", [GM_REPORT_SVG] = "svg"};
+
+/* All pictures of one kind, as FOLDER/PREFIXid.pdf, FOLDER/PREFIXid2.pdf, ...; adds to *written. */
+static gm_status write_kind(gm_picture picture, const char *id, size_t pictures,
+                            gm_report_format format, const char *folder, const char *prefix,
+                            size_t *written, gm_error *err)
 {
-    static const char *const suffix[] = {
-        [GM_REPORT_PDF] = "pdf", [GM_REPORT_PNG] = "png", [GM_REPORT_SVG] = "svg"};
     gm_status status = GM_OK;
-    size_t pictures = figure->count(subject);
-    for (size_t i = 0; i < pictures && status == GM_OK; i++) {
-        char run[32] = "", number[32] = "";
+    for (; picture.number < pictures && status == GM_OK; picture.number++) {
+        char number[32] = "";
         bool drawn = false;
-        if (several) snprintf(run, sizeof run, "run%zu-", subject->number);
-        if (i) snprintf(number, sizeof number, "%zu", i + 1);
-        char *path =
-            gm_format(err, "%s/%s%s%s.%s", folder, run, figure->id, number, suffix[format]);
+        if (picture.number) snprintf(number, sizeof number, "%zu", picture.number + 1);
+        char *path = gm_format(err, "%s/%s%s%s.%s", folder, prefix, id, number, suffix[format]);
         status = path ? GM_OK : GM_ERR_MEMORY;
-        if (path) status = gm_figure_write_file(figure, subject, i, format, path, &drawn, err);
+        if (path) status = gm_picture_write_file(&picture, format, path, &drawn, err);
         *written += drawn ? 1 : 0;
         gm_free(path);
     }
+    return status;
+}
+
+static gm_status write_run(const gm_subject *subject, bool several, gm_report_format format,
+                           const char *folder, size_t *written, gm_error *err)
+{
+    char prefix[32] = "";
+    gm_status status = GM_OK;
+    if (several) snprintf(prefix, sizeof prefix, "run%zu-", subject->number);
+    for (size_t f = 0; gm_figures[f] && status == GM_OK; f++) {
+        gm_picture picture = {.figure = gm_figures[f], .subject = subject};
+        status = write_kind(picture, gm_figures[f]->id, gm_figures[f]->count(subject), format,
+                            folder, prefix, written, err);
+    }
+    return status;
+}
+
+static gm_status write_comparison(const gm_subject *subject, size_t count, gm_report_format format,
+                                  const char *folder, size_t *written, gm_error *err)
+{
+    gm_runs runs;
+    gm_status status = gm_runs_make(subject, count, &runs, err);
+    if (status != GM_OK) return status;
+    for (size_t f = 0; gm_runs_figures[f] && status == GM_OK; f++) {
+        const gm_runs_figure *figure = gm_runs_figures[f];
+        gm_picture picture = {.across = figure, .runs = &runs};
+        status = write_kind(picture, figure->id, figure->count ? figure->count(&runs) : 1, format,
+                            folder, "all-", written, err);
+    }
+    gm_runs_free(&runs);
     return status;
 }
 
@@ -96,14 +140,44 @@ gm_status gm_report_figures(size_t count, const char *const *run_path, gm_report
 {
     size_t files = 0;
     gm_subject *subject = NULL;
-    gm_status status = load_subjects(count, run_path, &subject, err);
+    gm_status status = load_subjects(count, run_path, NULL, &subject, err);
     if (status == GM_OK) status = make_folder(folder, err);
+    if (status == GM_OK && count > 1)
+        status = write_comparison(subject, count, format, folder, &files, err);
     for (size_t i = 0; i < count && status == GM_OK; i++) {
-        for (size_t f = 0; gm_figures[f] && status == GM_OK; f++) {
-            status = write_kind(gm_figures[f], &subject[i], count > 1, format, folder, &files, err);
-        }
+        status = write_run(&subject[i], count > 1, format, folder, &files, err);
     }
     if (written) *written = files;
+    free_subjects(count, subject);
+    return status;
+}
+
+/* ---- parts of a page of the caller's own ---- */
+
+void gm_report_page_begin(const char *title, FILE *page)
+{
+    gm_page_begin(title, page);
+}
+
+void gm_report_page_end(FILE *page)
+{
+    gm_page_end(page);
+}
+
+void gm_report_text(const char *text, FILE *page)
+{
+    gm_html_text(page, text);
+}
+
+gm_status gm_report_compare(size_t count, const char *const *run_path, const char *const *name,
+                            FILE *page, gm_error *err)
+{
+    gm_subject *subject = NULL;
+    gm_runs runs = {0};
+    gm_status status = load_subjects(count, run_path, name, &subject, err);
+    if (status == GM_OK) status = gm_runs_make(subject, count, &runs, err);
+    if (status == GM_OK) status = gm_runs_write(&runs, page, err);
+    gm_runs_free(&runs);
     free_subjects(count, subject);
     return status;
 }

@@ -83,6 +83,17 @@ void gm_numbers_free(gm_numbers *numbers)
     *numbers = (gm_numbers){0};
 }
 
+const json_t *gm_result_pair(const json_t *document, const char *a, const char *b)
+{
+    const json_t *pairs = gm_result_find(document, "overlap/pairs");
+    for (size_t i = 0; i < json_array_size(pairs); i++) {
+        const json_t *pair = json_array_get(pairs, i);
+        const char *first = gm_result_text(pair, "a"), *second = gm_result_text(pair, "b");
+        if (first && second && strcmp(first, a) == 0 && strcmp(second, b) == 0) return pair;
+    }
+    return NULL;
+}
+
 bool gm_result_partial(const json_t *operator)
 {
     return gm_result_find(operator, "products") != NULL;

@@ -31,6 +31,9 @@ gm_status gm_result_numbers(const json_t *document, const char *path, gm_numbers
                             gm_error *err);
 void gm_numbers_free(gm_numbers *numbers);
 
+/* The entry of overlap/pairs of a decomposition that is about operators a and b; NULL without. */
+const json_t *gm_result_pair(const json_t *document, const char *a, const char *b);
+
 /* Whether only the ends of this operator's spectrum are known (decompose by products). */
 bool gm_result_partial(const json_t *operator);
 

@@ -24,6 +24,7 @@ static const char light_and_layout[] =
     ".criterion,figcaption,.note{color:var(--quiet);font-size:.9rem}\n"
     "figure{margin:2rem 0;break-inside:avoid}\n"
     "figure svg{display:block;width:100%;height:auto;font-family:inherit}\n"
+    ".swatch{width:1.5em;height:.5em;margin-right:.5em;vertical-align:middle}\n"
     "figcaption{margin-top:.25rem;max-width:52rem}\n"
     ".missing{background:var(--panel);border:1px dashed var(--line);padding:.75rem 1rem;"
     "color:var(--quiet)}\n"

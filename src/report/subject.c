@@ -210,6 +210,8 @@ static gm_status choose_step_axis(gm_subject *subject, gm_error *err)
     enum { DECADES = 6 };
     double span = 2 * early > count ? 50.0 : HUGE_VAL;
     subject->step_axis = gm_axis_for(count, step, span, DECADES);
+    /* Steps begin at 0, whether or not it was looked at. */
+    if (subject->step_axis.scale == GM_SCALE_LOG) subject->step_axis.scale = GM_SCALE_SIGNED;
     gm_free(step);
     for (int m = 0; m < GM_SUBJECT_METRICS; m++) {
         metric = &subject->metric[m];
@@ -278,6 +280,18 @@ const char *gm_subject_setting(const gm_subject *subject, const char *key)
         if (strcmp(subject->setting[i].key, key) == 0) return subject->setting[i].value;
     }
     return NULL;
+}
+
+const char *gm_setting_shortest(const char *value, char digits[GM_SETTING_DIGITS])
+{
+    char *end;
+    double number = strtod(value, &end);
+    if (end == value || *end || !strchr(value, '.') || !isfinite(number)) return value;
+    for (int count = 1; count <= 17; count++) {
+        snprintf(digits, GM_SETTING_DIGITS, "%.*g", count, number);
+        if (strtod(digits, NULL) == number) break;
+    }
+    return digits;
 }
 
 double gm_subject_first(const gm_subject *subject, int metric)

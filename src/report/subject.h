@@ -93,6 +93,10 @@ void gm_subject_free(gm_subject *subject);
 
 /* The value of a setting, NULL where there is none. */
 const char *gm_subject_setting(const gm_subject *subject, const char *key);
+/* A value as it was given: a number in the fewest digits that mean the same ("0.05" for
+ * "0.050000000000000003"), written to digits; any other text as it is. */
+enum { GM_SETTING_DIGITS = 40 };
+const char *gm_setting_shortest(const char *value, char digits[GM_SETTING_DIGITS]);
 /* First and last finite value of a metric; NaN where there is none. */
 double gm_subject_first(const gm_subject *subject, int metric);
 double gm_subject_last(const gm_subject *subject, int metric);

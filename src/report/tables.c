@@ -10,22 +10,6 @@
 
 /* ---- settings ---- */
 
-/* A setting as stored, but numbers with 17 digits in the fewest that mean the same: 0.05. */
-static void write_setting(const char *value, FILE *page)
-{
-    char *end, shortest[40];
-    double number = strtod(value, &end);
-    if (end == value || *end || !strchr(value, '.') || !isfinite(number)) {
-        gm_html_text(page, value);
-        return;
-    }
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(shortest, sizeof shortest, "%.*g", digits, number);
-        if (strtod(shortest, NULL) == number) break;
-    }
-    gm_html_text(page, shortest);
-}
-
 void gm_tables_settings(const gm_subject *subject, FILE *page)
 {
     if (!subject->settings) {
@@ -40,7 +24,8 @@ void gm_tables_settings(const gm_subject *subject, FILE *page)
         fputs("<tr><th scope=\"row\">", page);
         gm_html_text(page, subject->setting[i].key);
         fputs("</th><td>", page);
-        write_setting(subject->setting[i].value, page);
+        char digits[GM_SETTING_DIGITS];
+        gm_html_text(page, gm_setting_shortest(subject->setting[i].value, digits));
         fputs("</td></tr>\n", page);
     }
     fputs("</tbody></table></div>\n", page);
