@@ -44,7 +44,7 @@ room_of() {
 allowed() {
     case $1 in
         base) ;;
-        kernels | data | run | compare) echo base ;;
+        kernels | data | run | compare | study) echo base ;;
         matrix) echo base kernels data ;;
         layers) echo base kernels ;;
         net) echo base kernels layers data ;;
@@ -58,9 +58,9 @@ allowed() {
         bound) echo base kernels layers net data diff curvature spectrum ;;
         landscape) echo base kernels layers net data diff curvature spectrum sgd run dynamics ;;
         survey) echo base kernels layers net data diff curvature spectrum run ;;
-        report) echo base run survey ;;
-        cli) echo base kernels layers net onnx data matrix diff curvature spectrum sgd track dynamics bound landscape survey run report compare ;;
-        dist) echo base kernels layers net onnx data matrix diff curvature spectrum sgd track dynamics bound landscape survey run report compare cli ;;
+        report) echo base run survey study ;;
+        cli) echo base kernels layers net onnx data matrix diff curvature spectrum sgd track dynamics bound landscape survey run report compare study ;;
+        dist) echo base kernels layers net onnx data matrix diff curvature spectrum sgd track dynamics bound landscape survey run report compare study cli ;;
         *) echo "(unknown room $1)" ;;
     esac
 }
@@ -77,6 +77,8 @@ rules() {
     refuse 'protocol buffers are known under src/onnx only' 'protobuf|\.pb-c\.|Onnx__|onnx__' "${outside[@]}"
     mapfile -t outside < <(find include src -name '*.[ch]' ! -path 'src/dist/*')
     refuse 'MPI, PETSc and SLEPc are known under src/dist only' '\bMPI_|<(mpi|petsc|slepc)[a-z]*\.h>' "${outside[@]}"
+    mapfile -t outside < <(find include src -name '*.[ch]' ! -path 'src/study/*')
+    refuse 'YAML is read under src/study only' '<cyaml/|<yaml\.h>' "${outside[@]}"
     refuse 'the library never ends its host' '\b(exit|_exit|abort|assert)\(' "${library[@]}"
     refuse 'random numbers come from gradiometer/random.h' '\b(rand|srand|random|drand48)\(' "${library[@]}"
     refuse 'memory comes from base/memory.h' '\b(malloc|calloc|realloc|strdup|asprintf)\(' "${library[@]}"

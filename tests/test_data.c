@@ -517,6 +517,11 @@ static void test_mnist(void **state)
     class_counts(data, count);
     assert_memory_equal(count, known, sizeof known);
     assert_int_equal(data->n, 60000);
+    size_t samples = 0;
+    assert_int_equal(gm_data_samples(spec, false, &samples, NULL), GM_OK);
+    assert_int_equal(samples, 60000);
+    assert_int_equal(gm_data_samples(spec, true, &samples, NULL), GM_OK);
+    assert_int_equal(samples, 10000);
     assert_int_equal(data->features, 784);
     /* The published mean, to its four digits. */
     assert_true(fabs(overall_mean(data) - 0.1307) < 0.00005);

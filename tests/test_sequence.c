@@ -411,6 +411,8 @@ static void files(void **state)
     write_npy("test_sequence_y.npy", GM_NPY_I8, 4, 2, y);
     expect_ok(gm_data_describe(spec, &shape, &classes, &err), &err);
     assert_int_equal(classes, 3);
+    expect_ok(gm_data_samples(spec, false, &classes, &err), &err);
+    assert_int_equal(classes, 4);
     expect_ok(gm_data_load(spec, &options, &data, &err), &err);
     assert_int_equal(data->positions, 2);
     assert_int_equal(data->classes, 3);

@@ -77,6 +77,10 @@ gm_status gm_data_load(const char *spec, const gm_data_options *options, gm_data
  * does not fix their number. */
 gm_status gm_data_describe(const char *spec, gm_shape *shape, size_t *classes, gm_error *err);
 
+/* Number of samples of that set, or of its test half, as the heads of its files say: nothing else
+ * is read, except of a CSV file, whose lines are counted. */
+gm_status gm_data_samples(const char *spec, bool test, size_t *n, gm_error *err);
+
 /* A data set over copies of the caller's arrays: x [n, product of shape] double, label [n] or
  * target [n, outputs] (exactly one of them not NULL). Checked like a file. */
 gm_status gm_data_from_arrays(const char *name, size_t n, const gm_shape *shape, const double *x,

@@ -183,6 +183,7 @@ extern const gm_command gm_command_decompose;
 extern const gm_command gm_command_dynamics;
 extern const gm_command gm_command_bound;
 extern const gm_command gm_command_landscape;
+extern const gm_command gm_command_study;
 extern const gm_command gm_command_report;
 extern const gm_command gm_command_export;
 extern const gm_command gm_command_bench;

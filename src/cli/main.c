@@ -5,6 +5,7 @@
 #include "cli/frame.h"
 #include "cli/program.h"
 #include "cli/startup.h"
+#include "cli/study.h"
 
 int main(int argc, char **argv)
 {
@@ -17,6 +18,7 @@ int main(int argc, char **argv)
         gm_help_program(stderr, program.commands);
         return gm_status_exit(GM_ERR_USAGE);
     }
+    if (!gm_study_follow_parent()) return gm_status_exit(GM_ERR_INTERRUPTED);
     gm_status status = gm_cli_startup(argv, &program.note, &err);
     if (status == GM_OK) status = gm_program_run(&program, argc, argv, &err);
     if (status != GM_OK) fprintf(stderr, "%s: %s\n", program.name, err.message);

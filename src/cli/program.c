@@ -16,6 +16,7 @@ const gm_command *const gm_program_commands[] = {
     &gm_command_dynamics,
     &gm_command_bound,
     &gm_command_landscape,
+    &gm_command_study,
     &gm_command_report,
     &gm_command_export,
     &gm_command_bench,

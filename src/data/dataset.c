@@ -384,6 +384,19 @@ gm_status gm_data_describe(const char *spec, gm_shape *shape, size_t *classes, g
     return status;
 }
 
+gm_status gm_data_samples(const char *spec, bool test, size_t *n, gm_error *err)
+{
+    gm_plain_locale locale;
+    gm_status status = gm_plain_locale_enter(&locale, err);
+    if (status != GM_OK) return status;
+    gm_source source = {0};
+    status = open_spec(spec, test, &source, err);
+    if (status == GM_OK) *n = source.n;
+    gm_source_close(&source);
+    gm_plain_locale_leave(&locale);
+    return status;
+}
+
 /* --- sets from the caller's arrays --- */
 
 typedef struct arrays {

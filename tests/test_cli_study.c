@@ -1,0 +1,281 @@
+/* gradiometer study as a user runs it: cells against the same commands by hand, kills and
+ * resumption, failures, refusals. What the file may hold is tested in test_study.c. */
+#include "support.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "folder.h"
+#include "gradiometer/random.h"
+#include "program.h"
+
+#define HEAD                                                                                       \
+    "name: tiny\n"                                                                                 \
+    "data:\n"                                                                                      \
+    "  - {name: g, train: 'gauss:k=3,d=4,n=20', test: 'gauss:k=3,d=4,n=30'}\n"                     \
+    "model: ['mlp:4-3-3']\n"                                                                       \
+    "steps: 40\n"                                                                                  \
+    "batch: [5]\n"
+/* Two cells of three commands. */
+#define GRID                                                                                       \
+    HEAD "random_labels: [0, 0.5]\n"                                                               \
+         "measure:\n"                                                                              \
+         "  - {run: spectrum --k 2, at: [start, end]}\n"
+
+static const char *write_study(const char *name, const char *text)
+{
+    folder_write(name, text, strlen(text));
+    return folder_path(name);
+}
+
+static int remove_all(void **state)
+{
+    (void)state;
+    char command[256];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
+}
+
+static json_t *read_json(const char *name)
+{
+    json_t *document = json_load_file(folder_path(name), 0, NULL);
+    assert_non_null(document);
+    return document;
+}
+
+static bool there(const char *name)
+{
+    return access(folder_path(name), F_OK) == 0;
+}
+
+/* Exit status 2 and one line that contains this. */
+static void is_refused(program_result r, const char *message)
+{
+    if (r.exit != 2 || !program_one_line(r.err) || !strstr(r.err, message))
+        fail_msg("exit %d, '%s', expected '%s'", r.exit, r.err, message);
+    assert_string_equal(r.out, "");
+    program_free(&r);
+}
+
+static program_result study(const char *file, const char *rest)
+{
+    return program("study %s -o %s -q %s", file, folder_path("out"), rest);
+}
+
+/* ---- what it does ---- */
+
+static void same_number(const json_t *a, const json_t *b, const char *key)
+{
+    const json_t *x = json_object_get(a, key), *y = json_object_get(b, key);
+    assert_true(x && json_equal(x, y));
+}
+
+static void test_cells(void **state)
+{
+    (void)state;
+    const char *file = write_study("grid.yaml", GRID);
+    program_result r = program("study %s --dry-run", file);
+    assert_int_equal(r.exit, 0);
+    assert_non_null(strstr(r.out, "g_labels0.5"));
+    assert_non_null(strstr(r.out, "2 cells, 6 commands, 6 of them to run"));
+    assert_non_null(strstr(r.out, "within a factor"));
+    program_free(&r);
+    assert_false(there("out"));
+
+    r = study(file, "--jobs 2");
+    assert_int_equal(r.exit, 0);
+    assert_string_equal(r.err, "");
+    program_free(&r);
+    json_t *index = read_json("out/index.json"), *cells = json_object_get(index, "cells");
+    assert_int_equal(json_array_size(cells), 2);
+    json_t *cell = json_array_get(cells, 1);
+    assert_string_equal(json_string_value(json_object_get(cell, "name")), "g_labels0.5");
+    assert_string_equal(json_string_value(json_object_get(cell, "status")), "finished");
+    assert_true(program_number(cell, "random_labels") == 0.5 && program_number(cell, "batch") == 5);
+    assert_true(json_is_null(json_object_get(cell, "subset")));
+    assert_int_equal(json_array_size(json_object_get(cell, "tasks")), 3);
+
+    /* The same by hand, in another run file. */
+    int threads = (int)program_number(index, "threads");
+    json_t *hand = program_document(
+        program("train --model mlp:4-3-3 --data gauss:k=3,d=4,n=20 --test-data gauss:k=3,d=4,n=30 "
+                "--batch 5 --random-labels 0.5 --steps 40 --threads %d -o %s --json -q",
+                threads, folder_path("hand.gmr")));
+    assert_non_null(hand);
+    json_t *results = json_object_get(cell, "results");
+    static const char *const keys[] = {"loss",     "error_rate",    "test_loss",
+                                       "distance", "gradient_norm", "test_error_rate"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        same_number(hand, results, keys[i]);
+    }
+    json_decref(hand);
+    hand = program_document(program("spectrum --k 2 --params %s --threads %d --json -q",
+                                    folder_path("hand.gmr"), threads));
+    json_t *measured = read_json("out/cells/g_labels0.5.spectrum@end.json");
+    assert_non_null(hand);
+    same_number(hand, measured, "eigenvalues");
+    same_number(hand, measured, "loss");
+    json_decref(hand);
+    json_decref(measured);
+    json_decref(index);
+}
+
+/* On the folder of the test before. */
+static void test_refusals(void **state)
+{
+    (void)state;
+    const char *file = folder_path("grid.yaml");
+    is_refused(study(file, ""), "holds a study; --resume goes on with it");
+    program_result r = study(file, "--resume");
+    assert_int_equal(r.exit, 0);
+    assert_non_null(strstr(r.out, "6 commands, 0 of them to run"));
+    program_free(&r);
+    const char *changed = write_study("changed.yaml", GRID "  - {run: bound}\n");
+    is_refused(study(changed, "--resume"), ":9: measure: is not as it was");
+    is_refused(study(file, "--resume --data-dir x"), "--data-dir: found x, but ");
+    is_refused(study(write_study("foreign.yaml", GRID), "--resume --jobs 0"), "--jobs: ");
+
+    int lock = open(folder_path("out/lock"), O_RDWR);
+    assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
+    is_refused(study(file, "--resume"), "another study is writing to ");
+    close(lock);
+
+    is_refused(program("study %s", file), "--output: not given");
+    is_refused(program("study %s -o %s", file, folder), "is not empty and no study");
+    is_refused(program("study %s -o %s", file, file), "is a file, expected a folder");
+    is_refused(program("study %s -o %s/a/b", file, folder), "cannot be made: No such file");
+}
+
+static void grid_refused(const char *text, const char *message)
+{
+    is_refused(program("study %s --dry-run", write_study("bad.yaml", text)), message);
+}
+
+static void test_impossible(void **state)
+{
+    (void)state;
+    grid_refused(HEAD "subset: [9, 4]\n", ":6: batch[0]: found 5, but there are 4 samples (cell ");
+    grid_refused(HEAD "subset: [30]\n", ":7: subset[0]: found 30, but the data set has 20");
+    grid_refused(HEAD "step: [0.1, fast]\n", ":7: step[1]: --step: ");
+    grid_refused(HEAD "options: --optimiser adam\n", ":7: options: --optimiser: no such option");
+    grid_refused(HEAD "options: --nesterov\n", ":7: options: --nesterov: needs --momentum");
+    grid_refused(HEAD "precision: f16\n", ":7: precision: --precision: ");
+    grid_refused(HEAD "measure: [{run: decompose -k 99}]\n",
+                 ":7: measure[0].run: -k: found 99, but the net has 27 parameters");
+    grid_refused(HEAD "measure: [{run: decompose --kk 9}]\n", ":7: measure[0].run: --kk: no such");
+    grid_refused(HEAD "measure: [{run: bound, at: [7]}]\n", ":7: measure[0].at: found step 7");
+    grid_refused(HEAD "budget: {memory: 1M}\n", ":7: budget.memory: found 1M, but ");
+    grid_refused(HEAD "budget: {memory: much}\n", ":7: budget.memory: found much, expected a size");
+    grid_refused("name: a\ndata: [{name: g, train: 'gauss:k=3,d=4,n=20'}]\nmodel: ['mlp:5-3']\n",
+                 ":3: model[0]: mlp:5-3 takes 5 numbers a sample, but the data set has 4");
+    grid_refused("name: a\ndata: [{name: g, train: 'gauss:k=3,d=4,n=20'}]\nmodel: ['mlp:4-2']\n",
+                 ":3: model[0]: mlp:4-2 has 2 outputs, but the data set 3 classes");
+    grid_refused(
+        "name: a\ndata:\n  - name: m\n    train: mnist:$DATA/none\n    get: ask Ann\n"
+        "model: ['mlp:784-10']\n",
+        ":4: data[0].train: data/none/train-images-idx3-ubyte: not found, nor with .gz; to "
+        "be had: ask Ann; --data-dir says where");
+}
+
+/* ---- kills ---- */
+
+static void kill_after(const char *file, double seconds)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_WRONLY);
+        dup2(null, 1);
+        dup2(null, 2);
+        execl(GM_PROGRAM, "gradiometer", "study", file, "-o", folder_path("killed"), "--resume",
+              "-j", "2", (char *)NULL);
+        _exit(127);
+    }
+    const struct timespec wait = {.tv_nsec = (long)(1e9 * seconds)};
+    nanosleep(&wait, NULL);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+/* Ten moments spread over what the whole study takes; each time something more is finished or
+ * nothing, never less, and the end is the index of a study that nobody killed. */
+static void test_kills(void **state)
+{
+    (void)state;
+    const char *file = write_study("grid.yaml", GRID);
+    gm_stream stream = gm_stream_of(7, GM_PURPOSE_RESAMPLE, 0);
+    for (uint64_t i = 0; i < 10; i++) {
+        kill_after(file, 0.4 * gm_uniform(stream, i));
+    }
+    program_result r = program("study %s -o %s -q --resume -j 2", file, folder_path("killed"));
+    assert_int_equal(r.exit, 0);
+    program_free(&r);
+    char command[1024];
+    /* Commands hold the folder's name; all else is equal to the bit. */
+    snprintf(command, sizeof command, "sed s,%s,%s, %s | cmp - %s", folder_path("killed/"),
+             folder_path("out/"), folder_path("killed/index.json"), folder_path("out/index.json"));
+    assert_int_equal(system(command), 0);
+    snprintf(command, sizeof command, "ls -d %s/cells/*.part %s/cells/*.log 2>/dev/null",
+             folder_path("killed"), folder_path("killed"));
+    assert_int_not_equal(system(command), 0);
+}
+
+static void test_interrupt(void **state)
+{
+    (void)state;
+    const char *file = write_study("long.yaml", HEAD "options: --keep-every 100000\n");
+    char line[512], command[1024];
+    snprintf(command, sizeof command, "sed -i s/:.40/:\\ 100000000/ %s", file);
+    assert_int_equal(system(command), 0);
+    snprintf(line, sizeof line, "study %s -o %s -q", file, folder_path("long"));
+    program_result r = program_interrupted(line);
+    assert_int_equal(r.exit, 1);
+    assert_true(program_one_line(r.err));
+    assert_non_null(
+        strstr(r.err, "interrupted, 0 of 1 cells are finished; to go on: gradiometer "));
+    program_free(&r);
+    json_t *index = read_json("long/index.json");
+    const json_t *cell = json_array_get(json_object_get(index, "cells"), 0);
+    assert_string_equal(json_string_value(json_object_get(cell, "status")), "unfinished");
+    json_decref(index);
+}
+
+/* ---- failures ---- */
+
+/* One of two cells diverges: the other is finished, and so are both measured where they can be. */
+static void test_failures(void **state)
+{
+    (void)state;
+    const char *file =
+        write_study("fail.yaml", HEAD "step: [0.1, 1e300]\nmeasure: [{run: spectrum -k 1}]\n");
+    for (int again = 0; again < 2; again++) {
+        program_result r =
+            program("study %s -o %s -q %s", file, folder_path("fail"), again ? "--resume" : "");
+        assert_int_equal(r.exit, 1);
+        assert_non_null(strstr(r.err, "1 of 2 cells failed; 1 are finished"));
+        assert_non_null(strstr(r.out, "failed     g_step1e300 train: "));
+        assert_non_null(
+            strstr(r.out, "failed     g_step1e300 spectrum@end: not run, the training"));
+        program_free(&r);
+        assert_true(there("fail/cells/g_step0.1.spectrum@end.json"));
+        assert_false(there("fail/cells/g_step1e300.train.json"));
+    }
+    json_t *index = read_json("fail/index.json");
+    const json_t *cell = json_array_get(json_object_get(index, "cells"), 1);
+    const json_t *task = json_array_get(json_object_get(cell, "tasks"), 0);
+    assert_string_equal(json_string_value(json_object_get(cell, "status")), "failed");
+    assert_true(json_is_string(json_object_get(task, "message")));
+    assert_true(json_is_null(json_object_get(cell, "results")));
+    json_decref(index);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cells),      cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_impossible), cmocka_unit_test(test_kills),
+        cmocka_unit_test(test_interrupt),  cmocka_unit_test(test_failures)};
+    (void)argc;
+    (void)argv;
+    return cmocka_run_group_tests_name("cli_study", tests, folder_make, remove_all);
+}
