@@ -9,18 +9,9 @@
 #include "gradiometer/version.h"
 
 const gm_command *const gm_program_commands[] = {
-    &gm_command_data,
-    &gm_command_train,
-    &gm_command_spectrum,
-    &gm_command_decompose,
-    &gm_command_dynamics,
-    &gm_command_bound,
-    &gm_command_landscape,
-    &gm_command_study,
-    &gm_command_report,
-    &gm_command_export,
-    &gm_command_bench,
-    NULL,
+    &gm_command_data,     &gm_command_train,  &gm_command_spectrum,  &gm_command_decompose,
+    &gm_command_dynamics, &gm_command_bound,  &gm_command_landscape, &gm_command_study,
+    &gm_command_report,   &gm_command_export, &gm_command_bench,     NULL,
 };
 
 double gm_program_clock(void)
