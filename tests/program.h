@@ -14,6 +14,8 @@
 
 #include <jansson.h>
 
+#include "gradiometer/selftest.h"
+
 typedef struct program_result {
     int exit;  /* exit status; 128 + signal where a signal ended it */
     char *out; /* standard output and ... */
@@ -35,12 +37,23 @@ static inline char *program_slurp(const char *path)
     return text;
 }
 
+/* The matrix kernels are tested here once, and not again in each of the hundreds of programs that a
+ * test starts: a third to two thirds of the time that these take. Where the test fails, they are
+ * left to find out for themselves. */
+static inline void program_test_kernels(void)
+{
+    static bool tested;
+    if (!tested && gm_selftest(NULL) == GM_OK) setenv("GRADIOMETER_SELFTEST", "passed", 1);
+    tested = true;
+}
+
 /* Runs "gradiometer ARGUMENTS" (printf-style, split by the shell, which also sees redirections). */
 __attribute__((format(printf, 1, 2))) static inline program_result program(const char *format, ...)
 {
     char arguments[4096], command[8192];
     char out[] = "/tmp/gradiometer-out-XXXXXX", err[] = "/tmp/gradiometer-err-XXXXXX";
     va_list args;
+    program_test_kernels();
     va_start(args, format);
     vsnprintf(arguments, sizeof arguments, format, args);
     va_end(args);

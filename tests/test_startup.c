@@ -185,6 +185,19 @@ static void test_waiting(void **state)
     check_line(line, "|core Zen|guard unset|");
 }
 
+/* Only "passed" leaves the self-test out: these kernels would not have passed it. */
+static void test_tested_by_another(void **state)
+{
+    (void)state;
+    char line[1024];
+    setenv("GRADIOMETER_SELFTEST", "passed", 1);
+    assert_int_equal(start("wrong", NULL, NULL, line), 0);
+    check_line(line, "status 0|note |error |core unset|");
+    setenv("GRADIOMETER_SELFTEST", "1", 1);
+    assert_int_equal(start("wrong", NULL, NULL, line), gm_status_exit(GM_ERR_KERNEL));
+    unsetenv("GRADIOMETER_SELFTEST");
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "child") == 0) return run_child(argv);
@@ -192,6 +205,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_right_kernels),      cmocka_unit_test(test_switch),
         cmocka_unit_test(test_choice_of_the_user), cmocka_unit_test(test_no_loop),
         cmocka_unit_test(test_other_failures),     cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_tested_by_another),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "startup");
 }
