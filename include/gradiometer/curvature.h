@@ -33,19 +33,23 @@ bool gm_curvature_parse(const char *name, gm_curvature *kind);
 enum { GM_ALL_LAYERS = -1 };
 
 /* op = the operator, of size p or of the layer's parameters; lin must outlive it. Destroyed by
- * gm_operator_destroy. */
+ * gm_operator_destroy. Cost of a product, in passes of matrix products through the layers: 6 with
+ * H, H_p and R, 4 with G, 2 with M and Sigma, 2 in the first layer; a gradient is 3. What the
+ * budget of the problem does not hold is recomputed, at a gradient's cost. GM_ERR_USAGE for an
+ * index that is no layer; GM_ERR_MEMORY. */
 gm_status gm_curvature_operator(gm_linearization *lin, gm_curvature kind, int layer,
                                 gm_operator *op, gm_error *err);
 
-/* The dense symmetric matrix [size, size], both triangles, size = p or the layer's. Cost for layers
+/* The dense symmetric matrix [size, size], both triangles, row-major, the caller's, size = p or the
+ * layer's. Cost for layers
  * whose per-sample gradient is an outer product: n size^2 flops and one tangent pass per unit; else
  * size products. */
 gm_status gm_curvature_dense(gm_linearization *lin, gm_curvature kind, int layer, double *matrix,
                              gm_error *err);
 
-/* The smaller matrix with the same non-zero eigenvalues, for GM_MOMENT, GM_COVARIANCE ([n, n]) and
- * GM_GGN ([nK, nK]): rows r_i with A = sum r_i r_i^T, gram = (r_i . r_j). No [n, p] array for
- * outer-product layers; other layers' rows are formed where they fit into the budget. */
+/* The smaller matrix with the same non-zero eigenvalues, row-major, for GM_MOMENT, GM_COVARIANCE
+ * ([n, n]) and GM_GGN ([nK, nK]): rows r_i with A = sum r_i r_i^T, gram = (r_i . r_j). No [n, p]
+ * array for outer-product layers; other layers' rows are formed where they fit into the budget. */
 size_t gm_gram_size(const gm_linearization *lin,
                     gm_curvature kind); /* 0 where there is no Gram form */
 gm_status gm_curvature_gram(gm_linearization *lin, gm_curvature kind, int layer, double *gram,

@@ -64,11 +64,12 @@ typedef struct gm_data_options {
 
 void gm_data_options_default(gm_data_options *options);
 
-/* Reads or makes the set that spec names (product.md, --data): gauss:..., idx:IMAGES,LABELS,
+/* Reads or makes the set that spec names (docs/guide.md): gauss:..., idx:IMAGES,LABELS,
  * mnist:DIR[,split=S] (labels below S are class 0, the others class 1), cifar10:DIR,
  * npy:X.npy,Y.npy, csv:FILE. On success *data is the caller's, freed by gm_dataset_free; on failure
- * *data is NULL and err names file and field. Order of the steps: read, subset, random labels,
- * standardize. */
+ * *data is NULL and err names file and field: GM_ERR_USAGE for a spec that is none, GM_ERR_IO for
+ * a file that cannot be read, GM_ERR_INPUT for one that holds something else, labels out of range,
+ * NaN or infinity; GM_ERR_MEMORY. Order of the steps: read, subset, random labels, standardize. */
 gm_status gm_data_load(const char *spec, const gm_data_options *options, gm_dataset **data,
                        gm_error *err);
 

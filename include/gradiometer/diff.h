@@ -30,8 +30,8 @@ void gm_problem_options_default(gm_problem_options *options);
 
 /* f(theta) = (1/n) sum of the samples' losses, in the data's precision. Keeps references to net and
  * data, which must outlive it. Refuses data that does not fit (shape, labels beyond K, targets of
- * another width) and a memory budget too small for one sample, saying how much is needed. Threads:
- * as many as OpenMP gives (omp_set_num_threads).
+ * another width: GM_ERR_INPUT) and a memory budget too small for one sample (GM_ERR_MEMORY), saying
+ * how much is needed. Threads: as many as OpenMP gives (omp_set_num_threads).
  *
  * With a team each rank computes on its share of the samples: those of data where that is a share
  * (gm_data_options), else the rank's of them. Sums over samples are joined over the ranks, in
@@ -67,7 +67,8 @@ gm_status gm_problem_batch_gradient(gm_problem *problem, const void *theta, size
 
 /* The problem linearized at theta [p] (copied): activations and backward signals of the unperturbed
  * net, computed once and kept within the memory budget, recomputed chunk by chunk past it. Cost:
- * one gradient. */
+ * one gradient. GM_ERR_INPUT for a theta that is not finite; GM_ERR_MEMORY. A loss that
+ * overflows is infinite. The problem must outlive it. */
 typedef struct gm_linearization gm_linearization;
 gm_status gm_linearize(gm_problem *problem, const double *theta, gm_linearization **lin,
                        gm_error *err);

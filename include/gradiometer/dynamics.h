@@ -25,9 +25,10 @@ extern "C" {
 /* --- the noise seen by the Hessian --- */
 
 /* op = C [n, n], C_ij = x_i . H x_j / n (theory section 3.2): tr C = tr(H Sigma), ||C||_F^2 = tr(H
- * Sigma H Sigma), and its eigenvalues other than 0 are those of H Sigma. lin must outlive it. Cost
- * of a product: a weighted backward pass (1 matrix product per layer), one with H, and a
- * per-sample tangent pass (1). Destroyed by gm_operator_destroy. */
+ * Sigma H Sigma), and its eigenvalues other than 0 are those of H Sigma. divisor [p]: D > 0,
+ * copied, for x_i = D^-1 (g_i - mu); NULL for I. lin must outlive it. Cost of a product: a weighted
+ * backward pass (1 matrix product per layer), one with H, and a per-sample tangent pass (1).
+ * Destroyed by gm_operator_destroy. */
 gm_status gm_noise_operator(gm_linearization *lin, const double *divisor, gm_operator *op,
                             gm_error *err);
 

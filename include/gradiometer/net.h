@@ -23,10 +23,11 @@ typedef struct gm_net_layer {
     size_t parameters;
 } gm_net_layer;
 
-/* Builds the net that spec names (product.md, --model): "mlp:50-30-30-10",
+/* Builds the net that spec names (docs/guide.md, "Nets"): "mlp:50-30-30-10",
  * "mlp:784-512-10,act=tanh,bias=no"; "cnn:16-32-64", "lenet", "resnet20" on images. input and
  * classes are what the data has (input may be NULL and classes 0 where no data is at hand, for an
- * mlp); a net that does not fit them is refused with both numbers. *net is the caller's. */
+ * mlp). *net is the caller's (gm_net_free). GM_ERR_USAGE where the spec is none,
+ * GM_ERR_INPUT where the net does not fit input or classes, with both numbers; GM_ERR_MEMORY. */
 gm_status gm_net_from_spec(const char *spec, const gm_shape *input, size_t classes, gm_net **net,
                            gm_error *err);
 /* True where the spec leaves the shape of its input and the number of its outputs to the data. */

@@ -224,8 +224,8 @@ typedef struct gm_finding {
     char sentence[1024]; /* whether it does in this run, with the numbers */
 } gm_finding;
 
-/* Criteria: H_p is close to -H where ||H_p + H||_F / ||H||_F is below the first; two leading
- * leading subspaces are well aligned where at least GM_FINDING_DIRECTIONS principal cosines reach
+/* Criteria: H_p is close to -H where ||H_p + H||_F / ||H||_F is below the first; the two leading
+ * subspaces are well aligned where at least GM_FINDING_DIRECTIONS principal cosines reach
  * the second. Undecided where an estimate lies within GM_FINDING_ERRORS standard errors of what it
  * is compared to, and where residuals leave open on which side a cosine is. */
 #define GM_FINDING_RESIDUAL 0.1

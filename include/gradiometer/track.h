@@ -119,8 +119,7 @@ void gm_gauge_watch_print(const gm_gauge_watch_options *options, char text[GM_TR
 typedef struct gm_gauge_watch gm_gauge_watch;
 
 /* For a training with these options on problem, which must outlive it. Memory: two vectors of p
- * numbers, and the batch's tangents. GM_ERR_USAGE for options out of range and for layers whose
- * gradient is no outer product. */
+ * numbers, and the batch's tangents. GM_ERR_USAGE for options out of range; GM_ERR_MEMORY. */
 gm_status gm_gauge_watch_create(gm_problem *problem, const gm_gauge_watch_options *options,
                                 const gm_train_options *training, gm_gauge_watch **watch,
                                 gm_error *err);

@@ -1,5 +1,5 @@
 /* The frame every command stands in: option tables that parse and document at once, the shared
- * options of product.md, notices, and the record of one invocation.
+ * shared options, notices, and the record of one invocation.
  *
  * A command is one file cmd_NAME.c that defines `const gm_command gm_command_NAME`; main.c lists
  * them. It never parses argv itself: it declares a settings struct, defaults and a table of

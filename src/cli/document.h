@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 #include "cli/session.h"
 
-/* A new object with the keys common to every document (product.md, "JSON"): tool, version, command,
+/* A new object with the keys common to every document (docs/guide.md): tool, version, command,
  * seed, precision, threads, model, data, loss, loss_name, reduction, gradient_norm. model, loss,
  * loss_name, reduction and gradient_norm are null where the session has no net. NULL with err
  * recorded when memory is short. */

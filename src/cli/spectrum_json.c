@@ -1,4 +1,4 @@
-/* The document of `gradiometer spectrum`; product.md fixes its keys. */
+/* The document of `gradiometer spectrum`; other programs rely on its keys. */
 #include <math.h>
 
 #include "cli/document.h"
