@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <math.h>
+#include <sys/stat.h>
 
 #include "program.h"
 
@@ -122,6 +123,34 @@ static void compares(void **state)
     unlink("test_cli_compare.gmr");
 }
 
+/* The folder of a study stands for the run files of its finished cells. */
+static void takes_studies(void **state)
+{
+    (void)state;
+    static const char *const status[] = {"finished", "failed", "finished"};
+    mkdir("test_cli_compare_study", 0777);
+    FILE *index = fopen("test_cli_compare_study/index.json", "w");
+    assert_non_null(index);
+    fprintf(index, "{\"study\": 1, \"cells\": [");
+    for (int i = 0; i < 3; i++) {
+        fprintf(index, "%s{\"run\": \"../%s\", \"status\": \"%s\"}", i ? ", " : "", paths[i],
+                status[i]);
+    }
+    fprintf(index, "]}");
+    fclose(index);
+    json_t *study =
+        program_document(program("bound compare test_cli_compare_study %s --json", paths[5]));
+    json_t *files =
+        program_document(program("bound compare %s %s %s --json", paths[0], paths[2], paths[5]));
+    assert_true(study && files);
+    assert_true(json_equal(json_object_get(study, "measures"), json_object_get(files, "measures")));
+    assert_int_equal(json_array_size(json_object_get(study, "runs")), 3);
+    json_decref(study);
+    json_decref(files);
+    unlink("test_cli_compare_study/index.json");
+    rmdir("test_cli_compare_study");
+}
+
 static void refuses(const char *arguments, const char *part)
 {
     program_result r = program("bound compare %s", arguments);
@@ -159,6 +188,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(compares),
+        cmocka_unit_test(takes_studies),
         cmocka_unit_test(refusals),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "command line, compare");

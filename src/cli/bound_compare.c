@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "cli/interrupt.h"
 #include "cli/record.h"
+#include "cli/study_operands.h"
 #include "report/result.h"
 
 const char *const gm_compared_setting[GM_COMPARED_SETTINGS] = {
@@ -405,8 +406,10 @@ gm_status gm_bound_compare_command(gm_cli *cli, gm_error *err)
     gm_session session = {0};
     gm_comparison c = {0};
     json_t *document = NULL;
+    gm_study_operands operands;
     gm_session_open_alone(cli, &session);
-    gm_status status = check(cli, err);
+    gm_status status = gm_study_operands_open(cli, &operands, err);
+    if (status == GM_OK) status = check(cli, err);
     const gm_bound_settings *set = cli->settings;
     if (status == GM_OK && set->measure) status = measure_missing(cli, err);
     if (status == GM_OK) status = compare(cli, &c, err);
@@ -424,5 +427,6 @@ gm_status gm_bound_compare_command(gm_cli *cli, gm_error *err)
     json_decref(document);
     close_comparison(&c);
     gm_session_close(&session);
+    gm_study_operands_close(cli, &operands);
     return status;
 }

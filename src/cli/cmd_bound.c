@@ -404,8 +404,9 @@ const gm_command gm_command_bound = {
         "share of the samples, and the bound is that of the others. --optimize minimizes the bound "
         "over the posterior, from the one above, and shows both. --params run.gmr@all gives a "
         "certificate for every checkpoint, which `gradiometer report` draws.\n\n"
-        "compare: over run files in which `bound -o` recorded a result with a test set, which "
-        "measure tells how far test and training error are apart: Kendall's tau with the gap and "
+        "compare: over run files, or folders of studies, in which `bound -o` recorded a result "
+        "with a test set, which measure tells how far test and training error are apart: Kendall's "
+        "tau with the gap and "
         "its bootstrap interval, and the share of pairs differing in one setting that the measure "
         "puts in the wrong order, on average and in the worst environment (Dziugaite et al. 2020, "
         "arXiv 2010.11924).\n\n"
@@ -422,7 +423,8 @@ const gm_command gm_command_bound = {
         "  gradiometer bound rescale --params run.gmr --magnitudes 10,1000\n"
         "  gradiometer bound --params run.gmr@all --measures none -o run.gmr\n"
         "  gradiometer bound --params run.gmr --optimize 2000\n"
-        "  gradiometer bound compare run*.gmr -o compare.gmr\n",
+        "  gradiometer bound compare run*.gmr -o compare.gmr\n"
+        "  gradiometer bound compare out -o compare.gmr\n",
     .takes = GM_TAKES_MODEL | GM_TAKES_DATA | GM_TAKES_TEST | GM_TAKES_OUTPUT,
     .options = options,
     .settings_size = sizeof(gm_bound_settings),
