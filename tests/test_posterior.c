@@ -8,6 +8,7 @@
 
 #include "bound/local.h"
 #include "bound/optimize.h"
+#include "gradiometer/curvature.h"
 #include "gradiometer/posterior.h"
 #include "problems.h"
 
@@ -151,20 +152,21 @@ static void gradients_by_differences(void **state)
         gm_local local;
         test_problem_open(&t, cases[c], GM_F64, 0, 0);
         size_t index[6] = {0, 3, 3, 5, 1, 7};
-        double weight[6], *v = variances(t.p), *dm = calloc(4 * t.p, sizeof *dm), *dv = dm + t.p,
-                          *scratch = dv + t.p;
+        double weight[6], error, *v = variances(t.p), *dm = calloc(4 * t.p, sizeof *dm),
+                                 *dv = dm + t.p, *scratch = dv + t.p;
         gm_stream noise = gm_stream_of(3, GM_PURPOSE_TEST, 4);
         expect_ok(gm_local_open(t.problem, 6, &local, &err), &err);
-        double loss = gm_posterior_loss(&local, 6, index, t.theta, v, noise, 40, weight, dm, dv);
+        double loss = gm_posterior_loss(&local, 6, index, t.theta, v, noise, 40, weight, NULL, dm,
+                                        dv, &error);
         assert_true(loss > 0.5 && loss < 5.0);
         for (size_t j = 0; j < 2 * t.p; j++) {
             double *at = j < t.p ? &t.theta[j] : &v[j - t.p], was = *at, h = 1e-6;
             *at = was + h;
-            double up = gm_posterior_loss(&local, 6, index, t.theta, v, noise, 40, weight, scratch,
-                                          scratch + t.p);
+            double up = gm_posterior_loss(&local, 6, index, t.theta, v, noise, 40, weight, NULL,
+                                          scratch, scratch + t.p, &error);
             *at = was - h;
-            double down = gm_posterior_loss(&local, 6, index, t.theta, v, noise, 40, weight,
-                                            scratch, scratch + t.p);
+            double down = gm_posterior_loss(&local, 6, index, t.theta, v, noise, 40, weight, NULL,
+                                            scratch, scratch + t.p, &error);
             *at = was;
             /* Rounding 1e-16/1e-6, truncation h^2 times a third derivative of order 1. */
             near(dm[j], (up - down) / (2 * h), 1e-8, j < t.p ? "by a mean" : "by a variance");
@@ -499,33 +501,80 @@ static void draws_of_convolutions(void **state)
     close_images(&m);
 }
 
-/* By means and variances of all layers, with the noise held: central differences in double. */
+/* By means of all layers and variances of the dense one, with the noise held: central differences
+ * in double. */
 static void gradients_of_convolutions(void **state)
 {
     (void)state;
     images m;
     gm_error err;
     gm_local local;
-    size_t index[5] = {0, 3, 3, 5, 1};
-    double weight[5];
+    size_t index[25];
+    double weight[25], error;
     gm_stream noise = gm_stream_of(3, GM_PURPOSE_TEST, 4);
     open_images(&m);
-    double *dm = calloc(4 * m.p, sizeof *dm), *dv = dm + m.p, *other = dv + m.p;
-    expect_ok(gm_local_open(m.problem, 5, &local, &err), &err);
-    gm_posterior_loss(&local, 5, index, m.theta, m.variance, noise, 7, weight, dm, dv);
+    double *dm = calloc(6 * m.p, sizeof *dm), *dv = dm + m.p, *other = dv + m.p,
+           *piece = other + 2 * m.p;
+    for (size_t i = 0; i < 25; i++) { /* pieces of two and three */
+        index[i] = 7 * i % IMAGES;
+    }
+    expect_ok(gm_local_open(m.problem, 25, &local, &err), &err);
+    gm_posterior_loss(&local, 25, index, m.theta, m.variance, noise, 7, weight, piece, dm, dv,
+                      &error);
     for (size_t j = 0; j < 2 * m.p; j++) {
+        if (j >= m.p && j < m.p + local.shared) continue;
         double *at = j < m.p ? &m.theta[j] : &m.variance[j - m.p], was = *at, h = 1e-6;
         *at = was + h;
-        double up = gm_posterior_loss(&local, 5, index, m.theta, m.variance, noise, 7, weight,
-                                      other, other + m.p);
+        double up = gm_posterior_loss(&local, 25, index, m.theta, m.variance, noise, 7, weight,
+                                      piece, other, other + m.p, &error);
         *at = was - h;
-        double down = gm_posterior_loss(&local, 5, index, m.theta, m.variance, noise, 7, weight,
-                                        other, other + m.p);
+        double down = gm_posterior_loss(&local, 25, index, m.theta, m.variance, noise, 7, weight,
+                                        piece, other, other + m.p, &error);
         *at = was;
         /* Rounding 1e-16/1e-6, truncation h^2 times a third derivative of order 1. */
         near(dm[j], (up - down) / (2 * h), 1e-8, j < m.p ? "by a mean" : "by a variance");
     }
-    assert_true(fabs(dv[0]) > 1e-4); /* a filter's */
+    gm_local_close(&local);
+    free(dm);
+    close_images(&m);
+}
+
+/* Without variances what stands for a filter's dv is half the diagonal of Sigma, in the mean over
+ * batches: of 2,000 with ten pieces each, whose scatter has a relative error of sqrt(2/9/2000) = 1
+ * % for Gaussian gradients, a few times that for these. */
+static void scatter_of_convolutions(void **state)
+{
+    (void)state;
+    enum { BATCHES = 2000, BATCH = 40 };
+    images m;
+    gm_error err;
+    gm_local local;
+    gm_linearization *lin;
+    size_t index[BATCH];
+    double weight[BATCH], error;
+    gm_stream noise = gm_stream_of(3, GM_PURPOSE_TEST, 4),
+              pick = gm_stream_of(4, GM_PURPOSE_TEST, 4);
+    open_images(&m);
+    double *dm = calloc(6 * m.p, sizeof *dm), *dv = dm + m.p, *piece = dv + m.p,
+           *mean = piece + 2 * m.p, *sigma = mean + m.p;
+    memset(m.variance, 0, m.p * sizeof *m.variance);
+    expect_ok(gm_linearize(m.problem, m.theta, &lin, &err), &err);
+    expect_ok(gm_curvature_diagonal(lin, GM_COVARIANCE, GM_ALL_LAYERS, sigma, &err), &err);
+    gm_linearization_free(lin);
+    expect_ok(gm_local_open(m.problem, BATCH, &local, &err), &err);
+    for (size_t t = 0; t < BATCHES; t++) {
+        for (size_t i = 0; i < BATCH; i++) {
+            index[i] = (size_t)gm_below(pick, t * BATCH + i, IMAGES);
+        }
+        gm_posterior_loss(&local, BATCH, index, m.theta, m.variance, noise, t * BATCH, weight,
+                          piece, dm, dv, &error);
+        for (size_t j = 0; j < local.shared; j++) {
+            mean[j] += dv[j] / BATCHES;
+        }
+    }
+    for (size_t j = 0; j < local.shared; j++) {
+        near(mean[j], 0.5 * sigma[j], 0.1 * sigma[j], "half the variance of a gradient");
+    }
     gm_local_close(&local);
     free(dm);
     close_images(&m);
@@ -567,17 +616,12 @@ static void convolutions_optimized(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(draws_of_convolutions),
-        cmocka_unit_test(gradients_of_convolutions),
-        cmocka_unit_test(convolutions_optimized),
-        cmocka_unit_test(derivatives_of_objectives),
-        cmocka_unit_test(values_of_objectives),
-        cmocka_unit_test(same_distribution),
-        cmocka_unit_test(gradients_by_differences),
-        cmocka_unit_test(nothing_to_learn),
-        cmocka_unit_test(optimizing_lowers_the_bound),
-        cmocka_unit_test(certificate_of_a_point),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(draws_of_convolutions),     cmocka_unit_test(gradients_of_convolutions),
+        cmocka_unit_test(scatter_of_convolutions),   cmocka_unit_test(convolutions_optimized),
+        cmocka_unit_test(derivatives_of_objectives), cmocka_unit_test(values_of_objectives),
+        cmocka_unit_test(same_distribution),         cmocka_unit_test(gradients_by_differences),
+        cmocka_unit_test(nothing_to_learn),          cmocka_unit_test(optimizing_lowers_the_bound),
+        cmocka_unit_test(certificate_of_a_point),    cmocka_unit_test(refusals),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "posterior");
 }

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 
+enum { SLICE = 1024 }; /* weights drawn at once */
 /* Normal numbers from here on are those of shared layers. */
 static const uint64_t SHARED = (uint64_t)1 << 63;
 
@@ -33,48 +34,55 @@ static bool is_shared(const gm_node *node)
     return node->parameters && !(node->traits & GM_TRAIT_OUTER);
 }
 
-/* Largest node and largest shared layer; units and shared of l. */
-static void measure_net(gm_local *l, size_t *widest, size_t *heaviest)
+/* Tied layers have one draw, which the first of them takes. */
+static bool has_draw(const gm_net *net, int i)
+{
+    const gm_node *node = &net->node[i];
+    bool first = is_shared(node);
+    for (int j = 1; first && j < i; j++) {
+        first = !(is_shared(&net->node[j]) && net->node[j].offset == node->offset);
+    }
+    return first;
+}
+
+/* units and shared of l; size of the largest node. */
+static size_t measure_net(gm_local *l)
 {
     const gm_net *net = l->engine.net;
+    size_t widest = 0;
     for (int i = 0; i < net->nodes; i++) {
         const gm_node *node = &net->node[i];
-        if (node->size > *widest) *widest = node->size;
-        if (is_shared(node)) {
-            l->shared += node->parameters;
-            if (node->parameters > *heaviest) *heaviest = node->parameters;
-        } else if (node->parameters) {
-            l->units += node->size;
-        }
+        if (node->size > widest) widest = node->size;
+        if (has_draw(net, i)) l->shared += node->parameters;
+        if (node->parameters && !is_shared(node)) l->units += node->size;
     }
+    return widest;
 }
 
 static gm_status make_draws(gm_local *l, gm_error *err)
 {
     const gm_net *net = l->engine.net;
-    size_t size = l->engine.k->size, nodes = (size_t)net->nodes, count, units, weights;
-    if (!gm_mul_size(l->units, l->rows, &units) || !gm_mul_size(units, 2, &count) ||
-        !gm_mul_size(l->shared, 3, &weights) || !gm_add_size(count, weights, &count))
+    size_t size = l->engine.k->size, nodes = (size_t)net->nodes, count, units;
+    if (!gm_mul_size(l->units, l->rows, &units) || !gm_mul_size(units, 2, &count))
         return gm_fail(err, GM_ERR_MEMORY, "%s: draws for %zu samples overflow", net->name,
                        l->rows);
     l->spread = gm_alloc(nodes, sizeof *l->spread, "draws by layer", err);
     l->noise = gm_alloc(nodes, sizeof *l->noise, "draws by layer", err);
-    l->drawn = gm_alloc(nodes, sizeof *l->drawn, "draws by layer", err);
     l->memory = gm_alloc(count, size, "draws by layer", err);
-    if (!l->spread || !l->noise || !l->drawn || !l->memory) return GM_ERR_MEMORY;
+    if (!l->spread || !l->noise || !l->memory) return GM_ERR_MEMORY;
     char *next = l->memory;
     for (int i = 0; i < net->nodes; i++) {
         const gm_node *node = &net->node[i];
-        if (!node->parameters) continue;
-        size_t bytes = (is_shared(node) ? node->parameters : l->rows * node->size) * size;
+        if (!node->parameters || is_shared(node)) continue;
         l->spread[i] = next;
-        l->noise[i] = next + bytes;
-        next += 2 * bytes;
-        if (!is_shared(node)) continue;
-        l->drawn[i] = next;
-        next += bytes;
+        l->noise[i] = next + units * size;
+        next += l->rows * node->size * size;
     }
-    return GM_OK;
+    if (!l->shared) return GM_OK;
+    size_t p = gm_problem_parameters(l->problem);
+    l->drawn = gm_alloc(p, size, "drawn weights", err);
+    l->pull = gm_alloc(p, size, "gradient by drawn weights", err);
+    return l->drawn && l->pull ? GM_OK : GM_ERR_MEMORY;
 }
 
 gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_error *err)
@@ -84,8 +92,7 @@ gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_
     gm_status status = gm_one_label(problem, err);
     if (status != GM_OK) return status;
     const gm_engine *e = &l->engine;
-    size_t widest = 0, heaviest = 0, outputs = gm_net_outputs(e->net), numbers;
-    measure_net(l, &widest, &heaviest);
+    size_t widest = measure_net(l), outputs = gm_net_outputs(e->net), numbers;
     status = gm_arrays_make(e->net, problem->all, rows, e->k->size, &l->value, err);
     if (status == GM_OK)
         status = gm_arrays_make(e->net, problem->all, rows, e->k->size, &l->signal, err);
@@ -98,9 +105,7 @@ gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_
     l->engine.scratch.memory = gm_alloc(l->engine.scratch.bytes, 1, "workspace of the layers", err);
     l->square = gm_alloc(numbers, e->k->size, "draws by layer", err);
     l->push = gm_alloc(numbers, e->k->size, "draws by layer", err);
-    l->normal =
-        gm_alloc(numbers > heaviest ? numbers : heaviest, sizeof *l->normal, "draws by layer", err);
-    if (heaviest) l->pull = gm_alloc(heaviest, e->k->size, "gradient by a draw", err);
+    l->normal = gm_alloc(numbers, sizeof *l->normal, "draws by layer", err);
     l->prob = gm_alloc(rows * outputs, e->k->size, "probabilities", err);
     l->x = gm_alloc(rows * data->features, e->k->size, "samples", err);
     l->loss = gm_alloc(rows, sizeof *l->loss, "losses", err);
@@ -108,8 +113,8 @@ gm_status gm_local_open(const gm_problem *problem, size_t rows, gm_local *l, gm_
     if (data->label) l->label = gm_alloc(rows, sizeof *l->label, "labels", err);
     if (data->target) l->target = gm_alloc(rows * outputs, sizeof *l->target, "targets", err);
     bool complete = l->engine.scratch.memory && l->square && l->push && l->normal && l->prob &&
-                    l->x && l->loss && l->wrong && (!heaviest || l->pull) &&
-                    (!data->label || l->label) && (!data->target || l->target);
+                    l->x && l->loss && l->wrong && (!data->label || l->label) &&
+                    (!data->target || l->target);
     return complete ? GM_OK : GM_ERR_MEMORY;
 }
 
@@ -187,18 +192,26 @@ static void fill_noise(gm_local *l, int i, gm_stream stream, uint64_t first, uin
     l->engine.k->from_double(n * width, l->normal, l->noise[i]);
 }
 
-/* Weights of the shared node i, drawn with the normal numbers SHARED + first shared + at + j. */
-static void draw_shared(gm_local *l, int i, const void *mean, const void *variance,
-                        gm_stream stream, uint64_t first, uint64_t at)
+/* Weights of the shared node i: number j of the net takes the normal number SHARED + first p + j.
+ */
+static void draw_weights(gm_local *l, int i, const void *mean, const void *variance,
+                         gm_stream stream, uint64_t first)
 {
     const gm_kernels *k = l->engine.k;
     const gm_node *node = &l->engine.net->node[i];
-    size_t count = node->parameters, bytes = count * k->size;
-    gm_normal_fill(stream, SHARED + first * l->shared + at, count, l->normal);
-    k->from_double(count, l->normal, l->noise[i]);
-    memcpy(l->spread[i], (const char *)variance + node->offset * k->size, bytes);
-    memcpy(l->drawn[i], (const char *)mean + node->offset * k->size, bytes);
-    k->perturb(count, l->noise[i], l->spread[i], l->drawn[i]);
+    uint64_t from = SHARED + first * gm_problem_parameters(l->problem);
+    size_t end = node->offset + node->parameters;
+    double z[SLICE], m[SLICE], v[SLICE];
+    for (size_t at = node->offset; at < end; at += SLICE) {
+        size_t count = end - at < SLICE ? end - at : SLICE;
+        gm_normal_fill(stream, from + at, count, z);
+        k->to_double(count, (const char *)mean + at * k->size, m);
+        k->to_double(count, (const char *)variance + at * k->size, v);
+        for (size_t j = 0; j < count; j++) {
+            z[j] = m[j] + sqrt(v[j]) * z[j];
+        }
+        k->from_double(count, z, (char *)l->drawn + at * k->size);
+    }
 }
 
 /* Squared input of node i, its only one, into l->square. */
@@ -214,16 +227,12 @@ void gm_local_value(gm_local *l, size_t n, const size_t *index, const void *mean
                     const void *variance, gm_stream stream, uint64_t first)
 {
     const gm_net *net = l->engine.net;
-    uint64_t units = 0, weights = 0;
+    uint64_t units = 0;
     load(l, n, index, mean);
     for (int i = 1; i < net->nodes; i++) {
         const gm_node *node = &net->node[i];
-        gm_layer_call call = call_of(l, i, mean);
-        if (is_shared(node)) {
-            draw_shared(l, i, mean, variance, stream, first, weights);
-            weights += node->parameters;
-            call.param = l->drawn[i];
-        }
+        gm_layer_call call = call_of(l, i, is_shared(node) ? l->drawn : mean);
+        if (has_draw(net, i)) draw_weights(l, i, mean, variance, stream, first);
         node->kind->value(&call);
         if (!node->parameters || is_shared(node)) continue;
         gm_layer_call spread = call_of(l, i, variance);
@@ -319,40 +328,26 @@ static void through_variance(gm_local *l, int i, const void *variance, void *dva
     k->axpy(n * width, 2.0, l->push, l->signal.node[input]);
 }
 
-/* The gradient by the drawn weights of the shared node i, in pull, goes on to mean and variance. */
-static void through_draw(gm_local *l, int i, void *dmean, void *dvariance)
-{
-    const gm_kernels *k = l->engine.k;
-    const gm_node *node = &l->engine.net->node[i];
-    k->axpy(node->parameters, 1.0, l->pull, slice(l, dmean, node));
-    k->perturb_signal(node->parameters, l->noise[i], l->spread[i], l->pull, l->pull);
-    k->axpy(node->parameters, 1.0, l->pull, slice(l, dvariance, node));
-}
-
 void gm_local_gradient(gm_local *l, const void *mean, const void *variance, const double *weight,
                        void *dmean, void *dvariance)
 {
     const gm_net *net = l->engine.net;
     int last = net->nodes - 1;
+    size_t p = gm_problem_parameters(l->problem);
     void *root = l->signal.node[last];
+    if (l->shared) memset(l->pull, 0, p * l->engine.k->size);
     l->engine.k->scale_rows(l->chunk.n, net->node[last].size, weight, root, root);
     for (int i = last; i > 0; i--) {
         const gm_node *node = &net->node[i];
         if (!l->problem->active[i]) continue;
         bool shared = is_shared(node);
-        gm_layer_call call = call_of(l, i, mean);
-        void *grad = shared ? l->pull : node->parameters ? slice(l, dmean, node) : NULL;
-        if (shared) {
-            call.param = l->drawn[i];
-            memset(l->pull, 0, node->parameters * l->engine.k->size);
-        }
+        gm_layer_call call = call_of(l, i, shared ? l->drawn : mean);
+        void *grad = node->parameters ? slice(l, shared ? l->pull : dmean, node) : NULL;
         call.signal = l->signal.node[i];
         if (grad) call.grad = &grad;
         aim(l, &call, node);
         node->kind->backward(&call);
-        if (shared)
-            through_draw(l, i, dmean, dvariance);
-        else if (node->parameters)
-            through_variance(l, i, variance, dvariance);
+        if (node->parameters && !shared) through_variance(l, i, variance, dvariance);
     }
+    if (l->shared) l->engine.k->axpy(p, 1.0, l->pull, dmean);
 }

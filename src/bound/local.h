@@ -11,7 +11,9 @@
  *
  * A weight that acts more than once on a sample, as in convolutions, makes outputs that depend on
  * each other. Such a layer, called shared here, has its weights w = m + sqrt(v) e drawn whole, once
- * for the chunk; with the gradient s by w, dm = s and dv = s e / (2 sd). */
+ * for the chunk; with the gradient s by w, dm = s. The product s e / (2 sd) would be an unbiased
+ * dv, but one whose noise exceeds it a hundredfold; what takes its place is for the caller to say.
+ */
 #ifndef GM_BOUND_LOCAL_H
 #define GM_BOUND_LOCAL_H
 
@@ -26,14 +28,12 @@ typedef struct gm_local {
     gm_engine engine;
     size_t rows;             /* samples at once */
     size_t units;            /* outputs of layers drawn by unit */
-    size_t shared;           /* weights of shared layers */
+    size_t shared;           /* weights of shared layers, those of tied layers once */
     gm_arrays value, signal; /* [rows, size] of every node */
-    /* [nodes], NULL for those without parameters: standard deviations and noise, [rows, size], of a
-     * shared layer [parameters]. */
+    /* [nodes]: standard deviations and noise [rows, size] of layers drawn by unit, else NULL. */
     void **spread, **noise;
-    void **drawn;        /* [nodes]: [parameters] of shared layers, else NULL */
     void *memory;        /* of these */
-    void *pull;          /* gradient by the drawn weights of one shared layer */
+    void *drawn, *pull;  /* [p], NULL without shared layers: their weights, the gradient by them */
     void *square, *push; /* [rows, widest]: squared inputs, signals */
     double *normal;      /* [rows, widest], or the weights of a shared layer */
     void *prob, *x;      /* [rows, K], [rows, features] */
@@ -80,8 +80,9 @@ void gm_local_sample(gm_local *local, const void *mean, const void *variance, do
                      gm_local_sums *sums);
 gm_gibbs_mean gm_local_mean(size_t draws, double sum, double squares);
 
-/* The gradient of sum_i weight[i] loss[i] of the last gm_local_value, added to dmean and dvariance
- * [p]. Spoils the values. */
+/* The gradient of sum_i weight[i] loss[i] of the last gm_local_value, added to dmean and, but for
+ * shared layers, to dvariance [p]; that by the weights of shared layers is left in local->pull.
+ * Spoils the values. */
 void gm_local_gradient(gm_local *local, const void *mean, const void *variance,
                        const double *weight, void *dmean, void *dvariance);
 

@@ -28,8 +28,9 @@
 
 enum {
     SLICE = 4096,
-    FALL = 3,  /* the step falls to eta / (1 + eta t / FALL) */
-    WARM = 30, /* steps in which the means' step grows to its full length */
+    PIECES = 10, /* of a batch, each with its own draw of shared weights */
+    FALL = 3,    /* the step falls to eta / (1 + eta t / FALL) */
+    WARM = 30,   /* steps in which the means' step grows to its full length */
 };
 static const double MEMORY = 0.9, /* of the mean of gradients, for a step */
     FAR = 0.3,                    /* a coordinate's longest step, in standard deviations of Q */
@@ -63,20 +64,63 @@ static gm_status check(const gm_problem *problem, const gm_optimize_options *o, 
 
 /* ---- gradient of a mini-batch ---- */
 
+/* Sum and sum of squares of a piece's mean gradient, pull times `scale`. */
+static void add_piece(const gm_local *l, double scale, size_t p, double *piece)
+{
+    const gm_kernels *k = l->engine.k;
+    double g[SLICE];
+    for (size_t at = 0; at < p; at += SLICE) {
+        size_t count = p - at < SLICE ? p - at : SLICE;
+        k->to_double(count, (const char *)l->pull + at * k->size, g);
+        for (size_t j = 0; j < count; j++) {
+            piece[at + j] += scale * g[j];
+            piece[p + at + j] += scale * scale * g[j] * g[j];
+        }
+    }
+}
+
+/* dvariance += half the variance of a sample's gradient, from `pieces` means of `each` samples: 0
+ * for one piece, and where no shared layer is. */
+static void add_scatter(const gm_local *l, size_t pieces, double each, size_t p,
+                        const double *piece, void *dvariance)
+{
+    const gm_kernels *k = l->engine.k;
+    double count = (double)pieces, half[SLICE];
+    for (size_t at = 0; at < p && pieces > 1; at += SLICE) {
+        size_t numbers = p - at < SLICE ? p - at : SLICE;
+        for (size_t j = 0; j < numbers; j++) {
+            double sum = piece[at + j], squares = piece[p + at + j];
+            half[j] = 0.5 * each * fmax(0.0, squares - sum * sum / count) / (count - 1.0);
+        }
+        k->from_double(numbers, half, l->pull);
+        k->axpy(numbers, 1.0, l->pull, (char *)dvariance + at * k->size);
+    }
+}
+
 double gm_posterior_loss(gm_local *l, size_t n, const size_t *index, const void *mean,
                          const void *variance, gm_stream noise, uint64_t first, double *weight,
-                         void *dmean, void *dvariance)
+                         double *piece, void *dmean, void *dvariance, double *error)
 {
     double loss = 0.0;
-    size_t bytes = gm_problem_parameters(l->problem) * l->engine.k->size;
-    gm_local_value(l, n, index, mean, variance, noise, first);
-    for (size_t i = 0; i < n; i++) {
-        loss += l->loss[i];
-        weight[i] = 1.0 / (double)n;
-    }
+    size_t wrong = 0, p = gm_problem_parameters(l->problem), bytes = p * l->engine.k->size;
+    size_t pieces = !l->shared ? 1 : n < PIECES ? n : PIECES;
     memset(dmean, 0, bytes);
     memset(dvariance, 0, bytes);
-    gm_local_gradient(l, mean, variance, weight, dmean, dvariance);
+    if (l->shared) memset(piece, 0, 2 * p * sizeof *piece);
+    for (size_t i = 0, at = 0; i < pieces; i++) {
+        size_t count = (i + 1) * n / pieces - at;
+        gm_local_value(l, count, index + at, mean, variance, noise, first + at);
+        for (size_t j = 0; j < count; j++) {
+            loss += l->loss[j];
+            wrong += l->wrong[j];
+            weight[j] = 1.0 / (double)n;
+        }
+        gm_local_gradient(l, mean, variance, weight, dmean, dvariance);
+        if (l->shared) add_piece(l, (double)n / (double)count, p, piece);
+        at += count;
+    }
+    if (l->shared) add_scatter(l, pieces, (double)n / (double)pieces, p, piece, dvariance);
+    *error = (double)wrong / (double)n;
     return loss / (double)n;
 }
 
@@ -92,6 +136,7 @@ typedef struct work {
     void *mean, *variance, *dmean, *dvariance; /* native [p] */
     size_t *index;                             /* [batch] */
     double *weight;                            /* [batch] */
+    double *piece;                             /* [2 p], with shared layers */
     double kl, risk, loss;                     /* risk, loss: running means */
 } work;
 
@@ -118,7 +163,10 @@ static gm_status open_work(gm_problem *problem, const gm_gaussians *start, work 
     }
     gm_status status = gm_posterior_native(problem, start, &w->mean, &w->variance, err);
     if (status != GM_OK) return status;
-    return gm_local_open(problem, w->o->batch, &w->local, err);
+    status = gm_local_open(problem, w->o->batch, &w->local, err);
+    if (status != GM_OK || !w->local.shared) return status;
+    w->piece = gm_alloc(p, 2 * sizeof *w->piece, "gradients of draws", err);
+    return w->piece ? GM_OK : GM_ERR_MEMORY;
 }
 
 static void close_work(work *w)
@@ -131,6 +179,7 @@ static void close_work(work *w)
     gm_free(w->dvariance);
     gm_free(w->index);
     gm_free(w->weight);
+    gm_free(w->piece);
 }
 
 /* Length of a step in d and in r, and what the mean of the gradients so far is divided by. */
@@ -197,19 +246,16 @@ static bool gradient(work *w, uint64_t t)
     const gm_optimize_options *o = w->o;
     gm_stream batch = gm_stream_of(o->seed, GM_PURPOSE_OPTIMIZE, 0);
     gm_stream noise = gm_stream_of(o->seed, GM_PURPOSE_OPTIMIZE, 1);
-    size_t wrong = 0;
     for (size_t i = 0; i < o->batch; i++) {
         w->index[i] = (size_t)gm_below(batch, t * o->batch + i, w->n);
     }
-    double loss = gm_posterior_loss(&w->local, o->batch, w->index, w->mean, w->variance, noise,
-                                    t * o->batch, w->weight, w->dmean, w->dvariance);
-    for (size_t i = 0; i < o->batch; i++) {
-        wrong += w->local.wrong[i];
-    }
+    double error,
+        loss = gm_posterior_loss(&w->local, o->batch, w->index, w->mean, w->variance, noise,
+                                 t * o->batch, w->weight, w->piece, w->dmean, w->dvariance, &error);
     const gm_kernels *k = w->local.engine.k;
     double size = k->dot(w->p, w->dmean, w->dmean) + k->dot(w->p, w->dvariance, w->dvariance);
     follow(&w->loss, loss, t);
-    follow(&w->risk, (double)wrong / (double)o->batch, t);
+    follow(&w->risk, error, t);
     return isfinite(size) && isfinite(loss);
 }
 
