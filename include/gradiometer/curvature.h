@@ -35,8 +35,7 @@ enum { GM_ALL_LAYERS = -1 };
 /* op = the operator, of size p or of the layer's parameters; lin must outlive it. Destroyed by
  * gm_operator_destroy. Cost of a product, in passes of matrix products through the layers: 6 with
  * H, H_p and R, 4 with G, 2 with M and Sigma, 2 in the first layer; a gradient is 3. What the
- * budget of the problem does not hold is recomputed, at a gradient's cost. GM_ERR_USAGE for an
- * index that is no layer; GM_ERR_MEMORY. */
+ * budget of the problem does not hold is recomputed, at a gradient's cost. GM_ERR_MEMORY. */
 gm_status gm_curvature_operator(gm_linearization *lin, gm_curvature kind, int layer,
                                 gm_operator *op, gm_error *err);
 

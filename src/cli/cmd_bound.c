@@ -387,7 +387,7 @@ const gm_command gm_command_bound = {
     .name = "bound",
     .summary = "scale-invariant generalization bound, its terms, measures beside it",
     .usage = "[rescale] --params FILE [--params0 FILE] [OPTION]...\n"
-             "       gradiometer bound compare RUN.gmr RUN.gmr... [OPTION]...",
+             "  or:  gradiometer bound compare RUN.gmr RUN.gmr... [OPTION]...",
     .description =
         "A PAC-Bayes bound on the error that a trained net makes on new samples, from its training "
         "data alone. The prior is a Gaussian around the initialization with the scale of each "

@@ -235,8 +235,8 @@ const gm_command gm_command_export = {
     .name = "export",
     .summary = "contents of a run file as CSV, NumPy arrays, JSON or safetensors",
     .usage = "RUN.gmr [ITEM]... -o OUT.csv|.npz|.npy|.json\n"
-             "       gradiometer export RUN.gmr [ITEM]... --list\n"
-             "       gradiometer export RUN.gmr --params OUT [--at STEP]",
+             "  or:  gradiometer export RUN.gmr [ITEM]... --list\n"
+             "  or:  gradiometer export RUN.gmr --params OUT [--at STEP]",
     .description =
         "Writes what a run file holds as files that other programs read. The run file may be one "
         "that a training is still writing. Each file appears whole or not at all.\n\n"

@@ -198,7 +198,7 @@ const gm_command gm_command_landscape = {
     .name = "landscape",
     .summary = "loss on slices along eigenvectors, gradients or between checkpoints",
     .usage = "--model SPEC --data SPEC [OPTION]...\n"
-             "       gradiometer landscape --params RUN.gmr [OPTION]...",
+             "  or:  gradiometer landscape --params RUN.gmr [OPTION]...",
     .description =
         "The loss f and the share of wrong predictions on a line or a plane through the point of "
         "--params, and beside them the quadratic model of the exact gradient and Hessian there, "

@@ -380,7 +380,7 @@ const gm_command gm_command_train = {
     .name = "train",
     .summary = "train with SGD and record the run",
     .usage = "--model SPEC --data SPEC -o RUN.gmr [OPTION]...\n"
-             "       gradiometer train --resume RUN.gmr",
+             "  or:  gradiometer train --resume RUN.gmr",
     .description =
         "Trains a net with stochastic gradient descent and records settings, "
         "metrics and parameters in a run file, from which the other commands take them.\n\n"

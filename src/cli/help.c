@@ -68,13 +68,14 @@ void gm_help_command(FILE *out, const gm_cli *cli)
 void gm_help_program(FILE *out, const gm_command *const *command)
 {
     fputs("Usage: gradiometer COMMAND [OPTION]...\n"
-          "       gradiometer help COMMAND\n"
-          "       gradiometer --version\n\n",
+          "  or:  gradiometer help COMMAND\n"
+          "  or:  gradiometer --version\n\n",
           out);
     print_wrapped(
         out,
         "Surveys the loss of a deep net: its Hessian, the second moment of its stochastic "
-        "gradients, and what they have in common.",
+        "gradients and what they have in common, the dynamics of SGD that follow from them, and a "
+        "bound on the error on new samples.",
         0, 0);
     fputs("\nCommands:\n", out);
     for (size_t i = 0; command[i]; i++) {

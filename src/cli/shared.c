@@ -55,10 +55,11 @@ static const shared_option shared_table[] = {
       "Parameters: an .npy file with one flat vector (layers in order, each weight row-major [out, "
       "in(, kh, kw)], then its bias), a .safetensors file (matched by name where the names are the "
       "net's own, else by order and shape), or a run file, run.gmr for its last state or "
-      "run.gmr@STEP for a checkpoint; spectrum and decompose also go through run.gmr@all and the "
-      "files of a quoted pattern, 'ckpt-*.safetensors'. With a run file model, data, loss, seed "
-      "and precision default to what it "
-      "recorded. Default: those in the ONNX file, else He initialization from --seed, biases 0.",
+      "run.gmr@STEP for a checkpoint; spectrum, decompose and landscape also go through "
+      "run.gmr@all and the files of a quoted pattern, 'ckpt-*.safetensors', bound through "
+      "run.gmr@all. With a run file model, data, test set, loss, seed and precision default to "
+      "what it recorded. Default: those in the ONNX file, else He initialization from --seed, "
+      "biases 0.",
       gm_option_text, AT(params), NULL, 0}},
     {DATA,
      {"data", 0, "SPEC",

@@ -27,7 +27,10 @@ library=$(find "$dir/usr" -name 'libgradiometer.*' | head -n 1)
 version=$("$dir/usr/bin/gradiometer" --version | awk '{ print $2 }')
 echo "installed: gradiometer $version"
 if [[ $kind == static ]] && command -v help2man >/dev/null; then
-    grep -q '^\.SH OPTIONS' "$dir/usr/share/man/man1/gradiometer-train.1"
+    page=$dir/usr/share/man/man1/gradiometer-train.1
+    grep -q '^\.SH OPTIONS' "$page"
+    [[ $(grep -A1 '^\.SH EXAMPLES' "$page" | tail -n 1) == .nf ]]
+    [[ $(sed -n '/^\.SH SYNOPSIS/,/^\.SH DESC/p' "$page" | grep -c '^\.B gradiometer') == 2 ]]
 fi
 
 pc=$(find "$dir/usr" -name gradiometer.pc)
