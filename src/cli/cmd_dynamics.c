@@ -312,6 +312,12 @@ static gm_status check_owned(const gm_cli *cli, const char *name, gm_error *err)
     return GM_OK;
 }
 
+static gm_sharing sharing(const gm_cli *cli)
+{
+    if (strcmp(cli->operand[0], "ensemble") == 0) return GM_SHARING_RUNS;
+    return GM_SHARING_SUMS;
+}
+
 static gm_status run(gm_cli *cli, gm_error *err)
 {
     for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++) {
@@ -384,4 +390,5 @@ const gm_command gm_command_dynamics = {
     .operands_min = 1,
     .operands_max = 1,
     .run = run,
+    .sharing = sharing,
 };

@@ -49,6 +49,13 @@ gm_status gm_dynamics_run_step(const gm_session *session, char **text, gm_error 
  * GM_ERR_USAGE names the option. */
 gm_status gm_dynamics_list(const char *name, const char *text, bool whole, size_t most,
                            double *value, size_t *count, gm_error *err);
+/* The loss differences delta [draws] of options->draws fresh mini-batches at theta [p], as by
+ * gm_step_draw on the session's data, each rank its share of them. Best in slices of so many,
+ * between which an interruption is heeded. */
+size_t gm_dynamics_slice(const gm_session *session);
+gm_status gm_dynamics_draw(const gm_session *session, const double *theta,
+                           const gm_draw_options *options, double *delta, gm_error *err);
+
 /* How batches are drawn: as given, else as the run was trained. */
 gm_replacement gm_dynamics_replacement(const gm_cli *cli, const gm_session *session);
 

@@ -144,6 +144,7 @@ static gm_status choose_options(const gm_cli *cli, const gm_session *session,
     o->record_every = set->record_every;
     o->gradient_every = set->gradient_every;
     o->exact_runs = set->exact_runs;
+    o->team = session->team;
     /* Run 0 of the same seed has the batches with which the run in --params came here. */
     o->train.run =
         set->first_run != SIZE_MAX ? (uint32_t)set->first_run : session->run && !o->fresh;
@@ -193,7 +194,8 @@ static gm_status after_block(void *context, gm_ensemble *ensemble, gm_error *err
     watcher *w = context;
     double since = gm_cli_seconds(w->cli) - w->saved_at;
     bool last = gm_ensemble_done(ensemble) == w->view->options.runs;
-    if (!w->cli->shared.output || last) return GM_OK; /* the whole is recorded in the end */
+    if (!w->cli->shared.output || w->cli->silent || last)
+        return GM_OK; /* the whole is recorded in the end */
     if (since < save_pause || since < w->cost / save_share) return GM_OK;
     return save(w, err);
 }
@@ -246,13 +248,17 @@ static void note_ensemble(gm_cli *cli, const gm_session *session, const gm_ensem
 static gm_status deliver(gm_cli *cli, const gm_session *session, const gm_ensemble_view *view,
                          bool fresh_runs, gm_error *err)
 {
-    json_t *document = gm_ensemble_document(cli, session, view, err);
-    gm_status status = document ? GM_OK : GM_ERR_MEMORY;
-    if (status == GM_OK && fresh_runs) status = gm_ensemble_keep(cli, session, view, document, err);
-    if (status == GM_OK && cli->shared.json) {
+    json_t *document = NULL;
+    gm_status status = GM_OK;
+    if (!cli->silent) {
+        document = gm_ensemble_document(cli, session, view, err);
+        if (!document) status = GM_ERR_MEMORY;
+    }
+    if (document && fresh_runs) status = gm_ensemble_keep(cli, session, view, document, err);
+    if (document && status == GM_OK && cli->shared.json) {
         status = gm_document_print(cli, document, err);
         document = NULL;
-    } else if (status == GM_OK) {
+    } else if (document && status == GM_OK) {
         status = gm_ensemble_print(cli, session, view, err);
     }
     json_decref(document);

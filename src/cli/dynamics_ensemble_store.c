@@ -157,6 +157,7 @@ gm_status gm_ensemble_recall(gm_cli *cli, const gm_session *session, gm_ensemble
     gm_run *run = NULL;
     gm_run_result *result = NULL;
     size_t count = 0;
+    if (cli->silent) return GM_OK; /* rank 0 has the statistics */
     if (!cli->shared.output || access(cli->shared.output, F_OK) != 0) return GM_OK;
     gm_status status = gm_run_open(cli->shared.output, GM_RUN_READ, &run, err);
     if (status == GM_OK) status = gm_run_results(run, cli->command->name, &result, &count, err);

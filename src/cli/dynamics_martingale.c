@@ -10,7 +10,7 @@
 #include "cli/interrupt.h"
 #include "cli/record.h"
 
-enum { DRAWS = 1000, SLICE = 16 };
+enum { DRAWS = 1000 };
 
 size_t gm_martingale_ok(const gm_martingale *m, size_t policy)
 {
@@ -222,6 +222,7 @@ static gm_status draw(const gm_session *session, const gm_martingale *m, work *w
                       gm_martingale_entry *entry, gm_error *err)
 {
     gm_draw_options o;
+    size_t slice = gm_dynamics_slice(session);
     gm_draw_options_default(&o);
     o.batch = m->batch;
     o.step = entry->choice.step;
@@ -235,10 +236,10 @@ static gm_status draw(const gm_session *session, const gm_martingale *m, work *w
             return gm_fail(err, GM_ERR_INTERRUPTED, "interrupted; nothing was recorded");
         }
         o.first = done;
-        o.draws = m->draws - done < SLICE ? m->draws - done : SLICE;
+        o.draws = m->draws - done < slice ? m->draws - done : slice;
         gm_status status = GM_OK;
         if (o.step > 0.0) {
-            status = gm_step_draw(session->problem, w->theta, &o, w->delta + done, err);
+            status = gm_dynamics_draw(session, w->theta, &o, w->delta + done, err);
         }
         if (status != GM_OK) return status;
         w->done += o.draws;

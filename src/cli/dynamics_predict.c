@@ -9,7 +9,7 @@
 #include "cli/interrupt.h"
 #include "cli/record.h"
 
-enum { DRAWS = 1000, QUANTILE_DRAWS = 20000, SLICE = 16 };
+enum { DRAWS = 1000, QUANTILE_DRAWS = 20000 };
 
 const double gm_predict_level[GM_PREDICT_QUANTILES] = {0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99};
 
@@ -152,6 +152,7 @@ static gm_status draw_case(gm_session *session, const gm_predict *predict, gm_pr
     o.seed = session->seed;
     o.divisor = predict->divisor;
     o.drift = predict->drift;
+    size_t slice = gm_dynamics_slice(session);
     for (size_t done = 0; done < c->draws; done += o.draws) {
         if (gm_interrupt_requested(NULL)) {
             return gm_fail(err, GM_ERR_INTERRUPTED,
@@ -159,8 +160,8 @@ static gm_status draw_case(gm_session *session, const gm_predict *predict, gm_pr
                            index * c->draws + done, predict->cases * c->draws);
         }
         o.first = done;
-        o.draws = c->draws - done < SLICE ? c->draws - done : SLICE;
-        gm_status status = gm_step_draw(session->problem, session->theta, &o, c->delta + done, err);
+        o.draws = c->draws - done < slice ? c->draws - done : slice;
+        gm_status status = gm_dynamics_draw(session, session->theta, &o, c->delta + done, err);
         if (status != GM_OK) return status;
         gm_progress_update(progress, index * c->draws + done + o.draws, NULL);
     }

@@ -228,7 +228,10 @@ static void set_budget(gm_session *session)
 /* Fields of a session of this invocation, before anything is opened. */
 static void begin_session(const gm_cli *cli, gm_session *session)
 {
-    *session = (gm_session){.shared = cli->shared, .step = GM_RUN_NO_STEP, .team = cli->team};
+    *session = (gm_session){.shared = cli->shared,
+                            .step = GM_RUN_NO_STEP,
+                            .team = cli->team,
+                            .joined = cli->sharing != GM_SHARING_RUNS};
     set_budget(session);
 }
 
@@ -353,14 +356,19 @@ static gm_status create_problems(gm_session *session, gm_error *err)
     gm_problem_options_default(&options);
     options.loss = session->loss_kind;
     options.memory = session->team ? gm_session_memory(session) : session->shared.memory;
-    options.team = session->team;
+    if (session->joined) options.team = session->team;
     gm_status status =
         gm_problem_create(session->net, session->data, &options, &session->problem, err);
     if (status == GM_OK && session->test) {
         status =
             gm_problem_create(session->net, session->test, &options, &session->test_problem, err);
     }
-    return status;
+    session->alone = session->problem;
+    if (status != GM_OK || !options.team) return status;
+    session->alone = NULL;
+    if (session->data->whole) return GM_OK;
+    options.team = NULL;
+    return gm_problem_create(session->net, session->data, &options, &session->alone, err);
 }
 
 /* Everything but data and parameters. */
@@ -434,6 +442,7 @@ gm_status gm_session_open_data(gm_cli *cli, gm_session *session, gm_error *err)
 void gm_session_close(gm_session *session)
 {
     gm_problem_free(session->test_problem);
+    if (session->alone != session->problem) gm_problem_free(session->alone);
     gm_problem_free(session->problem);
     gm_dataset_free(session->test);
     gm_dataset_free(session->data);

@@ -28,12 +28,14 @@ typedef struct gm_session {
     size_t recordings;
     bool run_step;            /* --params named one step of it, run.gmr@STEP */
     gm_problem *problem;      /* f on data */
+    gm_problem *alone;        /* the same without the other ranks; NULL where samples are shared */
     gm_problem *test_problem; /* NULL without test data */
     gm_loss loss_kind;
     gm_dtype precision;
     bool precision_fixed; /* by the caller, whatever the options say */
     uint64_t seed;
-    const gm_team *team; /* whose ranks share the samples or the sums over them; else NULL */
+    const gm_team *team; /* whose ranks share the work; else NULL */
+    bool joined;         /* the problems are those of all ranks together */
     size_t budget;       /* bytes, what --memory is by default */
     int threads;
     int layer;       /* --layer resolved: index of a layer or group, or GM_ALL_LAYERS */

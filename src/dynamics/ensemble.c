@@ -1,4 +1,4 @@
-/* An ensemble: its runs in blocks over threads, merged run after run. */
+/* An ensemble: its runs in blocks over ranks and threads, merged run after run. */
 #include "dynamics/ensemble.h"
 
 #include <inttypes.h>
@@ -62,7 +62,7 @@ static gm_status make_statistics(gm_ensemble *e, gm_error *err)
     }
     if (e->options.keeps) memcpy(e->keep, e->options.keep, e->options.keeps * sizeof *e->keep);
     e->options.keep = e->keep;
-    if (!e->exact) return GM_OK;
+    if (!e->exact || gm_team_rank(e->options.team) > 0) return GM_OK;
     e->value = gm_alloc(values, sizeof *e->value, "values of the ensemble", err);
     return e->value ? GM_OK : GM_ERR_MEMORY;
 }
@@ -212,6 +212,7 @@ const double *gm_ensemble_kept_theta(const gm_ensemble *e, size_t index)
 
 typedef struct block {
     size_t first, count; /* runs first ... first + count - 1, counted from 0 */
+    size_t own, owned;   /* those that this rank does: from own on, counted in the block */
     double *row;         /* [count][quantities, steps] */
     size_t *diverged;    /* [count] */
     gm_status *status;   /* [count] */
@@ -228,21 +229,46 @@ static double *last_of(const gm_ensemble *e, uint32_t run)
 
 static void run_block(gm_ensemble *e, block *b, gm_ensemble_worker *worker, size_t workers)
 {
-    const size_t cells = e->quantities * e->steps;
-    size_t next = 0;
+    const size_t cells = e->quantities * e->steps, end = b->own + b->owned;
+    size_t next = b->own;
     bool stopped = false;
 #pragma omp parallel num_threads((int)workers)
     {
         gm_ensemble_worker *w = &worker[omp_get_thread_num()];
         for (;;) {
             size_t i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
-            if (i >= b->count || __atomic_load_n(&stopped, __ATOMIC_RELAXED)) break;
+            if (i >= end || __atomic_load_n(&stopped, __ATOMIC_RELAXED)) break;
             uint32_t run = e->options.train.run + (uint32_t)(b->first + i);
             b->status[i] = gm_ensemble_one(w, run, b->row + i * cells, &b->diverged[i],
                                            last_of(e, run), &b->err[i]);
             if (b->status[i] != GM_OK) __atomic_store_n(&stopped, true, __ATOMIC_RELAXED);
         }
     }
+}
+
+/* The kept runs numbers below `run` in the list. */
+static size_t kept_below(const gm_ensemble *e, size_t run)
+{
+    size_t count = 0;
+    while (count < e->options.keeps && e->keep[count] < run) {
+        count++;
+    }
+    return count;
+}
+
+/* What the ranks did, at all of them. */
+static void exchange(gm_ensemble *e, const block *b)
+{
+    const gm_team *team = e->options.team;
+    const size_t cells = e->quantities * e->steps, row = cells * sizeof *b->row;
+    size_t run = e->options.train.run + b->first + b->own, p = e->p * sizeof *e->kept_theta;
+    size_t keep = kept_below(e, run), keeps = kept_below(e, run + b->owned) - keep;
+    if (gm_team_size(team) == 1) return;
+    gm_team_gather(team, b->own * row, b->owned * row, b->row);
+    gm_team_gather(team, b->own * sizeof *b->diverged, b->owned * sizeof *b->diverged, b->diverged);
+    gm_team_gather(team, b->own * sizeof *b->status, b->owned * sizeof *b->status, b->status);
+    gm_team_gather(team, b->own * sizeof *b->err, b->owned * sizeof *b->err, b->err);
+    gm_team_gather(team, keep * p, keeps * p, e->kept_theta);
 }
 
 /* What ended the block before its last run: an error of some run, else an interruption; GM_OK where
@@ -278,9 +304,11 @@ static gm_status merge_block(gm_ensemble *e, const block *b, gm_error *err)
 static gm_status make_block(const gm_ensemble *e, size_t workers, block *b, size_t *most,
                             gm_error *err)
 {
-    size_t cells = e->quantities * e->steps, runs = BLOCK_RUNS * workers, entries;
+    size_t ranks = (size_t)gm_team_size(e->options.team), least = workers * ranks;
+    size_t cells = e->quantities * e->steps, runs = BLOCK_RUNS * least, entries;
     size_t affordable = BLOCK_BYTES / sizeof(double) / cells;
-    if (runs > affordable) runs = affordable < workers ? workers : affordable;
+    if (runs > affordable) runs = affordable < least ? least : affordable;
+    gm_team_broadcast(e->options.team, sizeof runs, &runs); /* ranks may have other threads */
     if (!gm_mul_size(runs, cells, &entries)) entries = SIZE_MAX;
     *most = runs;
     b->row = gm_alloc(entries, sizeof *b->row, "values of a block of runs", err);
@@ -308,7 +336,9 @@ static gm_status run_blocks(gm_ensemble *e, gm_ensemble_worker *worker, size_t w
         for (size_t i = 0; i < b->count; i++) {
             b->status[i] = GM_ERR_INTERRUPTED; /* those that no worker takes */
         }
+        gm_team_share(e->options.team, b->count, &b->own, &b->owned);
         run_block(e, b, worker, workers);
+        exchange(e, b);
         gm_status status = merge_block(e, b, err);
         if (status == GM_OK && hooks && hooks->progress)
             hooks->progress(hooks->context, e->done * e->options.train.steps);
@@ -324,6 +354,7 @@ gm_status gm_ensemble_run(gm_ensemble *e, const gm_ensemble_hooks *hooks, gm_err
 {
     size_t workers = (size_t)omp_get_max_threads(), most = 0;
     block b = {0};
+    gm_team_broadcast(e->options.team, sizeof e->done, &e->done);
     gm_ensemble_worker *worker = gm_alloc(workers, sizeof *worker, "workers", err);
     if (!worker) return GM_ERR_MEMORY;
     gm_status status = make_block(e, workers, &b, &most, err);

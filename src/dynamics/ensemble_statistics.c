@@ -26,7 +26,7 @@ static gm_status add_value(gm_cell *c, double x, bool sketched, gm_error *err)
 
 gm_status gm_ensemble_add(gm_ensemble *e, const double *row, size_t diverged, gm_error *err)
 {
-    const size_t cells = e->quantities * e->steps;
+    const size_t cells = gm_team_rank(e->options.team) == 0 ? e->quantities * e->steps : 0;
     for (size_t i = 0; i < cells; i++) {
         gm_status status = add_value(&e->cell[i], row[i], !e->exact, err);
         if (status != GM_OK) return status;

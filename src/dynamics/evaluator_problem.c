@@ -90,12 +90,14 @@ static void evaluator_free(gm_evaluator *base)
 static const gm_evaluator_kind problem_kind = {
     .batch = batch, .value = value, .full = full, .problem = own_problem, .free = evaluator_free};
 
-/* A problem like this one, in its share of the memory. */
+/* A problem like this one, in its share of the memory, and one rank's own: ranks do different runs.
+ */
 static gm_status copy_problem(const gm_problem *problem, size_t workers, gm_problem **copy,
                               gm_error *err)
 {
     gm_problem_options options = problem->options;
     options.memory = problem->memory / workers;
+    options.team = NULL;
     return gm_problem_create(gm_problem_net(problem), gm_problem_data(problem), &options, copy,
                              err);
 }
