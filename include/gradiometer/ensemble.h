@@ -68,8 +68,8 @@ typedef struct gm_ensemble_options {
      * z_a scatter_a, z of gm_ensemble_scatter_draw; distances are those from theta. */
     const double *scatter;
     size_t scatters;
-    const gm_team *team; /* NULL; else its ranks share the runs out. Rank 0 alone has the statistics,
-                            those of one process to the bit */
+    const gm_team *team; /* NULL; else its ranks share the runs out. Rank 0 alone has the
+                            statistics, those of one process to the bit */
 } gm_ensemble_options;
 
 void gm_ensemble_options_default(gm_ensemble_options *options);
@@ -113,8 +113,8 @@ typedef struct gm_ensemble_hooks {
  * pass over the whole set where the loss is recorded at t or before. Memory beyond the statistics:
  * per thread a few vectors of p numbers, and one block of runs' values, at most about 64 MB.
  *
- * With a team all ranks call it; how many runs are done is what rank 0 says. gm_ensemble_done is the
- * same at all of them afterwards, as is the status where a run failed or was stopped. */
+ * With a team all ranks call it; how many runs are done is what rank 0 says. gm_ensemble_done is
+ * the same at all of them afterwards, as is the status where a run failed or was stopped. */
 gm_status gm_ensemble_run(gm_ensemble *ensemble, const gm_ensemble_hooks *hooks, gm_error *err);
 
 const gm_ensemble_options *gm_ensemble_options_of(const gm_ensemble *ensemble); /* resolved */
