@@ -121,7 +121,8 @@ static gm_status measure(const gm_team *team, survey *s, gm_error *err)
     load.subset = 20;
     load.standardize = true;
     load.classes = 3;
-    load.team = s->share ? team : NULL;
+    load.team = team;
+    load.share = s->share;
     TRY(gm_data_load(s->data, &load, &data, err));
     if (s->cut && gm_team_size(team) > 1) {
         size_t first = rank ? s->cut[rank - 1] : 0;
@@ -274,6 +275,7 @@ static void refuse(const gm_team *team, void *data)
     size_t index[] = {0};
     gm_data_options_default(&load);
     load.team = team;
+    load.share = true;
     omp_set_num_threads(1);
     gm_data_load("gauss:k=3,d=5,n=25", &load, &set, NULL);
     gm_net_from_spec("mlp:5-4-3", NULL, 0, &net, NULL);

@@ -58,8 +58,9 @@ typedef struct gm_data_options {
                   and redraws labels from a stream of its own */
     const gm_dataset
         *reference;      /* NULL; the training set whose mean and sd standardize a test set */
-    const gm_team *team; /* NULL; else the rank keeps its share of the samples alone, the same that
-                            it would have of all of them. All ranks read through all of the files */
+    const gm_team *team; /* NULL; else all ranks load the set, and what they read is compared */
+    bool share;          /* false; true: the rank keeps its share of the samples alone, that of
+                            gm_team_share. Read are all of them */
 } gm_data_options;
 
 void gm_data_options_default(gm_data_options *options);

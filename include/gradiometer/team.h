@@ -9,6 +9,7 @@
 #define GRADIOMETER_TEAM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,6 +39,9 @@ void gm_team_broadcast(const gm_team *team, size_t bytes, void *data);
 /* The rank's share of total things: *count of them from *first on; contiguous, in the order of the
  * ranks, none larger by more than one. The last ranks have none where there are too few. */
 void gm_team_share(const gm_team *team, size_t total, size_t *first, size_t *count);
+
+/* The first rank whose number is not that of rank 0; -1 where all are equal. */
+int gm_team_odd_one(const gm_team *team, uint64_t number);
 
 #ifdef __cplusplus
 }

@@ -37,3 +37,18 @@ void gm_team_share(const gm_team *team, size_t total, size_t *first, size_t *cou
     *first = rank * each + (rank < larger ? rank : larger);
     *count = each + (rank < larger);
 }
+
+int gm_team_odd_one(const gm_team *team, uint64_t number)
+{
+    uint64_t first = number;
+    gm_team_broadcast(team, sizeof first, &first);
+    double odd = number != first;
+    gm_team_sum(team, 1, &odd);
+    if (odd == 0.0) return -1;
+    for (int r = 1; r < gm_team_size(team); r++) {
+        double is = r == gm_team_rank(team) && number != first;
+        gm_team_sum(team, 1, &is);
+        if (is > 0.0) return r;
+    }
+    return -1;
+}

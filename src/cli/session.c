@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "cli/frame.h"
 #include "data/npy.h"
@@ -211,7 +212,10 @@ static void set_threads(gm_session *session)
     if (!threads && session->team && !getenv("OMP_NUM_THREADS")) {
         threads = threads_of_rank(session->team);
     }
-    if (threads) omp_set_num_threads(threads);
+    if (!threads) threads = omp_get_max_threads();
+    /* What every rank computes for itself must be the same to the bit. */
+    gm_team_broadcast(session->team, sizeof threads, &threads);
+    omp_set_num_threads(threads);
     session->threads = omp_get_max_threads();
 }
 
@@ -249,7 +253,8 @@ static gm_status load_data(const gm_cli *cli, gm_session *session, gm_error *err
     options.random_labels = shared->random_labels;
     options.standardize = shared->standardize;
     options.classes = session->net ? gm_net_outputs(session->net) : 0;
-    if (cli->sharing == GM_SHARING_SAMPLES) options.team = session->team;
+    options.team = session->team;
+    options.share = cli->sharing == GM_SHARING_SAMPLES;
     gm_status status = gm_data_load(shared->data, &options, &session->data, err);
     if (status == GM_OK && shared->test_data) {
         options.subset = 0;
@@ -384,6 +389,25 @@ static gm_status open_model(gm_cli *cli, gm_session *session, bool reopen, gm_er
     return GM_OK;
 }
 
+/* Ranks that would compute something else are found here: other parameters, or another net. (The
+ * data were compared as they were read, the options before.) */
+static gm_status compare_ranks(const gm_session *session, gm_error *err)
+{
+    if (!session->team) return GM_OK;
+    const char *name = gm_net_name(session->net);
+    size_t p = gm_net_parameters(session->net);
+    int odd = gm_team_odd_one(session->team, gm_hash(gm_hash_start, name, strlen(name)));
+    if (odd > 0) {
+        return gm_fail(err, GM_ERR_INPUT, "--model: rank %d has another net than rank 0, %s", odd,
+                       session->shared.model);
+    }
+    odd = gm_team_odd_one(session->team,
+                          gm_hash(gm_hash_start, session->theta, p * sizeof *session->theta));
+    if (odd < 0) return GM_OK;
+    return gm_fail(err, GM_ERR_INPUT, "--params: rank %d has other parameters than rank 0 (%s)",
+                   odd, session->point);
+}
+
 static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_error *err)
 {
     gm_status status = open_model(cli, session, reopen, err);
@@ -392,6 +416,7 @@ static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_
     if (status == GM_OK) status = squared_targets(session, err);
     if (status == GM_OK) status = create_problems(session, err); /* the fit of net and data */
     if (status == GM_OK) status = load_parameters(cli, session, err);
+    if (status == GM_OK) status = compare_ranks(session, err);
     if (status == GM_OK && session->onnx) status = gm_session_check_repeats(session, err);
     return status;
 }

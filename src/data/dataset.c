@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "data/source.h"
 #include "gradiometer/random.h"
@@ -183,10 +184,19 @@ static gm_status store_sample(const gm_source *source, const gm_sample *sample, 
     return GM_OK;
 }
 
+static uint64_t hash_sample(const gm_source *source, const gm_sample *sample, uint64_t hash)
+{
+    hash = gm_hash(hash, sample->x, source->features * sizeof *sample->x);
+    hash = gm_hash(hash, sample->target, source->outputs * sizeof *sample->target);
+    if (source->outputs) return hash;
+    return gm_hash(hash, sample->label, positions_of(source) * sizeof *sample->label);
+}
+
 /* Reads every sample and keeps those that have a position within the share; the others are checked
- * too (a bad file is bad whatever the subset). classes: K as asked for, 0 = largest label + 1. */
+ * too (a bad file is bad whatever the subset). classes: K as asked for, 0 = largest label + 1.
+ * *hash (NULL: not wanted) of all that was read. */
 static gm_status read_samples(gm_source *source, const size_t *position, size_t classes,
-                              gm_dataset *data, gm_error *err)
+                              uint64_t *hash, gm_dataset *data, gm_error *err)
 {
     size_t limit = source->classes ? source->classes : classes;
     int64_t largest = 0;
@@ -208,6 +218,7 @@ static gm_status read_samples(gm_source *source, const size_t *position, size_t 
             status = store_sample(source, &sample, limit, kept ? at - data->first : 0,
                                   kept ? data : &aside, err);
         if (status != GM_OK) goto done;
+        if (hash) *hash = hash_sample(source, &sample, *hash);
         for (size_t t = 0; t < positions_of(source); t++) {
             if (sample.label[t] > largest) largest = sample.label[t];
         }
@@ -238,7 +249,7 @@ static void redraw_labels(const gm_data_options *options, gm_dataset *data)
         data->label[i] = (int32_t)gm_below(stream, 2 * place + 1, data->classes);
         redrawn++;
     }
-    gm_team_sum(options->team, 1, &redrawn);
+    if (options->share) gm_team_sum(options->team, 1, &redrawn);
     data->redrawn = (size_t)redrawn;
 }
 
@@ -270,7 +281,9 @@ static gm_status build(gm_source *source, const char *name, const gm_data_option
     if (!data->name) return GM_ERR_MEMORY;
 
     size_t share = n;
-    if (gm_team_size(options->team) > 1) {
+    uint64_t hash = gm_hash_start;
+    bool ranks = gm_team_size(options->team) > 1;
+    if (ranks && options->share) {
         gm_team_share(options->team, n, &data->first, &share);
         data->whole = n;
     }
@@ -280,14 +293,20 @@ static gm_status build(gm_source *source, const char *name, const gm_data_option
         status = position ? choose_subset(options, source->n, n, position, err) : GM_ERR_MEMORY;
     }
     if (status == GM_OK)
-        status = read_samples(source, position, classes_asked(source, options), data, err);
+        status = read_samples(source, position, classes_asked(source, options),
+                              ranks ? &hash : NULL, data, err);
     gm_free(position);
+    int odd = status == GM_OK ? gm_team_odd_one(options->team, hash) : -1;
+    if (odd > 0)
+        return gm_fail(err, GM_ERR_INPUT, "data %s: rank %d reads other samples than rank 0",
+                       data->name, odd);
     if (status != GM_OK) return status;
-    if (data->positions > 1) status = weigh_positions(options->team, data, err);
+    const gm_team *team = options->share ? options->team : NULL;
+    if (data->positions > 1) status = weigh_positions(team, data, err);
     if (status != GM_OK) return status;
     if (!source->outputs) redraw_labels(options, data);
     if (options->standardize) {
-        status = gm_dataset_standardize(data, options->reference, options->team, err);
+        status = gm_dataset_standardize(data, options->reference, team, err);
     }
     return status;
 }

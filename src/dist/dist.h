@@ -24,6 +24,10 @@ typedef struct gm_dist_times {
 void gm_dist_measure(gm_dist *dist, bool on);
 gm_dist_times gm_dist_times_since(gm_dist *dist);
 
+/* GM_ERR_USAGE, GM_ERR_DEPENDENCY, with the same line at all ranks, where one was started with
+ * other options than rank 0 or computes with other kernels. */
+gm_status gm_dist_check_alike(const gm_dist *dist, int argc, char **argv, gm_error *err);
+
 /* Every rank comes here last, with the status of its work and the one line in err where it failed.
  * Where all fail alike that line is printed once, after `program`; where one does, it is printed
  * with the rank's number, and ranks still at work are ended a few seconds later. Ends MPI; returns

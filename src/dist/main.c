@@ -13,10 +13,12 @@ static gm_status be_silent(gm_error *err)
     return gm_fail(err, GM_ERR_IO, "/dev/null cannot be opened");
 }
 
-static gm_status run(gm_program *program, int argc, char **argv, gm_error *err)
+static gm_status run(const gm_dist *dist, gm_program *program, int argc, char **argv, gm_error *err)
 {
     gm_status status = GM_OK;
+    program->team = gm_dist_team(dist);
     if (gm_team_rank(program->team) > 0) status = be_silent(err);
+    if (status == GM_OK) status = gm_dist_check_alike(dist, argc, argv, err);
     if (status != GM_OK) return status;
     if (argc < 2) {
         gm_help_program(stdout, program->commands);
@@ -40,9 +42,6 @@ int main(int argc, char **argv)
         status = begun;
         err = early;
     }
-    if (status == GM_OK) {
-        program.team = gm_dist_team(dist);
-        status = run(&program, argc, argv, &err);
-    }
+    if (status == GM_OK) status = run(dist, &program, argc, argv, &err);
     return gm_dist_end(dist, program.name, status, &err);
 }
