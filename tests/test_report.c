@@ -9,6 +9,7 @@
 
 #include "report/axis.h"
 #include "report/figure.h"
+#include "report/film.h"
 #include "report/gnuplot.h"
 #include "report/html.h"
 #include "report/svg.h"
@@ -253,8 +254,10 @@ static void test_every_figure(void **state)
         }
     }
     assert_null(strstr(html, "class=\"missing\""));
+    free(html);
     /* Equal run files give equal bytes. */
-    char *again = page_of(2, run);
+    html = page_of_one(run[0]);
+    char *again = page_of_one(run[0]);
     assert_string_equal(html, again);
     free(again);
     free(html);
@@ -335,7 +338,8 @@ static void test_hostile_names(void **state)
     run[1] =
         case_run("plain.gmr", ALL, "\xff\xfe invalid \xc3"); /* JSON refuses it: settings only */
     char *html = page_of(2, run);
-    assert_null(strstr(html, "<script"));
+    assert_null(strstr(html, "<script>alert"));
+    assert_int_equal(case_count(html, "<script"), 1); /* that of films, checked by page_of */
     assert_null(strstr(html, "<b onload"));
     /* model, data, command, machine, key and value of settings, layer, sentence, command line */
     assert_true(case_count(html, hostile_in_html) >= 8);
@@ -344,19 +348,26 @@ static void test_hostile_names(void **state)
     free(html);
 }
 
-/* Figures of id r1ID that stand in the page as sentences. */
+/* Figures of id r1ID that stand in the page as sentences; the others are drawn. */
 static void assert_missing(const char *html, const char *const *id, size_t count)
 {
-    assert_int_equal(case_count(html, "<figure"), FIGURES);
-    assert_int_equal(case_count(html, "<svg"), FIGURES - count);
-    for (size_t i = 0; i < count; i++) {
-        char figure[64];
-        snprintf(figure, sizeof figure, "<figure id=\"r1%s-figure\">", id[i]);
+    size_t missing = 0;
+    for (size_t f = 0; f < FIGURES; f++) {
+        char figure[64], picture[64];
+        snprintf(figure, sizeof figure, "<figure id=\"r1%s-figure\">", figure_id[f]);
+        snprintf(picture, sizeof picture, "<svg id=\"r1%s\"", figure_id[f]);
         const char *at = strstr(html, figure);
-        assert_non_null(at);
-        const char *missing = strstr(at, "<p class=\"missing\">"), *end = strstr(at, "</figure>");
-        if (!missing || missing > end) fail_msg("%s: no sentence says why it is missing", id[i]);
+        if (!at) fail_msg("no %s", figure);
+        const char *end = strstr(at, "</figure>"), *sentence = strstr(at, "<p class=\"missing\">");
+        bool told = sentence && sentence < end, listed = false;
+        for (size_t i = 0; i < count; i++) {
+            listed = listed || strcmp(id[i], figure_id[f]) == 0;
+        }
+        if (told != listed || told == (strstr(html, picture) != NULL))
+            fail_msg("%s: %s", figure_id[f], told ? "missing" : "drawn");
+        missing += told ? 1 : 0;
     }
+    assert_int_equal(missing, count);
 }
 
 static void test_partial_runs(void **state)
@@ -371,6 +382,8 @@ static void test_partial_runs(void **state)
         bool curvature = (holds[i] & CASE_DECOMPOSITION) && !broken;
         size_t skip = loss ? 1 : 0;
         assert_missing(html, figure_id + skip, curvature ? 1 - skip : FIGURES - skip);
+        assert_int_equal(case_count(html, "class=\"film\""), curvature ? 2 : 0);
+        assert_int_equal(case_count(html, "<script"), curvature ? 1 : 0);
         /* Whatever is not a number is not printed as if it were one. */
         assert_null(strstr(html, "value=\"nan\""));
         assert_null(strstr(html, "value=\"-nan\""));
@@ -383,6 +396,88 @@ static void test_partial_runs(void **state)
     char *html = page_of_one(case_run(
         "single.gmr", CASE_SETTINGS | CASE_TRAINING | CASE_DECOMPOSITION | CASE_SINGLE, plain));
     assert_missing(html, courses, 3);
+    assert_null(strstr(html, "class=\"film\""));
+    assert_non_null(strstr(html, "<svg id=\"r1point\""));
+    free(html);
+}
+
+/* ---- films ---- */
+
+/* Of many frames some are left out, never the first or the last, and gaps are even. */
+static void test_frames(void **state)
+{
+    (void)state;
+    for (size_t count = 2; count <= 200; count++) {
+        size_t kept = 0, keys = 0, last = 0;
+        for (size_t at = 0; at < count; at++) {
+            gm_frame frame = {.step = 0};
+            gm_frame_set(&frame, at, count);
+            assert_int_equal(frame.of, count);
+            if (frame.left_out) continue;
+            assert_true(at - last <= count / (GM_FILM_MOST - 1) + 1);
+            last = at;
+            kept++;
+            keys += frame.key ? 1 : 0;
+        }
+        assert_int_equal(kept, count < GM_FILM_MOST ? count : GM_FILM_MOST);
+        assert_int_equal(keys, count > 2 ? 3 : 2);
+        assert_int_equal(last, count - 1);
+    }
+}
+
+/* The SHA-256 of text in base64, by coreutils: what a browser compares with. */
+static void digest(const char *text, size_t size, char base64[48])
+{
+    static const char letter[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char command[300];
+    unsigned byte[33] = {0};
+    folder_write("script", text, size);
+    snprintf(command, sizeof command, "sha256sum '%s'", folder_path("script"));
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    for (int i = 0; i < 32; i++) {
+        assert_int_equal(fscanf(pipe, "%2x", &byte[i]), 1);
+    }
+    pclose(pipe);
+    for (size_t i = 0; i < 11; i++) { /* three bytes, four letters; the last byte is none */
+        unsigned bits = byte[3 * i] << 16 | byte[3 * i + 1] << 8 | byte[3 * i + 2];
+        for (size_t j = 0; j < 4; j++) {
+            base64[4 * i + j] = letter[bits >> (18 - 6 * j) & 63];
+        }
+    }
+    base64[43] = '=';
+    base64[44] = '\0';
+}
+
+static void test_film(void **state)
+{
+    (void)state;
+    char *html = page_of_one(case_run("full.gmr", ALL, plain));
+    const char *film = strstr(html, "<div class=\"film\">"), *end = strstr(film, "</div>");
+    assert_non_null(film);
+    char *first = strndup(film, (size_t)(end - film));
+    /* A slider with a label, and a frame for each step. */
+    assert_non_null(strstr(first, "<label for=\"r1point-slider\">Training step</label>"));
+    assert_non_null(strstr(first, "type=\"range\" min=\"0\" max=\"3\" step=\"1\" value=\"3\""));
+    assert_int_equal(case_count(first, "<figure"), CASE_STEPS);
+    assert_int_equal(case_count(first, "<svg"), CASE_STEPS);
+    assert_int_equal(case_count(first, "class=\"key\""), 3);
+    for (int t = 0; t < CASE_STEPS; t++) {
+        char step[64];
+        snprintf(step, sizeof step, "data-step=\"%d\">\n<h4>", (int)case_step[t]);
+        assert_non_null(strstr(first, step));
+        snprintf(step, sizeof step, ", step %d</h4>", (int)case_step[t]);
+        assert_non_null(strstr(first, step));
+    }
+    /* The outliers that the document counts, one by one. */
+    assert_non_null(strstr(first, "<data value=\"9\">9</data> stand off the bulk"));
+    free(first);
+    /* The page allows its own script to run and nothing else, by what the script is. */
+    const char *script = strstr(html, "<script>") + strlen("<script>");
+    char base64[48], policy[96];
+    digest(script, (size_t)(strstr(script, "</script>") - script), base64);
+    snprintf(policy, sizeof policy, "script-src 'sha256-%s'\">", base64);
+    if (!strstr(html, policy)) fail_msg("the script is %s", policy);
     free(html);
 }
 
@@ -455,6 +550,8 @@ int main(void)
         cmocka_unit_test(test_figure_shows_numbers),
         cmocka_unit_test(test_hostile_names),
         cmocka_unit_test(test_partial_runs),
+        cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_film),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_tidy),
     };

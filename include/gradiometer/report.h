@@ -13,16 +13,20 @@ extern "C" {
 #endif
 
 /* Writes the page about the runs run_path [count], count >= 1, in the order given, to page_path.
- * It needs no network, no script and no other file; figures are SVG made by gnuplot (Debian package
- * gnuplot-nox), and follow the reader's preference for dark or light. What a run file does not hold
- * (no training, no decomposition, not a finite number) is said in a sentence in its place. Nothing
- * in the page depends on the time or place of writing: equal run files give equal bytes.
+ * It needs no network and no other file; figures are SVG made by gnuplot (Debian package
+ * gnuplot-nox), and follow the reader's preference for dark or light. What was measured at several
+ * steps of a training is moved through by a slider, which a few lines of script in the page serve;
+ * without scripts, and in print, the first, the middle and the last step are shown. What a run file
+ * does not hold (no training, no decomposition, not a finite number) is said in a sentence in its
+ * place. Nothing in the page depends on the time or place of writing: equal run files give equal
+ * bytes.
  *
  * The page appears under its name only when complete. Errors: those of reading run files
  * (GM_ERR_IO, GM_ERR_INPUT, GM_ERR_USAGE for count 0 or where page_path is itself
  * a run file), GM_ERR_DEPENDENCY without gnuplot,
- * GM_ERR_NUMERIC where gnuplot fails, GM_ERR_IO where the page cannot be written. Cost: some 30 ms
- * per figure; memory: the run files' results and metrics. */
+ * GM_ERR_NUMERIC where gnuplot fails, GM_ERR_IO where the page cannot be written. Cost: one
+ * process of gnuplot for each run, some 20 ms a figure; memory: the run files' results and metrics.
+ */
 gm_status gm_report_write(size_t count, const char *const *run_path, const char *page_path,
                           gm_error *err);
 
@@ -48,7 +52,7 @@ void gm_report_text(const char *text, FILE *page);
 /* The comparison of the runs run_path [count] as a piece of HTML, for a page begun as above: the
  * settings that differ, measures side by side, curves over one another. name [count] is what they
  * are called (NULL: their files' names). Runs that differ in their seeds alone are drawn alike.
- * Errors as above. Cost: some 30 ms a figure, 9 figures or fewer, and reading the run files. */
+ * Errors as above. Cost: one process of gnuplot, and reading the run files. */
 gm_status gm_report_compare(size_t count, const char *const *run_path, const char *const *name,
                             FILE *page, gm_error *err);
 

@@ -118,9 +118,14 @@ static void write_powers(const gm_axis *axis, const char *which, bool bare, FILE
         fprintf(script, "%s 0", bare ? "\"\"" : "\"0\"");
         w.first = false;
     }
+    /* What a label on a horizontal axis needs between it and that of zero. */
+    double room = is_signed && axis->low < 0.0 && *which == 'x'
+                      ? 0.11 * (gm_axis_place(axis, axis->high) - gm_axis_place(axis, axis->low))
+                      : 0.0;
     for (int sign = 1; sign >= (is_signed ? -1 : 1); sign -= 2) {
         for (int power = last; power >= first - 1; power--) {
-            bool labelled = power >= first && (last - power) % every == 0;
+            bool labelled = power >= first && (last - power) % every == 0 &&
+                            gm_axis_place(axis, pow(10.0, power)) >= room;
             if (power >= first) write_tick(&w, sign, 1, power, !labelled);
             for (int digit = 2; every == 1 && digit <= 9; digit++) {
                 if (is_signed && power < first) continue;

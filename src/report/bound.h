@@ -3,13 +3,12 @@
 #define GM_REPORT_BOUND_H
 
 #include <jansson.h>
-#include <stdio.h>
 
-#include "report/subject.h"
+#include "report/figure.h"
 
 /* How many documents of that key ("bound", "rescale") there are. */
 size_t gm_bounds_count(const gm_subject *subject, const char *key);
-/* Number `index` of them, index < gm_bounds_count; its step is added to the title. */
-const json_t *gm_bounds_find(const gm_subject *subject, const char *key, size_t index, FILE *title);
+/* The one that is drawn as number drawing->number < gm_bounds_count; sets the drawing's step. */
+const json_t *gm_bounds_find(const gm_subject *subject, const char *key, gm_drawing *drawing);
 
 #endif

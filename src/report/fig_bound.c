@@ -167,15 +167,15 @@ size_t gm_bounds_count(const gm_subject *subject, const char *key)
     return count;
 }
 
-const json_t *gm_bounds_find(const gm_subject *subject, const char *key, size_t index, FILE *title)
+const json_t *gm_bounds_find(const gm_subject *subject, const char *key, gm_drawing *drawing)
 {
+    size_t index = drawing->number;
     for (size_t i = 0; i < subject->results; i++) {
         const gm_run_result *stored = subject->result[i].stored;
         if (strcmp(stored->command, "bound") != 0 || strcmp(stored->key, key) != 0) continue;
         if (index-- > 0) continue;
-        char text[64];
-        gm_step_text(stored->step, text, sizeof text);
-        fprintf(title, ", %s", text);
+        drawing->step = stored->step;
+        if (stored->step < 0) fputs(", the point given", drawing->title);
         return subject->result[i].document;
     }
     return NULL;
@@ -196,7 +196,7 @@ static gm_status draw_bound(const gm_subject *subject, gm_drawing *drawing, gm_e
         legend[k] = k < PARTS ? parts[k].legend : terms[k - PARTS].legend;
     }
     layout.top = 8 + GM_LEGEND_ROW * gm_legend_rows(&layout, -1, legend, PARTS + TERMS);
-    const json_t *d = gm_bounds_find(subject, "bound", drawing->number, drawing->title);
+    const json_t *d = gm_bounds_find(subject, "bound", drawing);
     drawing->height = layout.height;
     int shown = write_budget(d, script);
     double most = write_layers(d, script);

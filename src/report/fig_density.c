@@ -381,7 +381,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     const gm_subject_spectrum *spectrum = gm_spectra_find(subject, "density", drawing->number);
     gm_status status = density_read(spectrum, &d, err);
     if (status == GM_OK) {
-        gm_spectrum_title(spectrum, drawing->title);
+        gm_spectrum_title(spectrum, drawing);
         if (drawable(&d)) {
             fill_bars(&d, b);
             write_script(&d, b, drawing);

@@ -158,7 +158,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     pairs p;
     gm_status status = pairs_read(&subject->spectrum[at], &p, err);
     if (status == GM_OK) {
-        gm_spectrum_title(p.spectrum, drawing->title);
+        gm_spectrum_title(p.spectrum, drawing);
         if (p.value.finite && p.residual.rows == p.value.rows) {
             status = write_script(&p, drawing, err);
         } else {

@@ -10,7 +10,8 @@ enum { MOMENTS = 3, MOST_CURVES = 8 };
 
 /* One panel: curves of overlap against k in blocks $BLOCK_0, $BLOCK_1, ... */
 typedef struct panel {
-    const char *block;
+    const char *block, *label; /* of the vertical axis */
+    bool random;               /* the curve of random subspaces belongs to it */
     size_t count;
     gm_legend_entry legend[MOST_CURVES + 1]; /* the curves', and that of random subspaces */
     char title[96];
@@ -53,11 +54,12 @@ static void operator_label(const char *name, char label[32])
 }
 
 /* Appends one curve to the panel where it has a finite value. longest: largest k seen. */
-static gm_status add_curve(panel *p, const json_t *pair, const gm_legend_entry *entry,
-                           size_t *longest, FILE *script, gm_error *err)
+static gm_status add_curve(panel *p, const json_t *document, const char *path,
+                           const gm_legend_entry *entry, size_t *longest, FILE *script,
+                           gm_error *err)
 {
     gm_numbers value;
-    gm_status status = gm_result_numbers(pair, "value", &value, err);
+    gm_status status = gm_result_numbers(document, path, &value, err);
     if (status != GM_OK) return status;
     if (value.finite) {
         fprintf(script, "$%s_%zu << EOD\n", p->block, p->count);
@@ -84,22 +86,20 @@ static gm_status fill_moments(const gm_subject *subject, panel *p, size_t *longe
         const gm_subject_point *point = &subject->point[index[m]];
         gm_legend_entry entry = {moment_line[m], 7, NULL, ""};
         gm_step_text(point->step, entry.label, sizeof entry.label);
-        status = add_curve(p, gm_result_pair(point->document, "hessian", "moment"), &entry, longest,
-                           script, err);
+        status = add_curve(p, gm_result_pair(point->document, "hessian", "moment"), "value", &entry,
+                           longest, script, err);
     }
     return status;
 }
 
-/* Every pair at the last point. */
-static gm_status fill_pairs(const gm_subject *subject, panel *p, size_t *longest, FILE *script,
+/* Every pair at one point. */
+static gm_status fill_pairs(const gm_subject_point *point, panel *p, size_t *longest, FILE *script,
                             gm_error *err)
 {
     gm_status status = GM_OK;
-    if (!subject->points) return GM_OK;
-    const gm_subject_point *last = &subject->point[subject->points - 1];
-    const json_t *pairs = gm_result_find(last->document, "overlap/pairs");
+    const json_t *pairs = gm_result_find(point->document, "overlap/pairs");
     char step[64];
-    gm_step_text(last->step, step, sizeof step);
+    gm_step_text(point->step, step, sizeof step);
     snprintf(p->title, sizeof p->title, "all pairs, %s", step);
     for (size_t i = 0; i < json_array_size(pairs) && p->count < MOST_CURVES; i++) {
         const json_t *pair = json_array_get(pairs, i);
@@ -110,7 +110,7 @@ static gm_status fill_pairs(const gm_subject *subject, panel *p, size_t *longest
         operator_label(b, second);
         gm_legend_entry entry = {pair_style[p->count].line, pair_style[p->count].point, NULL, ""};
         snprintf(entry.label, sizeof entry.label, "%s, %s", first, second);
-        status = add_curve(p, pair, &entry, longest, script, err);
+        status = add_curve(p, pair, "value", &entry, longest, script, err);
         if (status != GM_OK) return status;
     }
     return GM_OK;
@@ -126,32 +126,24 @@ static void plot_panel(const panel *p, double size, FILE *script)
                 p->legend[i].point, p->legend[i].line);
         separator = ", ";
     }
-    if (size > 0.0) fprintf(script, ", x/%.8g with lines lw 1.4 dt (2,3) lc rgb ink", size);
+    if (p->random) fprintf(script, ", x/%.8g with lines lw 1.4 dt (2,3) lc rgb ink", size);
     fputs("\n", script);
 }
 
-static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *err)
+/* Lays out and plots the panels that have curves; false, and nothing written, where none has. */
+static bool write_panels(panel panels[2], double size, size_t longest, gm_drawing *drawing)
 {
     FILE *script = drawing->script;
-    panel panels[2] = {{.block = "time"}, {.block = "pair"}};
-    size_t longest = 1;
-    gm_status status = fill_moments(subject, &panels[0], &longest, script, err);
-    if (status == GM_OK) status = fill_pairs(subject, &panels[1], &longest, script, err);
-    if (status != GM_OK) return status;
     gm_layout layout = {(panels[0].count ? 1 : 0) + (panels[1].count ? 1 : 0), false, 0, 0, 0};
-    if (!layout.columns) {
-        fputs("The run file holds no overlaps of leading subspaces.", drawing->missing);
-        return GM_OK;
-    }
-    double size = gm_result_number(subject->decomposition, "size");
+    if (!layout.columns) return false;
     int rows = 0, column = 0;
     for (int i = 0; i < 2; i++) {
-        if (size > 0.0)
-            panels[i].legend[panels[i].count] =
-                (gm_legend_entry){"dt (2,3) lc rgb ink", 0, NULL, "random"};
-        int needed = gm_legend_rows(&layout, column, panels[i].legend,
-                                    panels[i].count + (size > 0.0 ? 1 : 0));
-        if (panels[i].count && needed > rows) rows = needed;
+        panel *p = &panels[i];
+        p->random = p->random && size > 0.0;
+        if (p->random)
+            p->legend[p->count] = (gm_legend_entry){"dt (2,3) lc rgb ink", 0, NULL, "random"};
+        int needed = gm_legend_rows(&layout, column, p->legend, p->count + (p->random ? 1 : 0));
+        if (p->count && needed > rows) rows = needed;
     }
     layout.top = rows * GM_LEGEND_ROW + GM_TITLE_ROW;
     layout.height = layout.top + 290;
@@ -161,22 +153,90 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
             "set xlabel \"dimension {/:Italic k}\"\n",
             (double)longest + 0.5);
     for (int i = 0; i < 2; i++) {
-        if (!panels[i].count) continue;
-        gm_panel(&layout, column, "overlap", script);
-        gm_legend(&layout, column++, panels[i].legend, panels[i].count + (size > 0.0 ? 1 : 0),
-                  script);
-        plot_panel(&panels[i], size, script);
+        const panel *p = &panels[i];
+        if (!p->count) continue;
+        gm_panel(&layout, column, p->label, script);
+        gm_legend(&layout, column++, p->legend, p->count + (p->random ? 1 : 0), script);
+        plot_panel(p, size, script);
         gm_panel_end(script);
     }
     fputs("unset multiplot\n", script);
-    fputs("&#8214;<i>U</i><sub>k</sub><sup>T</sup><i>V</i><sub>k</sub>&#8214;<sub>F</sub><sup>2"
-          "</sup>&nbsp;/&nbsp;<i>k</i> for the spans of the top <i>k</i> eigenvectors of two "
-          "operators: 1 where they are the same subspace, 0 where they are orthogonal. Random "
-          "subspaces have the mean <i>k</i>/<i>p</i> (dotted). Curves end at the rank of the "
-          "smaller operator.",
-          drawing->caption);
+    return true;
+}
+
+static const char formula[] =
+    "&#8214;<i>U</i><sub>k</sub><sup>T</sup><i>V</i><sub>k</sub>&#8214;<sub>F</sub><sup>2"
+    "</sup>&nbsp;/&nbsp;<i>k</i> for the spans of the top <i>k</i> eigenvectors of two operators: "
+    "1 where they are the same subspace, 0 where they are orthogonal. Random subspaces have the "
+    "mean <i>k</i>/<i>p</i> (dotted). Curves end at the rank of the smaller operator.";
+
+static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *err)
+{
+    panel panels[2] = {{.block = "time", .label = "overlap", .random = true},
+                       {.block = "pair", .label = "overlap", .random = true}};
+    size_t longest = 1;
+    gm_status status = fill_moments(subject, &panels[0], &longest, drawing->script, err);
+    if (status == GM_OK && subject->points)
+        status = fill_pairs(&subject->point[subject->points - 1], &panels[1], &longest,
+                            drawing->script, err);
+    if (status != GM_OK) return status;
+    double size = gm_result_number(subject->decomposition, "size");
+    if (write_panels(panels, size, longest, drawing)) {
+        fputs(formula, drawing->caption);
+    } else {
+        fputs("The run file holds no overlaps of leading subspaces.", drawing->missing);
+    }
     return GM_OK;
 }
 
 const gm_figure gm_figure_overlap = {"overlap", "Overlap of leading subspaces", draw,
                                      gm_figure_of_decomposition};
+
+/* ---- at every step ---- */
+
+/* The cosines of the principal angles between the leading subspaces of H and M. */
+static gm_status fill_cosines(const gm_subject_point *point, panel *p, size_t *longest,
+                              FILE *script, gm_error *err)
+{
+    static const gm_legend_entry entry = {"dt 1 lc rgb blue", 7, NULL,
+                                          "cosines, {/:Italic H} and {/:Italic M}"};
+    snprintf(p->title, sizeof p->title, "principal angles");
+    return add_curve(p, point->document, "cosines", &entry, longest, script, err);
+}
+
+static gm_status draw_at(const gm_subject *subject, gm_drawing *drawing, gm_error *err)
+{
+    const gm_subject_point *point = &subject->point[drawing->number];
+    panel panels[2] = {{.block = "pair", .label = "overlap", .random = true},
+                       {.block = "angle", .label = "cosine"}};
+    size_t longest = 1;
+    drawing->step = point->step;
+    gm_status status = fill_pairs(point, &panels[0], &longest, drawing->script, err);
+    if (status == GM_OK) status = fill_cosines(point, &panels[1], &longest, drawing->script, err);
+    if (status != GM_OK) return status;
+    double size = gm_result_number(point->document, "size");
+    if (!write_panels(panels, size, longest, drawing)) {
+        fputs("The decomposition holds no overlaps of leading subspaces.", drawing->missing);
+        return GM_OK;
+    }
+    fputs("Left: ", drawing->caption);
+    fputs(formula, drawing->caption);
+    fputs(" Right: the cosines of the principal angles between the leading subspaces of <i>H</i> "
+          "and <i>M</i>, the smallest angle first; 1 is a direction that both share.",
+          drawing->caption);
+    return GM_OK;
+}
+
+static size_t count_at(const gm_subject *subject)
+{
+    bool any = false;
+    for (size_t t = 0; t < subject->points && !any; t++) {
+        const json_t *document = subject->point[t].document;
+        any = isfinite(gm_result_number(document, "cosines/0")) ||
+              isfinite(gm_result_number(document, "overlap/pairs/0/value/0"));
+    }
+    return any && subject->points >= 2 ? subject->points : 0;
+}
+
+const gm_figure gm_figure_overlap_at = {"overlapat", "Overlaps along the training", draw_at,
+                                        count_at};

@@ -17,7 +17,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     FILE *script = drawing->script;
     gm_layout layout = {1, false, 320, GM_LEGEND_ROW, 0};
     gm_numbers edges, counts;
-    const json_t *d = gm_bounds_find(subject, "bound", drawing->number, drawing->title);
+    const json_t *d = gm_bounds_find(subject, "bound", drawing);
     gm_status status = gm_result_numbers(d, "posterior/histogram/log10_edges", &edges, err);
     if (status != GM_OK) return status;
     status = gm_result_numbers(d, "posterior/histogram/counts", &counts, err);

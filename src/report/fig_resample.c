@@ -182,7 +182,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     gm_status status =
         resamples_read(gm_spectra_find(subject, eigenvalues_path, drawing->number), &r, err);
     if (status == GM_OK) {
-        gm_spectrum_title(r.spectrum, drawing->title);
+        gm_spectrum_title(r.spectrum, drawing);
         if (r.count && r.all.finite && r.least.finite) {
             status = write_script(&r, drawing, err);
         } else {

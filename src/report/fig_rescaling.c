@@ -98,7 +98,7 @@ static size_t count_of(const gm_subject *subject)
 
 static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *err)
 {
-    const json_t *d = gm_bounds_find(subject, "rescale", drawing->number, drawing->title);
+    const json_t *d = gm_bounds_find(subject, "rescale", drawing);
     if (json_array_size(gm_result_find(d, "rescaling/cases")) < 2) {
         fputs("The document holds no re-scaled net.", drawing->missing);
         return GM_OK;

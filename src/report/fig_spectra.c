@@ -1,9 +1,9 @@
 /* Whole spectra of H, M and H_p at the beginning, in the middle and at the end. */
-#include <float.h>
 #include <math.h>
 
 #include "report/figure.h"
 #include "report/plot.h"
+#include "report/ranks.h"
 #include "report/result.h"
 
 enum { MOMENTS = 3, DECADES = 10 };
@@ -13,39 +13,6 @@ static const struct {
 } moment_style[MOMENTS] = {{"orange", "dt 1 lc rgb orange", "1.6"},
                            {"sky", "dt 1 lc rgb sky", "1.6"},
                            {"ink", "dt 1 lc rgb ink", "2"}};
-
-/* Sizes of the eigenvalues on one side of zero by rank, largest first, in data block
- * $KEY_MOMENT_SIDE; thinned beyond rank 100, where neighbours cannot be told apart. Eigenvalues
- * within floor_size of zero are left out. Returns how many were written. */
-static size_t write_side(const char *key, int moment, int side, const gm_numbers *end,
-                         double floor_size, double *largest, double *smallest, FILE *script)
-{
-    size_t rank = 0, next = 1, written = 0;
-    fprintf(script, "$%s_%d_%d << EOD\n", key, moment, side);
-    for (size_t i = 0; i < end->rows; i++) {
-        double value = side ? -end->value[i] : end->value[i];
-        if (!(value > floor_size) || !isfinite(value)) continue;
-        *largest = fmax(*largest, value);
-        *smallest = fmin(*smallest, value);
-        if (++rank < next) continue;
-        next = rank < 100 ? rank + 1 : rank + rank / 50;
-        fprintf(script, "%.8g %.8g\n", log10((double)rank), log10(value));
-        written++;
-    }
-    fputs("EOD\n", script);
-    return written;
-}
-
-/* Rounding of zero: eps p times the largest where all eigenvalues are known. */
-static double rounding(const json_t *operator, const gm_numbers * all)
-{
-    double scale = 0.0;
-    if (gm_result_partial(operator)) return gm_result_number(operator, "rank_floor");
-    for (size_t i = 0; i < all->rows; i++) {
-        if (isfinite(all->value[i])) scale = fmax(scale, fabs(all->value[i]));
-    }
-    return scale * DBL_EPSILON * (double)all->rows;
-}
 
 typedef struct extent {
     double largest, smallest; /* sizes of eigenvalues */
@@ -69,8 +36,11 @@ static gm_status write_blocks(const gm_subject *subject, const size_t index[MOME
                 gm_status status = gm_result_end(operator, side == 1, &end, err);
                 if (status != GM_OK) return status;
                 if (end.rows > seen->size) seen->size = end.rows;
-                seen->filled[o][m][side] = write_side(key, m, side, &end, rounding(operator, & end),
-                                                      &seen->largest, &seen->smallest, script) > 0;
+                char name[64];
+                snprintf(name, sizeof name, "%s_%d_%d", key, m, side);
+                seen->filled[o][m][side] =
+                    gm_ranks_write(name, side == 1, &end, gm_ranks_floor(operator, & end),
+                                   &seen->largest, &seen->smallest, script) > 0;
                 gm_numbers_free(&end);
             }
         }

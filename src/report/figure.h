@@ -5,9 +5,9 @@
 #define GM_REPORT_FIGURE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
-#include "gradiometer/report.h"
 #include "gradiometer/status.h"
 #include "report/runs.h"
 #include "report/subject.h"
@@ -19,6 +19,8 @@ typedef struct gm_drawing {
     FILE *missing; /* HTML: why there is no picture; whatever is written here replaces it */
     FILE *title;   /* plain text that goes behind the figure's title */
     int height;    /* of the picture, set by draw */
+    int64_t
+        step; /* of the training, set by draw where the picture is about one; it ends the title */
 } gm_drawing;
 
 typedef struct gm_figure {
@@ -32,7 +34,9 @@ extern const gm_figure gm_figure_loss;
 extern const gm_figure gm_figure_eigenvalues;
 extern const gm_figure gm_figure_spectra;
 extern const gm_figure gm_figure_angles;
+extern const gm_figure gm_figure_point;
 extern const gm_figure gm_figure_overlap;
+extern const gm_figure gm_figure_overlap_at;
 extern const gm_figure gm_figure_residual;
 extern const gm_figure gm_figure_alignment;
 extern const gm_figure gm_figure_subspace;
@@ -82,23 +86,5 @@ struct gm_runs_figure {
 
 /* All of them in the order of the page, ended by NULL. */
 extern const gm_runs_figure *const gm_runs_figures[];
-
-/* One picture to be made: number `number` of a figure of one run, or a figure of several runs. */
-typedef struct gm_picture {
-    const gm_figure *figure;
-    const gm_subject *subject;
-    size_t number;
-    const gm_runs_figure *across; /* in the place of figure and subject where runs is not NULL */
-    const gm_runs *runs;
-} gm_picture;
-
-/* Writes the <figure> element of a picture; nothing for one of several runs that have nothing to
- * draw. Errors: those of draw and of gnuplot. */
-gm_status gm_picture_write(const gm_picture *picture, FILE *page, gm_error *err);
-
-/* Writes the picture to the file at path, on white; *drawn is false, and there is no file, where
- * there is nothing to draw. */
-gm_status gm_picture_write_file(const gm_picture *picture, gm_report_format format,
-                                const char *path, bool *drawn, gm_error *err);
 
 #endif

@@ -2,8 +2,9 @@
 
 #include "base/memory.h"
 #include "gradiometer/version.h"
-#include "report/figure.h"
+#include "report/film.h"
 #include "report/html.h"
+#include "report/pictures.h"
 #include "report/runs.h"
 
 static const char title_of_many[] = "Curvature of training runs";
@@ -22,8 +23,11 @@ void gm_page_begin(const char *title, FILE *page)
 {
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
           "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-          "<meta name=\"generator\" content=\"gradiometer\">\n<title>",
+          "<meta name=\"generator\" content=\"gradiometer\">\n"
+          "<meta http-equiv=\"Content-Security-Policy\" content=\"",
           page);
+    gm_film_policy(page);
+    fputs("\">\n<title>", page);
     gm_html_text(page, title);
     fputs("</title>\n", page);
     gm_page_style(page);
@@ -109,7 +113,8 @@ static gm_status write_comparison(const gm_subject *subject, size_t count, FILE 
     return status;
 }
 
-static gm_status write_run(const gm_subject *subject, bool first, FILE *page, gm_error *err)
+static gm_status write_run(const gm_subject *subject, bool first, FILE *page, bool *films,
+                           gm_error *err)
 {
     size_t number = subject->number;
     fprintf(page, "<section id=\"run%zu\">\n<h2%s>", number, first ? " class=\"first\"" : "");
@@ -117,14 +122,11 @@ static gm_status write_run(const gm_subject *subject, bool first, FILE *page, gm
     fputs("</h2>\n", page);
     gm_summary_write(subject, page);
     fprintf(page, "<h3 id=\"r%zu-figures\">Figures</h3>\n", number);
-    gm_status status = GM_OK;
-    for (size_t i = 0; gm_figures[i] && status == GM_OK; i++) {
-        gm_picture picture = {.figure = gm_figures[i], .subject = subject};
-        size_t pictures = picture.figure->count(subject);
-        for (; picture.number < pictures && status == GM_OK; picture.number++) {
-            status = gm_picture_write(&picture, page, err);
-        }
-    }
+    gm_picture *picture;
+    size_t pictures;
+    gm_status status = gm_pictures_of_run(subject, &picture, &pictures, err);
+    if (status == GM_OK) status = gm_pictures_write(picture, pictures, page, films, err);
+    gm_free(picture);
     if (status != GM_OK) return status;
     fprintf(page, "<h3 id=\"r%zu-numbers\">Numbers</h3>\n", number);
     status = gm_tables_numbers(subject, page, err);
@@ -140,13 +142,15 @@ gm_status gm_page_write(const gm_subject *subject, size_t count, FILE *page, gm_
 {
     gm_status status = write_head(subject, count, page, err);
     if (status != GM_OK) return status;
+    bool films = false;
     write_intro(subject, count, page);
     fputs("<main>\n", page);
     if (count > 1) status = write_comparison(subject, count, page, err);
     for (size_t i = 0; i < count && status == GM_OK; i++) {
-        status = write_run(&subject[i], count == 1, page, err);
+        status = write_run(&subject[i], count == 1, page, &films, err);
     }
     fputs("</main>\n", page);
+    if (films) gm_film_script(page);
     gm_page_end(page);
     return status;
 }

@@ -7,9 +7,9 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "gradiometer/run.h"
-#include "report/figure.h"
 #include "report/html.h"
 #include "report/page.h"
+#include "report/pictures.h"
 #include "report/runs.h"
 #include "report/subject.h"
 
@@ -83,38 +83,26 @@ static gm_status make_folder(const char *folder, gm_error *err)
                    cause == EEXIST ? "found a file, expected a folder" : strerror(cause));
 }
 
-static const char *const suffix[] = {
-    [GM_REPORT_PDF] = "pdf", [GM_REPORT_PNG] = "png", [GM_REPORT_SVG] = "svg"};
-
-/* All pictures of one kind, as FOLDER/PREFIXid.pdf, FOLDER/PREFIXid2.pdf, ...; adds to *written. */
-static gm_status write_kind(gm_picture picture, const char *id, size_t pictures,
-                            gm_report_format format, const char *folder, const char *prefix,
-                            size_t *written, gm_error *err)
+/* Writes the pictures [count] as files into folder; adds to *written. */
+static gm_status write_files(const gm_picture *picture, size_t count, bool several,
+                             gm_report_format format, const char *folder, size_t *written,
+                             gm_error *err)
 {
+    static const char *const suffix[] = {
+        [GM_REPORT_PDF] = "pdf", [GM_REPORT_PNG] = "png", [GM_REPORT_SVG] = "svg"};
     gm_status status = GM_OK;
-    for (; picture.number < pictures && status == GM_OK; picture.number++) {
-        char number[32] = "";
+    for (size_t i = 0; i < count && status == GM_OK; i++) {
+        char *name = NULL, *path = NULL;
         bool drawn = false;
-        if (picture.number) snprintf(number, sizeof number, "%zu", picture.number + 1);
-        char *path = gm_format(err, "%s/%s%s%s.%s", folder, prefix, id, number, suffix[format]);
-        status = path ? GM_OK : GM_ERR_MEMORY;
-        if (path) status = gm_picture_write_file(&picture, format, path, &drawn, err);
+        status = gm_picture_name(&picture[i], several, &name, err);
+        if (status == GM_OK) {
+            path = gm_format(err, "%s/%s.%s", folder, name, suffix[format]);
+            status = path ? GM_OK : GM_ERR_MEMORY;
+        }
+        if (status == GM_OK) status = gm_picture_write_file(&picture[i], format, path, &drawn, err);
         *written += drawn ? 1 : 0;
         gm_free(path);
-    }
-    return status;
-}
-
-static gm_status write_run(const gm_subject *subject, bool several, gm_report_format format,
-                           const char *folder, size_t *written, gm_error *err)
-{
-    char prefix[32] = "";
-    gm_status status = GM_OK;
-    if (several) snprintf(prefix, sizeof prefix, "run%zu-", subject->number);
-    for (size_t f = 0; gm_figures[f] && status == GM_OK; f++) {
-        gm_picture picture = {.figure = gm_figures[f], .subject = subject};
-        status = write_kind(picture, gm_figures[f]->id, gm_figures[f]->count(subject), format,
-                            folder, prefix, written, err);
+        gm_free(name);
     }
     return status;
 }
@@ -123,14 +111,14 @@ static gm_status write_comparison(const gm_subject *subject, size_t count, gm_re
                                   const char *folder, size_t *written, gm_error *err)
 {
     gm_runs runs;
+    gm_picture *picture = NULL;
+    size_t pictures;
     gm_status status = gm_runs_make(subject, count, &runs, err);
     if (status != GM_OK) return status;
-    for (size_t f = 0; gm_runs_figures[f] && status == GM_OK; f++) {
-        const gm_runs_figure *figure = gm_runs_figures[f];
-        gm_picture picture = {.across = figure, .runs = &runs};
-        status = write_kind(picture, figure->id, figure->count ? figure->count(&runs) : 1, format,
-                            folder, "all-", written, err);
-    }
+    status = gm_pictures_of_runs(&runs, &picture, &pictures, err);
+    if (status == GM_OK)
+        status = write_files(picture, pictures, true, format, folder, written, err);
+    gm_free(picture);
     gm_runs_free(&runs);
     return status;
 }
@@ -138,14 +126,18 @@ static gm_status write_comparison(const gm_subject *subject, size_t count, gm_re
 gm_status gm_report_figures(size_t count, const char *const *run_path, gm_report_format format,
                             const char *folder, size_t *written, gm_error *err)
 {
-    size_t files = 0;
+    size_t files = 0, pictures;
     gm_subject *subject = NULL;
     gm_status status = load_subjects(count, run_path, NULL, &subject, err);
     if (status == GM_OK) status = make_folder(folder, err);
     if (status == GM_OK && count > 1)
         status = write_comparison(subject, count, format, folder, &files, err);
     for (size_t i = 0; i < count && status == GM_OK; i++) {
-        status = write_run(&subject[i], count > 1, format, folder, &files, err);
+        gm_picture *picture = NULL;
+        status = gm_pictures_of_run(&subject[i], &picture, &pictures, err);
+        if (status == GM_OK)
+            status = write_files(picture, pictures, count > 1, format, folder, &files, err);
+        gm_free(picture);
     }
     if (written) *written = files;
     free_subjects(count, subject);

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "report/figure.h"
 #include "report/html.h"
+#include "report/pictures.h"
 
 /* ---- settings that differ ---- */
 
@@ -291,12 +291,11 @@ gm_status gm_runs_write(const gm_runs *runs, FILE *page, gm_error *err)
 {
     gm_runs_settings(runs, page);
     gm_status status = gm_runs_measures(runs, page, err);
-    for (size_t f = 0; gm_runs_figures[f] && status == GM_OK; f++) {
-        gm_picture picture = {.across = gm_runs_figures[f], .runs = runs};
-        size_t pictures = picture.across->count ? picture.across->count(runs) : 1;
-        for (; picture.number < pictures && status == GM_OK; picture.number++) {
-            status = gm_picture_write(&picture, page, err);
-        }
-    }
+    gm_picture *picture = NULL;
+    size_t pictures;
+    bool films = false;
+    if (status == GM_OK) status = gm_pictures_of_runs(runs, &picture, &pictures, err);
+    if (status == GM_OK) status = gm_pictures_write(picture, pictures, page, &films, err);
+    gm_free(picture);
     return status;
 }

@@ -1,7 +1,6 @@
 #include "report/spectra.h"
 
 #include <float.h>
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -80,14 +79,15 @@ static const char *precondition_of(const gm_subject_spectrum *spectrum)
     return name && strcmp(name, "none") != 0 ? name : NULL;
 }
 
-void gm_spectrum_title(const gm_subject_spectrum *spectrum, FILE *title)
+void gm_spectrum_title(const gm_subject_spectrum *spectrum, gm_drawing *drawing)
 {
+    FILE *title = drawing->title;
     const char *layer = layer_of(spectrum), *precondition = precondition_of(spectrum);
     fputs(": ", title);
     gm_operator_title(gm_result_text(spectrum->document, "operator"), title);
     if (precondition) fprintf(title, " preconditioned (%s)", precondition);
     if (layer) fprintf(title, ", layer %s", layer);
-    if (spectrum->step >= 0) fprintf(title, ", step %" PRId64, spectrum->step);
+    drawing->step = spectrum->step;
 }
 
 void gm_spectrum_caption(const gm_subject_spectrum *spectrum, FILE *caption)

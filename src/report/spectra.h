@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "report/figure.h"
 #include "report/result.h"
 #include "report/subject.h"
 
@@ -15,8 +16,8 @@ size_t gm_spectra_count(const gm_subject *subject, const char *path);
 const gm_subject_spectrum *gm_spectra_find(const gm_subject *subject, const char *path,
                                            size_t number);
 
-/* Plain text for a title: "Hessian H, layer dense1, step 1000". */
-void gm_spectrum_title(const gm_subject_spectrum *spectrum, FILE *title);
+/* Ends the drawing's title, ": Hessian H, layer dense1", and sets its step. */
+void gm_spectrum_title(const gm_subject_spectrum *spectrum, gm_drawing *drawing);
 /* HTML: "of the Hessian <i>H</i> of layer <code>dense1</code>". */
 void gm_spectrum_caption(const gm_subject_spectrum *spectrum, FILE *caption);
 /* An operator of the documents by its key ("ggn"), as plain text ("Gauss-Newton matrix G") and as

@@ -28,6 +28,13 @@ static const char light_and_layout[] =
     "figcaption{margin-top:.25rem;max-width:52rem}\n"
     ".missing{background:var(--panel);border:1px dashed var(--line);padding:.75rem 1rem;"
     "color:var(--quiet)}\n"
+    /* Films: see report/film.h. */
+    ".stepper,.film>figure,.film.live>figure{display:none}\n"
+    ".film:not(.live)>figure.key,.film.live>figure.shown{display:block}\n"
+    ".film.live>.stepper{display:flex;align-items:center;gap:.75rem;margin:2rem 0 -1rem;"
+    "font-size:.9rem}\n"
+    ".stepper input{flex:1;max-width:32rem;accent-color:var(--accent)}\n"
+    ".stepper output{min-width:5rem;font-weight:600;font-variant-numeric:tabular-nums}\n"
     ".scroll{overflow-x:auto}\n"
     "table{border-collapse:collapse;font-size:.84rem;font-variant-numeric:tabular-nums;margin:"
     ".5rem 0}\n"
@@ -44,6 +51,8 @@ static const char light_and_layout[] =
     "footer{margin-top:3rem;color:var(--quiet);font-size:.875rem}\n"
     "@media print{body{max-width:none;padding:0;font-size:10pt}nav{display:none}"
     "a{color:inherit;text-decoration:none}h2{break-before:page}h2.first{break-before:auto}"
+    ".film.live>.stepper,.film.live>figure.shown{display:none}"
+    ".film.live>figure.key{display:block}"
     "h3,h4{break-after:avoid}figure{margin:1rem 0}.scroll{overflow:visible}"
     "table{font-size:7.5pt}th,td{padding-right:.4rem}}\n";
 
