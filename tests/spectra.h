@@ -215,4 +215,21 @@ static inline void clustered(size_t p, double *value)
     }
 }
 
+/* Pairs of both signs, and a bulk of both. */
+static inline void mirrored(size_t p, double *value)
+{
+    for (size_t i = 0; i < p; i++) {
+        double size = i < 12 ? 20.0 - (double)(i / 2) : (double)(i / 2) / (double)p;
+        value[i] = i % 2 == 0 ? size : -size;
+    }
+}
+
+/* A small end beside a large one. */
+static inline void one_small_negative(size_t p, double *value)
+{
+    for (size_t i = 0; i < p; i++) {
+        value[i] = i == 0 ? -0.012 : i < 5 ? 10.0 + (double)i : 1e-3 * (double)i / (double)p;
+    }
+}
+
 #endif

@@ -20,13 +20,6 @@ static void sevenfold(size_t p, double *value)
         value[i] = i < 7 ? 4.0 : i < 10 ? 3.0 - 0.1 * (double)i : -1.0 + (double)i / (double)p;
     }
 }
-static void mirrored(size_t p, double *value)
-{
-    for (size_t i = 0; i < p; i++) {
-        double size = i < 12 ? 20.0 - (double)(i / 2) : (double)(i / 2) / (double)p;
-        value[i] = i % 2 == 0 ? size : -size;
-    }
-}
 static void low_rank(size_t p, double *value)
 {
     for (size_t i = 0; i < p; i++) {
@@ -38,12 +31,6 @@ static void ill_conditioned(size_t p, double *value)
     for (size_t i = 0; i < p; i++) {
         value[i] =
             i < 20 ? pow(10.0, -(double)i / 4.0) : pow(10.0, -5.0 - 7.0 * (double)i / (double)p);
-    }
-}
-static void one_small_negative(size_t p, double *value)
-{
-    for (size_t i = 0; i < p; i++) {
-        value[i] = i == 0 ? -0.012 : i < 5 ? 10.0 + (double)i : 1e-3 * (double)i / (double)p;
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "dist/comm.h"
+#include "dist/solver.h"
 
 enum { GRACE_SECONDS = 2, POLL_NANOSECONDS = 1000000 };
 
@@ -64,6 +65,7 @@ static void speak_for_rank(const gm_dist *dist, const char *program, const gm_er
 
 static void free_dist(gm_dist *dist)
 {
+    gm_dist_row_solver_end();
     MPI_Comm_free(&dist->comm);
     MPI_Comm_free(&dist->ending);
     MPI_Finalize();

@@ -56,14 +56,9 @@ gm_status gm_eigen_check(const gm_operator *op, const gm_eigen_options *options,
     return GM_OK;
 }
 
-gm_status gm_eigen_symmetric(const gm_operator *op, const double *u, const double *au,
-                             const double *v, const double *av, gm_error *err)
+gm_status gm_eigen_mirrored(const gm_operator *op, double uav, double vau, double largest,
+                            gm_error *err)
 {
-    size_t p = op->size;
-    double (*dot)(size_t, const void *, const void *) = gm_kernels_get(GM_F64)->dot;
-    double uav = dot(p, u, av), vau = dot(p, v, au);
-    double largest =
-        sqrt(dot(p, u, u)) * sqrt(dot(p, av, av)) + sqrt(dot(p, v, v)) * sqrt(dot(p, au, au));
     double noise = (op->precision == GM_F32 ? 1e-5 : 1e-11) * largest;
     if (fabs(uav - vau) > noise) {
         return gm_fail(err, GM_ERR_INPUT,
@@ -71,6 +66,16 @@ gm_status gm_eigen_symmetric(const gm_operator *op, const double *u, const doubl
                        op->name, uav, vau);
     }
     return GM_OK;
+}
+
+gm_status gm_eigen_symmetric(const gm_operator *op, const double *u, const double *au,
+                             const double *v, const double *av, gm_error *err)
+{
+    size_t p = op->size;
+    double (*dot)(size_t, const void *, const void *) = gm_kernels_get(GM_F64)->dot;
+    double largest =
+        sqrt(dot(p, u, u)) * sqrt(dot(p, av, av)) + sqrt(dot(p, v, v)) * sqrt(dot(p, au, au));
+    return gm_eigen_mirrored(op, dot(p, u, av), dot(p, v, au), largest, err);
 }
 
 void gm_eigen_order(gm_which which, size_t count, const double *value, size_t *order)

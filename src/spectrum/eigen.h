@@ -12,6 +12,10 @@ gm_status gm_eigen_check(const gm_operator *op, const gm_eigen_options *options,
 gm_status gm_eigen_symmetric(const gm_operator *op, const double *u, const double *au,
                              const double *v, const double *av, gm_error *err);
 
+/* The same from u.Av, v.Au and ||u|| ||Av|| + ||v|| ||Au||. */
+gm_status gm_eigen_mirrored(const gm_operator *op, double uav, double vau, double largest,
+                            gm_error *err);
+
 /* Order of preference among value [count], descending: order[0] is what `which` wants first. */
 void gm_eigen_order(gm_which which, size_t count, const double *value, size_t *order);
 
