@@ -16,6 +16,7 @@
 #include "gradiometer/status.h"
 #include "gradiometer/team.h"
 #include "gradiometer/types.h"
+#include "spectrum/rows.h"
 
 typedef struct gm_option gm_option;
 struct gm_option {
@@ -140,7 +141,8 @@ struct gm_cli {
     char *line;     /* the whole command as typed, shell-quoted, for the run file */
     double start;   /* gm_cli_seconds() counts from here */
 
-    const gm_team *team; /* whose ranks share the work; NULL: nobody does */
+    const gm_team *team;             /* whose ranks share the work; NULL: nobody does */
+    const gm_row_solver *row_solver; /* NULL: the program was built without one */
     gm_sharing sharing;
     bool silent; /* this rank writes no file: rank 0 does */
 

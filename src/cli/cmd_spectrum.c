@@ -95,8 +95,10 @@ static const gm_option spectrum_options[] = {
     {"solver", 0, "SOLVER",
      "lanczos: arpack, implicitly restarted Lanczos, the fewest products; of a repeated eigenvalue "
      "it may miss copies at loose tolerances. block, a block method from random vectors: finds "
-     "every copy, takes more products. Default: arpack, but block at the lower end of G, M and the "
-     "covariance, where 0 is met many times.",
+     "every copy, takes more products. slepc, in gradiometer-mpi alone: like arpack, with each "
+     "vector split over the ranks. Default: arpack, but block at the lower end of G, M and the "
+     "covariance, where 0 is met many times, and slepc where it can be had and the vectors of "
+     "arpack do not fit --memory.",
      gm_option_choice, AT(solver), gm_spectrum_solvers, 0},
     {"max-products", 0, "N",
      "lanczos: stop after N products with what has converged; default: no limit. trace, estimated "
@@ -215,7 +217,7 @@ static gm_status measure_blocks(gm_spectrum_source *source, const gm_spectrum_se
 static gm_status export_arrays(const gm_spectrum_settings *set, const gm_spectrum *s, gm_error *err)
 {
     gm_status status = GM_OK;
-    if (set->export_vectors) {
+    if (set->export_vectors && !s->pairs.split) {
         status = gm_npy_write(set->export_vectors, GM_NPY_F8, 2, (size_t[]){s->pairs.k, s->size},
                               s->pairs.vector, err);
     }
@@ -225,11 +227,19 @@ static gm_status export_arrays(const gm_spectrum_settings *set, const gm_spectru
     return status;
 }
 
+/* Vectors of which each rank holds a share leave with the help of all. */
+static gm_status export_shares(const gm_spectrum_settings *set, const gm_spectrum *s, gm_error *err)
+{
+    if (!set->export_vectors || !s->pairs.split) return GM_OK;
+    return gm_spectrum_export_rows(set->export_vectors, set, s, err);
+}
+
 /* Everything after the measurement: files, record, and what is printed. */
 static gm_status deliver(const gm_spectrum_report *report, gm_error *err)
 {
-    if (report->cli->silent) return GM_OK;
-    gm_status status = export_arrays(report->set, report->block, err);
+    gm_status status = export_shares(report->set, report->block, err);
+    if (report->cli->silent) return status;
+    if (status == GM_OK) status = export_arrays(report->set, report->block, err);
     if (status != GM_OK) return status;
     json_t *document = gm_spectrum_document(report, err);
     if (!document) return GM_ERR_MEMORY;

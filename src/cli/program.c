@@ -73,6 +73,7 @@ static gm_status run_command(const gm_program *program, const gm_command *comman
     if (status == GM_OK && help) {
         gm_help_command(stdout, &cli);
     } else if (status == GM_OK && take_part(&cli, program->team)) {
+        cli.row_solver = program->row_solver;
         if (*program->note) gm_cli_note(&cli, "%s", program->note);
         status = command->run(&cli, err);
         if (status == GM_OK) gm_cli_begin(&cli);

@@ -11,6 +11,7 @@ typedef struct gm_program {
     double start;                      /* gm_program_clock() when the program began */
     const char *note;                  /* what the start-up has to say; "" for nothing */
     const gm_team *team;               /* whose rank this process is; NULL: it is alone */
+    const gm_row_solver *row_solver;   /* NULL: there is none */
 } gm_program;
 
 /* The commands of gradiometer. */

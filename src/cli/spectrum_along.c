@@ -92,6 +92,7 @@ static gm_status measure_block(along *a, size_t i, gm_error *err)
     if (a->set->method == GM_METHOD_LANCZOS && past->vector && !past->formed) {
         target.starts = past->k;
         target.start = past->vector;
+        target.start_split = past->split;
     }
     if (status == GM_OK) status = gm_spectrum_measure(&target, a->set, a->now + i, err);
     gm_spectrum_operator_close(&target);

@@ -8,7 +8,7 @@
 
 const char *const gm_spectrum_methods[GM_METHODS + 1] = {"dense", "lanczos",  "density",
                                                          "trace", "diagonal", NULL};
-const char *const gm_spectrum_solvers[] = {"arpack", "block", NULL};
+const char *const gm_spectrum_solvers[] = {"arpack", "block", "slepc", NULL};
 const char *const gm_spectrum_estimators[] = {"hutchinson", "hutchpp", "xtrace", "xdiag", NULL};
 
 /* Up to this many parameters the dense method is the default: some minutes and 600 MB. */
@@ -110,8 +110,26 @@ static gm_status check_deflation(const gm_cli *cli, const gm_spectrum_settings *
     return GM_OK;
 }
 
+static gm_status check_solver(const gm_cli *cli, const gm_spectrum_settings *set, gm_error *err)
+{
+    if (!gm_cli_given(cli, "solver") || set->solver != GM_SOLVER_SLEPC) return GM_OK;
+    if (!set->row_solver) {
+        return gm_fail(
+            err, GM_ERR_DEPENDENCY,
+            "--solver: found 'slepc', but this program was built without SLEPc, expected "
+            "arpack or block (gradiometer-mpi has it)");
+    }
+    if (set->method != GM_METHOD_DENSITY) return GM_OK;
+    return gm_fail(
+        err, GM_ERR_USAGE,
+        "--solver: found 'slepc', which keeps no whole vectors, expected arpack or block "
+        "for --method density");
+}
+
 gm_status gm_spectrum_check_options(const gm_cli *cli, gm_spectrum_settings *set, gm_error *err)
 {
+    set->row_solver = cli->row_solver;
+    set->team = cli->team;
     bool given = gm_cli_given(cli, "method");
     char how[64];
     snprintf(how, sizeof how, "--method %s", gm_spectrum_methods[set->method]);
@@ -121,6 +139,7 @@ gm_status gm_spectrum_check_options(const gm_cli *cli, gm_spectrum_settings *set
               : check_uses(cli, DENSE | LANCZOS, "the default methods, dense and lanczos", err);
     if (status == GM_OK && given) status = check_estimator(cli, set, err);
     if (status == GM_OK && given) status = check_deflation(cli, set, err);
+    if (status == GM_OK) status = check_solver(cli, set, err);
     if (status == GM_OK && cli->shared.each_layer &&
         (set->export_vectors || set->export_diagonal)) {
         return gm_fail(err, GM_ERR_USAGE,
@@ -163,6 +182,13 @@ static gm_status choose_method(gm_cli *cli, size_t largest, gm_spectrum_settings
     return check_uses(cli, 1u << set->method, how, err);
 }
 
+/* Whether there is a solver that splits its vectors, and the others' do not fit. */
+static bool beyond_budget(const gm_spectrum_settings *set, size_t largest)
+{
+    return set->row_solver && set->method == GM_METHOD_LANCZOS &&
+           gm_lanczos_bytes(set, largest) > (double)set->memory;
+}
+
 /* The lower end of a positive semidefinite operator is the eigenvalue 0 many times over, of which
  * ARPACK finds some and then eigenvalues from elsewhere: block there, unless the user says. */
 static void choose_solver(gm_cli *cli, size_t largest, gm_spectrum_settings *set)
@@ -175,10 +201,18 @@ static void choose_solver(gm_cli *cli, size_t largest, gm_spectrum_settings *set
         set->solver = GM_SOLVER_BLOCK;
         gm_cli_note(cli, "solver block: 0 is met many times at the lower end of a positive "
                          "semidefinite operator, and arpack misses copies");
-    } else if (set->solver == GM_SOLVER_ARPACK) {
+    } else if (!given && beyond_budget(set, largest)) {
         gm_cli_note(cli,
-                    "solver arpack: of a repeated eigenvalue%s it may miss copies at loose "
+                    "solver slepc: the Krylov vectors of arpack take %.4g MiB, the budget is %.4g "
+                    "MiB; slepc splits them over the ranks",
+                    gm_lanczos_bytes(set, largest) / 0x1p20, (double)set->memory / 0x1p20);
+        set->solver = GM_SOLVER_SLEPC;
+    }
+    if (set->solver != GM_SOLVER_BLOCK) {
+        gm_cli_note(cli,
+                    "solver %s: of a repeated eigenvalue%s it may miss copies at loose "
                     "tolerances, and give others in their place; --solver block does not",
+                    gm_spectrum_solvers[set->solver],
                     zeros ? ", as 0 is at the lower end of a positive semidefinite operator," : "");
     }
 }

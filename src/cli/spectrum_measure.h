@@ -13,6 +13,7 @@
 #include "gradiometer/curvature.h"
 #include "gradiometer/eigen.h"
 #include "gradiometer/estimate.h"
+#include "spectrum/rows.h"
 
 typedef enum gm_spectrum_method {
     GM_METHOD_DENSE,
@@ -26,7 +27,11 @@ typedef enum gm_spectrum_method {
 /* "dense", ..., ended by NULL. */
 extern const char *const gm_spectrum_methods[GM_METHODS + 1];
 
-typedef enum gm_spectrum_solver { GM_SOLVER_ARPACK, GM_SOLVER_BLOCK } gm_spectrum_solver;
+typedef enum gm_spectrum_solver {
+    GM_SOLVER_ARPACK,
+    GM_SOLVER_BLOCK,
+    GM_SOLVER_SLEPC
+} gm_spectrum_solver;
 extern const char *const gm_spectrum_solvers[];
 
 typedef enum gm_spectrum_estimator {
@@ -82,10 +87,16 @@ typedef struct gm_spectrum_settings {
     bool following;   /* one of several points: lanczos starts from the vectors before */
     const char *export_vectors, *export_diagonal; /* NULL: not wanted */
 
-    double tol;    /* of the residuals, relative to |lambda|_max */
-    uint64_t seed; /* of the random vectors */
-    size_t memory; /* budget in bytes */
+    double tol;                      /* of the residuals, relative to |lambda|_max */
+    uint64_t seed;                   /* of the random vectors */
+    size_t memory;                   /* budget in bytes, of this rank */
+    const gm_row_solver *row_solver; /* of GM_SOLVER_SLEPC; NULL: there is none */
+    const gm_team *team;             /* whose ranks it works on; NULL: this process */
 } gm_spectrum_settings;
+
+/* Vectors are recorded, and put together where they were found in shares, up to this many numbers,
+ * 8 MB; --export-vectors has no such limit. */
+enum { GM_SPECTRUM_VECTOR_NUMBERS = 1000000 };
 
 /* Eigenvalues: all of them (dense), or k from the ends (lanczos). */
 typedef struct gm_spectrum_pairs {
@@ -95,7 +106,8 @@ typedef struct gm_spectrum_pairs {
      * index [k] into value. Lanczos: all that were found, k = values, no index. */
     size_t k;
     size_t *index;
-    double *vector;   /* [k, size] */
+    double *vector; /* [k, size]; where split [k, rows], this rank's share (spectrum/rows.h) */
+    bool split;
     double *residual; /* [k] */
     double worst;     /* largest residual relative to |lambda|_max, 0 where that is 0 */
     size_t wanted;    /* pairs asked for */
@@ -191,6 +203,10 @@ gm_status gm_spectrum_settle(gm_cli *cli, size_t largest, gm_dtype precision, ui
  * the budget (GM_ERR_MEMORY, with the bytes needed), a tolerance below its floor. */
 gm_status gm_spectrum_check(gm_cli *cli, const gm_spectrum_operator *target,
                             const gm_spectrum_settings *set, gm_error *err);
+
+/* Writes split vectors of s to an .npy file [k, size]; called by all ranks, rank 0 writes. */
+gm_status gm_spectrum_export_rows(const char *path, const gm_spectrum_settings *set,
+                                  const gm_spectrum *s, gm_error *err);
 
 /* Measures the operator by the method of the settings; *s is for gm_spectrum_free in any case. */
 gm_status gm_spectrum_measure(gm_spectrum_operator *target, const gm_spectrum_settings *set,

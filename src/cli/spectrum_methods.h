@@ -31,6 +31,12 @@ gm_status gm_measure_lanczos(gm_spectrum_operator *target, const gm_spectrum_set
                              gm_spectrum *s, gm_error *err);
 double gm_lanczos_bytes(const gm_spectrum_settings *set, size_t size);
 
+/* The same by set->row_solver, on all ranks of set->team; *split: each keeps its share of every
+ * vector. */
+gm_status gm_spectrum_solve_rows(gm_spectrum_operator *target, const gm_spectrum_settings *set,
+                                 const gm_eigen_options *options, gm_eigen *found, bool *split,
+                                 gm_error *err);
+
 /* Stochastic Lanczos quadrature, smoothed; what functions of the operator follow from it. */
 gm_status gm_check_density(const gm_spectrum_operator *target, const gm_spectrum_settings *set,
                            gm_error *err);

@@ -18,6 +18,7 @@ struct gm_spectrum_operator {
      * operator; 0: none. */
     size_t starts;
     const double *start;
+    bool start_split; /* [starts, rows]: this rank's share of each */
 
     /* Who it is; strings outlive the struct. */
     const char *layer; /* whose block it is; NULL: the whole operator */

@@ -16,9 +16,21 @@ static gm_eigen_options options_of(const gm_spectrum_settings *set, size_t size)
     return options;
 }
 
+/* Along several points the vectors of the one before are held too, and once more as a start. */
+static double row_bytes(const gm_spectrum_settings *set, const gm_eigen_options *options,
+                        size_t size)
+{
+    double cold = (double)set->row_solver->bytes(set->team, size, options, 0);
+    if (!set->following) return cold;
+    double warm = (double)set->row_solver->bytes(set->team, size, options, options->k);
+    double rows = (double)size / gm_team_size(set->team);
+    return fmax(cold, warm) + 2 * (double)options->k * rows * sizeof(double);
+}
+
 double gm_lanczos_bytes(const gm_spectrum_settings *set, size_t size)
 {
     gm_eigen_options options = options_of(set, size);
+    if (set->solver == GM_SOLVER_SLEPC) return row_bytes(set, &options, size);
     double cold = (double)(set->solver == GM_SOLVER_BLOCK ? gm_eigen_track_bytes(size, &options, 0)
                                                           : gm_eigen_bytes(size, &options));
     if (!set->following) return cold;
@@ -72,10 +84,18 @@ gm_status gm_measure_lanczos(gm_spectrum_operator *target, const gm_spectrum_set
     gm_eigen found = {0};
     gm_spectrum_operator_watch(target, 0);
     bool tracks = set->solver == GM_SOLVER_BLOCK || target->starts;
-    gm_status status =
-        tracks ? gm_eigen_track(&target->op, &options, target->starts, target->start, &found, err)
-               : gm_eigenpairs(&target->op, &options, &found, err);
-    if (status != GM_OK) return status;
+    gm_status status;
+    if (set->solver == GM_SOLVER_SLEPC) {
+        status = gm_spectrum_solve_rows(target, set, &options, &found, &s->pairs.split, err);
+    } else if (tracks) {
+        status = gm_eigen_track(&target->op, &options, target->starts, target->start, &found, err);
+    } else {
+        status = gm_eigenpairs(&target->op, &options, &found, err);
+    }
+    if (status != GM_OK) {
+        gm_eigen_free(&found);
+        return status;
+    }
     keep(&found, options.k, &s->pairs);
     s->converged = s->pairs.converged >= options.k;
     gm_eigen_free(&found);

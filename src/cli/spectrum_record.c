@@ -5,8 +5,7 @@
 #include "cli/record.h"
 #include "cli/spectrum_output.h"
 
-/* Vectors are kept up to this many numbers, 8 MB; --export-vectors has no such limit. */
-enum { ARRAYS = 12, VECTOR_NUMBERS = 1000000 };
+enum { ARRAYS = 12 };
 
 /* The arrays of all blocks, with names of their own. */
 typedef struct collection {
@@ -58,7 +57,7 @@ static gm_status add_block(collection *c, const gm_spectrum_report *report, cons
     const gm_spectrum_pairs *pairs = &s->pairs;
     gm_status status = add(c, s, "eigenvalues", pairs->values, 0, pairs->value, err);
     bool vectors = report->set->method == GM_METHOD_LANCZOS && pairs->k &&
-                   pairs->k <= VECTOR_NUMBERS / s->size;
+                   pairs->k <= GM_SPECTRUM_VECTOR_NUMBERS / s->size;
     if (status == GM_OK && vectors) {
         status = add(c, s, "vectors", pairs->k, s->size, pairs->vector, err);
     }

@@ -82,8 +82,11 @@ static void print_dense(const gm_spectrum_report *report, const gm_spectrum *s)
 /* The products of the solver, and apart from them those that check its answer. */
 static void print_solver(const gm_spectrum_report *report, const gm_spectrum_pairs *pairs)
 {
+    static const char *const names[] = {[GM_SOLVER_ARPACK] = "Lanczos",
+                                        [GM_SOLVER_BLOCK] = "block method",
+                                        [GM_SOLVER_SLEPC] = "SLEPc"};
     bool block = report->set->solver == GM_SOLVER_BLOCK;
-    printf("%s: %zu products", block ? "block method" : "Lanczos", pairs->solver_products);
+    printf("%s: %zu products", names[report->set->solver], pairs->solver_products);
     if (block) printf(" in %zu blocks", pairs->blocks);
     if (pairs->check_products) printf(", and %zu to check the residuals", pairs->check_products);
     if (pairs->formed) printf("; the operator was formed");
@@ -102,13 +105,13 @@ static void print_lanczos(const gm_spectrum_report *report, const gm_spectrum *s
     printf("\n%zu of %zu eigenpairs converged to %.2g of the largest |eigenvalue|\n",
            pairs->converged, pairs->wanted, report->set->tol);
     print_solver(report, pairs);
-    if (!pairs->formed && report->set->solver == GM_SOLVER_ARPACK) {
+    if (!pairs->formed && report->set->solver != GM_SOLVER_BLOCK) {
         if (gm_spectrum_zeros_below(report->set)) {
             puts("0 is met many times at the lower end of this operator, and");
         }
-        puts("of a repeated eigenvalue ARPACK may miss copies at loose tolerances, and give others "
-             "in "
-             "their\nplace; --solver block does not");
+        printf("of a repeated eigenvalue %s may miss copies at loose tolerances, and give others "
+               "in their\nplace; --solver block does not\n",
+               report->set->solver == GM_SOLVER_SLEPC ? "SLEPc" : "ARPACK");
     }
 }
 

@@ -5,6 +5,7 @@
 #include "cli/program.h"
 #include "cli/startup.h"
 #include "dist/dist.h"
+#include "dist/solver.h"
 
 /* Nobody but rank 0 has anything to say. */
 static gm_status be_silent(gm_error *err)
@@ -17,6 +18,7 @@ static gm_status run(const gm_dist *dist, gm_program *program, int argc, char **
 {
     gm_status status = GM_OK;
     program->team = gm_dist_team(dist);
+    program->row_solver = gm_dist_row_solver();
     if (gm_team_rank(program->team) > 0) status = be_silent(err);
     if (status == GM_OK) status = gm_dist_check_alike(dist, argc, argv, err);
     if (status != GM_OK) return status;

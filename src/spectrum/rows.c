@@ -62,6 +62,31 @@ gm_status gm_rows_deliver(const gm_rows *rows, const double *mine, gm_rows_taker
     return status;
 }
 
+/* whole [size] = the vector of which each rank has its share `mine`. */
+static void put_together(const gm_rows *rows, const double *mine, double *whole)
+{
+    size_t bytes = rows->count * sizeof *mine;
+    if (bytes) memcpy(whole + rows->first, mine, bytes);
+    gm_team_gather(rows->team, rows->first * sizeof *mine, bytes, whole);
+}
+
+gm_status gm_rows_whole(const gm_rows *rows, size_t count, const double *mine, double **whole,
+                        gm_error *err)
+{
+    size_t numbers;
+    *whole = NULL;
+    if (!gm_mul_size(count, rows->size, &numbers)) {
+        return gm_fail(err, GM_ERR_MEMORY, "%zu vectors of %zu numbers do not fit", count,
+                       rows->size);
+    }
+    *whole = gm_alloc_raw(numbers, sizeof **whole, "whole vectors", err);
+    if (!*whole) return GM_ERR_MEMORY;
+    for (size_t j = 0; j < count; j++) {
+        put_together(rows, mine + j * rows->count, *whole + j * rows->size);
+    }
+    return GM_OK;
+}
+
 /* ---- products ---- */
 
 gm_status gm_row_product_make(const gm_team *team, gm_operator *op, gm_row_product *product,
@@ -83,11 +108,10 @@ void gm_row_product_free(gm_row_product *product)
 static gm_status whole_product(gm_row_product *p, const double *v, double *av, gm_error *err)
 {
     const gm_rows *rows = &p->rows;
-    size_t bytes = rows->count * sizeof *v;
-    if (bytes) memcpy(p->v + rows->first, v, bytes);
-    gm_team_gather(rows->team, rows->first * sizeof *v, bytes, p->v);
+    put_together(rows, v, p->v);
     gm_status status = gm_operator_apply(p->op, 1, p->v, p->av, err);
-    if (status == GM_OK && bytes) memcpy(av, p->av + rows->first, bytes);
+    if (status == GM_OK && rows->count > 0)
+        memcpy(av, p->av + rows->first, rows->count * sizeof *av);
     return status;
 }
 

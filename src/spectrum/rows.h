@@ -29,6 +29,10 @@ typedef gm_status gm_rows_taker(void *context, size_t count, const double *value
 gm_status gm_rows_deliver(const gm_rows *rows, const double *mine, gm_rows_taker *take,
                           void *context, gm_error *err);
 
+/* *whole [count, size] on every rank, the caller's, from the shares mine [count, rows]. */
+gm_status gm_rows_whole(const gm_rows *rows, size_t count, const double *mine, double **whole,
+                        gm_error *err);
+
 /* ---- products ---- */
 
 typedef struct gm_row_product {
