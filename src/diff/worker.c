@@ -7,7 +7,7 @@
 /* Samples whose contributions are added up in single precision before they join the double sum: the
  * rounding of such a sum stays near that of its terms, and the double sum costs little beside the
  * products. */
-enum { FLUSH_SAMPLES = 2048 };
+enum { FLUSH_SAMPLES = 2048, PANEL = 4096 /* numbers that are read together */ };
 
 /* The node whose memory serves node i: its user's, where that is an in-place layer and nobody else
  * reads i. */
@@ -88,11 +88,16 @@ gm_status gm_sums_create(const gm_kernels *k, int workers, size_t count, size_t 
     sums->partial = gm_alloc(slots, sizeof *sums->partial, "sums", err);
     sums->total = gm_alloc(slots, sizeof *sums->total, "sums", err);
     sums->pending = gm_alloc((size_t)workers, sizeof *sums->pending, "sums", err);
-    sums->total_memory = fits ? gm_alloc(numbers, sizeof(double), "sums over samples", err) : NULL;
-    if (k->dtype != GM_F64)
+    sums->begun = gm_alloc((size_t)workers, sizeof *sums->begun, "sums", err);
+    bool narrow = k->dtype != GM_F64;
+    if (fits && narrow) {
+        sums->total_memory = gm_alloc_raw(numbers, sizeof(double), "sums over samples", err);
         sums->partial_memory = gm_alloc(numbers, k->size, "sums over samples", err);
-    if (!sums->partial || !sums->total || !sums->pending || !sums->total_memory ||
-        (k->dtype != GM_F64 && !sums->partial_memory)) {
+    } else if (fits) {
+        sums->total_memory = gm_alloc(numbers, sizeof(double), "sums over samples", err);
+    }
+    if (!sums->partial || !sums->total || !sums->pending || !sums->begun || !sums->total_memory ||
+        (narrow && !sums->partial_memory)) {
         gm_sums_free(sums);
         return fits ? GM_ERR_MEMORY : gm_fail(err, GM_ERR_MEMORY, "sums over samples overflow");
     }
@@ -111,6 +116,7 @@ void gm_sums_free(gm_sums *sums)
     gm_free(sums->partial);
     gm_free(sums->total);
     gm_free(sums->pending);
+    gm_free(sums->begun);
     gm_free(sums->partial_memory);
     gm_free(sums->total_memory);
     gm_free(sums);
@@ -119,9 +125,13 @@ void gm_sums_free(gm_sums *sums)
 void gm_sums_clear(gm_sums *sums)
 {
     size_t numbers = (size_t)sums->workers * sums->count * sums->size;
-    memset(sums->total_memory, 0, numbers * sizeof(double));
-    if (sums->partial_memory) memset(sums->partial_memory, 0, numbers * sums->k->size);
+    if (sums->partial_memory) {
+        memset(sums->partial_memory, 0, numbers * sums->k->size);
+    } else {
+        memset(sums->total_memory, 0, numbers * sizeof(double));
+    }
     memset(sums->pending, 0, (size_t)sums->workers * sizeof *sums->pending);
+    memset(sums->begun, 0, (size_t)sums->workers * sizeof *sums->begun);
 }
 
 void *const *gm_sums_of(gm_sums *sums, int worker)
@@ -135,9 +145,14 @@ static void flush(gm_sums *sums, int worker)
     if (!sums->partial_memory) return;
     for (size_t j = 0; j < sums->count; j++) {
         size_t slot = (size_t)worker * sums->count + j;
-        sums->k->accumulate(sums->size, 1.0, sums->partial[slot], sums->total[slot]);
+        if (sums->begun[worker]) {
+            sums->k->accumulate(sums->size, 1.0, sums->partial[slot], sums->total[slot]);
+        } else {
+            sums->k->to_double(sums->size, sums->partial[slot], sums->total[slot]);
+        }
         memset(sums->partial[slot], 0, sums->size * sums->k->size);
     }
+    sums->begun[worker] = true;
 }
 
 void gm_sums_added(gm_sums *sums, int worker, size_t n)
@@ -146,22 +161,50 @@ void gm_sums_added(gm_sums *sums, int worker, size_t n)
     if (sums->pending[worker] >= FLUSH_SAMPLES) flush(sums, worker);
 }
 
-void gm_sums_finish(gm_sums *sums, double scale, size_t count, double *out)
+void gm_sums_close(gm_sums *sums)
 {
     for (int w = 0; w < sums->workers; w++) {
-        if (sums->pending[w]) flush(sums, w);
+        if (sums->pending[w] && sums->begun[w]) flush(sums, w);
     }
+}
+
+/* out += the worker's sum. A partial sum that never joined a total is the sum. */
+static void add_worker(const gm_sums *sums, int w, size_t j, size_t first, size_t count,
+                       double *out)
+{
+    size_t slot = (size_t)w * sums->count + j;
+    if (sums->partial_memory && !sums->begun[w]) {
+        const char *partial = sums->partial[slot];
+        sums->k->accumulate(count, 1.0, partial + first * sums->k->size, out);
+        return;
+    }
+    const double *total = sums->total[slot] + first;
+    for (size_t i = 0; i < count; i++) {
+        out[i] += total[i];
+    }
+}
+
+void gm_sums_read(const gm_sums *sums, size_t j, double scale, size_t first, size_t count,
+                  double *out)
+{
+    memset(out, 0, count * sizeof *out);
+    for (int w = 0; w < sums->workers; w++) {
+        add_worker(sums, w, j, first, count, out);
+    }
+    for (size_t i = 0; i < count; i++) {
+        out[i] *= scale;
+    }
+}
+
+void gm_sums_finish(gm_sums *sums, double scale, size_t count, double *out)
+{
     size_t size = sums->size;
+    gm_sums_close(sums);
     for (size_t j = 0; j < count; j++) {
-        double *to = out + j * size;
-        const double *first = sums->total[j];
 #pragma omp parallel for schedule(static) if (size > 65536)
-        for (size_t i = 0; i < size; i++) {
-            double sum = first[i];
-            for (int w = 1; w < sums->workers; w++) {
-                sum += sums->total[(size_t)w * sums->count + j][i];
-            }
-            to[i] = scale * sum;
+        for (size_t first = 0; first < size; first += PANEL) {
+            size_t numbers = size - first < PANEL ? size - first : PANEL;
+            gm_sums_read(sums, j, scale, first, numbers, out + j * size + first);
         }
     }
 }

@@ -56,6 +56,7 @@ typedef struct gm_sums {
     void **partial;  /* [workers * count] pointers to [size] */
     double **total;  /* likewise */
     size_t *pending; /* [workers]: samples in partial */
+    bool *begun;     /* [workers]: total holds some; else its memory is not even touched */
     void *partial_memory;
     double *total_memory;
 } gm_sums;
@@ -68,7 +69,13 @@ void gm_sums_clear(gm_sums *sums);
 void *const *gm_sums_of(gm_sums *sums, int worker);
 /* The worker has added n more samples. */
 void gm_sums_added(gm_sums *sums, int worker, size_t n);
-/* out [count, size] = scale * the sum over all workers, for the first count directions. */
+/* Nothing is added any more until the sums are cleared. */
+void gm_sums_close(gm_sums *sums);
+/* out [count] = scale * the sum over all workers, entries first ... first + count - 1 of direction
+ * j of closed sums. */
+void gm_sums_read(const gm_sums *sums, size_t j, double scale, size_t first, size_t count,
+                  double *out);
+/* out [count, size] = the same for the first count directions; closes. */
 void gm_sums_finish(gm_sums *sums, double scale, size_t count, double *out);
 
 #endif
