@@ -78,6 +78,10 @@ double gm_linearization_error_rate(const gm_linearization *lin);
 const double *gm_linearization_gradient(const gm_linearization *lin); /* mu [p] */
 const double *gm_linearization_theta(const gm_linearization *lin);    /* [p] */
 gm_problem *gm_linearization_problem(const gm_linearization *lin);
+/* Gives back what products with the operators do not need: gradient and, of products in single
+ * precision, theta are NULL from here on, two vectors of p doubles less. Matrices and diagonals of
+ * the covariance must not be asked for any more. */
+void gm_linearization_trim(gm_linearization *lin);
 /* Share of the samples whose activations are kept, 0 ... 1, and the bytes that takes. */
 double gm_linearization_cached(const gm_linearization *lin, size_t *bytes);
 

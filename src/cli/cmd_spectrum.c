@@ -340,6 +340,18 @@ static gm_status measure_along(gm_spectrum_source *source, gm_series *series,
     return status == GM_OK && interrupted ? GM_ERR_INTERRUPTED : status;
 }
 
+/* Where vectors are split because whole ones are too many, those that are not needed any more go.
+ */
+static void spare_memory(gm_session *session, const gm_spectrum_settings *set,
+                         gm_spectrum_source *source)
+{
+    bool more = set->following || set->resamples; /* linearizations at these parameters or others */
+    if (set->solver != GM_SOLVER_SLEPC || more || !source->lin) return;
+    gm_linearization_trim(source->lin);
+    gm_free(session->theta);
+    session->theta = NULL;
+}
+
 static gm_status run(gm_cli *cli, gm_error *err)
 {
     gm_spectrum_settings *set = cli->settings;
@@ -365,6 +377,7 @@ static gm_status run(gm_cli *cli, gm_error *err)
     status =
         block ? gm_spectrum_source_linearize(&source, set, session.problem, err) : GM_ERR_MEMORY;
     if (status == GM_OK && source.lin) gm_session_measure(&session, source.lin);
+    if (status == GM_OK) spare_memory(&session, set, &source);
     if (status == GM_OK) status = check_blocks(cli, &source, blocks, err);
     if (status == GM_OK) {
         gm_spectrum_report report = {.cli = cli,

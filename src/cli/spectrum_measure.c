@@ -182,10 +182,10 @@ static gm_status choose_method(gm_cli *cli, size_t largest, gm_spectrum_settings
     return check_uses(cli, 1u << set->method, how, err);
 }
 
-/* Whether there is a solver that splits its vectors, and the others' do not fit. */
+/* Whether there are ranks over which a solver splits its vectors, and the others' do not fit. */
 static bool beyond_budget(const gm_spectrum_settings *set, size_t largest)
 {
-    return set->row_solver && set->method == GM_METHOD_LANCZOS &&
+    return set->row_solver && gm_team_size(set->team) > 1 && set->method == GM_METHOD_LANCZOS &&
            gm_lanczos_bytes(set, largest) > (double)set->memory;
 }
 

@@ -222,6 +222,15 @@ gm_problem *gm_linearization_problem(const gm_linearization *lin)
     return lin->problem;
 }
 
+void gm_linearization_trim(gm_linearization *lin)
+{
+    gm_free(lin->gradient);
+    lin->gradient = NULL;
+    if (lin->theta_native == lin->theta) return;
+    gm_free(lin->theta);
+    lin->theta = NULL;
+}
+
 double gm_linearization_cached(const gm_linearization *lin, size_t *bytes)
 {
     if (bytes) *bytes = lin->bytes;
