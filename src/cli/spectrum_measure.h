@@ -73,18 +73,17 @@ typedef struct gm_spectrum_settings {
     gm_spectrum_solver solver;
     size_t max_products; /* 0: as the method has it */
     gm_spectrum_estimator estimator;
-    double rel_error;     /* 0: none */
-    size_t probes, steps; /* of the density */
-    double width;         /* 0: chosen from the nodes */
-    size_t bins;          /* 0: chosen from the width */
-    size_t deflate;       /* eigenpairs taken out of the density first; 0: none */
-    double log_det;       /* log det(A + log_det I), where log_det_wanted */
-    bool log_det_wanted;
+    double rel_error;           /* 0: none */
+    size_t probes, steps;       /* of the density */
+    double width;               /* 0: chosen from the nodes */
+    size_t bins;                /* 0: chosen from the width */
+    size_t deflate;             /* eigenpairs taken out of the density first; 0: none */
+    double log_det;             /* log det(A + log_det I), where log_det_wanted */
     gm_spectrum_interval count; /* where count_wanted */
-    bool count_wanted;
+    bool log_det_wanted, count_wanted;
     bool estimate;    /* the diagonal by products: --estimator was given */
-    size_t resamples; /* of the data; 0: none */
     bool following;   /* one of several points: lanczos starts from the vectors before */
+    size_t resamples; /* of the data; 0: none */
     const char *export_vectors, *export_diagonal; /* NULL: not wanted */
 
     double tol;                      /* of the residuals, relative to |lambda|_max */
