@@ -20,6 +20,10 @@ extern const gm_command *const gm_program_commands[];
 /* Seconds of the monotonic clock. */
 double gm_program_clock(void);
 
+/* The whole of gradiometer, one process: returns its exit status, and where that is not 0 has
+ * printed one line on stderr. */
+int gm_program_alone(int argc, char **argv);
+
 /* argc >= 2. Whatever can fail has its one line in err. */
 gm_status gm_program_run(const gm_program *program, int argc, char **argv, gm_error *err);
 

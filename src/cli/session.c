@@ -235,7 +235,8 @@ static void begin_session(const gm_cli *cli, gm_session *session)
     *session = (gm_session){.shared = cli->shared,
                             .step = GM_RUN_NO_STEP,
                             .team = cli->team,
-                            .joined = cli->sharing != GM_SHARING_RUNS};
+                            .joined = cli->sharing == GM_SHARING_SAMPLES ||
+                                      cli->sharing == GM_SHARING_SUMS};
     set_budget(session);
 }
 

@@ -69,6 +69,8 @@ typedef enum gm_study_end {
  * what it said; without its training a cell's measurements are marked failed too. */
 gm_status gm_study_run_all(gm_study_run *run, gm_study_end *end, gm_error *err);
 
+/* Whether a study started this process. */
+bool gm_study_is_cell(void);
 /* In a process that a study started: dies with it. False where the study is gone already. */
 bool gm_study_follow_parent(void);
 

@@ -49,6 +49,11 @@ typedef struct pool {
     double indexed;
 } pool;
 
+bool gm_study_is_cell(void)
+{
+    return getenv(parent_variable) != NULL;
+}
+
 bool gm_study_follow_parent(void)
 {
     const char *text = getenv(parent_variable);

@@ -8,12 +8,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/memory.h"
 
 enum {
-    PIECE = 1 << 18,         /* numbers of a piece, over all ranks */
+    PIECE = GM_DIST_PIECE,
     MESSAGE_BYTES = 1 << 30, /* of one broadcast: MPI counts in int */
+    REST_NANOSECONDS = 200000
 };
 
 /* ---- waiting and exchanging, told apart ---- */
@@ -115,41 +117,86 @@ const gm_team *gm_dist_team(const gm_dist *dist)
 
 /* ---- start ---- */
 
-/* How many ranks share this one's machine. */
-static int ranks_here(void)
+/* How many ranks of these share this one's machine. */
+static int ranks_here(MPI_Comm comm)
 {
     MPI_Comm here;
     int count = 1;
-    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
+    MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
     MPI_Comm_size(here, &count);
     MPI_Comm_free(&here);
     return count;
 }
 
+/* A team of the ranks of comm, which it takes over; *made whole or not. */
+static gm_status make_team(MPI_Comm comm, gm_dist **made, gm_error *err)
+{
+    gm_dist *dist = gm_alloc(1, sizeof *dist, "ranks", err);
+    *made = dist;
+    if (!dist) return GM_ERR_MEMORY;
+    dist->comm = comm;
+    dist->ending = MPI_COMM_NULL;
+    dist->team = (gm_team){.here = ranks_here(comm),
+                           .self = dist,
+                           .sum = team_sum,
+                           .gather = team_gather,
+                           .broadcast = team_broadcast};
+    MPI_Comm_rank(comm, &dist->team.rank);
+    MPI_Comm_size(comm, &dist->team.size);
+    size_t ranks = (size_t)dist->team.size;
+    dist->place = gm_alloc(2 * ranks, sizeof *dist->place, "ranks", err);
+    dist->piece = gm_alloc(2 * (size_t)PIECE, sizeof *dist->piece, "a piece of a sum", err);
+    if (!dist->place || !dist->piece) return GM_ERR_MEMORY;
+    if (ranks > PIECE) return gm_fail(err, GM_ERR_USAGE, "%zu ranks, expected fewer", ranks);
+    return GM_OK;
+}
+
+void gm_dist_free(gm_dist *dist)
+{
+    if (!dist) return;
+    if (dist->comm != MPI_COMM_NULL) MPI_Comm_free(&dist->comm);
+    if (dist->ending != MPI_COMM_NULL) MPI_Comm_free(&dist->ending);
+    gm_free(dist->place);
+    gm_free(dist->piece);
+    gm_free(dist);
+}
+
 gm_status gm_dist_start(int *argc, char ***argv, gm_dist **made, gm_error *err)
 {
     int provided;
+    MPI_Comm comm, ending;
     *made = NULL;
     /* MPI is called by the first thread alone; the others compute. */
     if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
         return gm_fail(err, GM_ERR_DEPENDENCY, "MPI does not start");
     }
-    gm_dist *dist = gm_alloc(1, sizeof *dist, "ranks", err);
-    if (!dist) return GM_ERR_MEMORY;
-    MPI_Comm_dup(MPI_COMM_WORLD, &dist->comm);
-    MPI_Comm_dup(MPI_COMM_WORLD, &dist->ending);
-    dist->team = (gm_team){.here = ranks_here(),
-                           .self = dist,
-                           .sum = team_sum,
-                           .gather = team_gather,
-                           .broadcast = team_broadcast};
-    MPI_Comm_rank(dist->comm, &dist->team.rank);
-    MPI_Comm_size(dist->comm, &dist->team.size);
-    size_t ranks = (size_t)dist->team.size;
-    dist->place = gm_alloc(2 * ranks, sizeof *dist->place, "ranks", err);
-    dist->piece = gm_alloc(2 * (size_t)PIECE, sizeof *dist->piece, "a piece of a sum", err);
-    *made = dist; /* whole or not: gm_dist_end takes it */
-    if (!dist->place || !dist->piece) return GM_ERR_MEMORY;
-    if (ranks > PIECE) return gm_fail(err, GM_ERR_USAGE, "%zu ranks, expected fewer", ranks);
-    return GM_OK;
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+    MPI_Comm_dup(MPI_COMM_WORLD, &ending);
+    gm_status status = make_team(comm, made, err);
+    if (*made) (*made)->ending = ending;
+    return status;
+}
+
+/* ---- some of the ranks ---- */
+
+gm_status gm_dist_part(const gm_dist *whole, int ranks, gm_dist **part, gm_error *err)
+{
+    MPI_Comm comm;
+    int rank = whole->team.rank;
+    *part = NULL;
+    MPI_Comm_split(whole->comm, rank < ranks ? 0 : MPI_UNDEFINED, rank, &comm);
+    return comm == MPI_COMM_NULL ? GM_OK : make_team(comm, part, err);
+}
+
+void gm_dist_rest(const gm_dist *dist)
+{
+    MPI_Request request;
+    int done = 0;
+    MPI_Ibarrier(dist->comm, &request);
+    for (;;) {
+        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        if (done) break;
+        nanosleep(&(struct timespec){.tv_nsec = REST_NANOSECONDS}, NULL);
+    }
+    MPI_Wait(&request, MPI_STATUS_IGNORE);
 }

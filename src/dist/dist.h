@@ -15,6 +15,12 @@ typedef struct gm_dist gm_dist;
 gm_status gm_dist_start(int *argc, char ***argv, gm_dist **dist, gm_error *err);
 const gm_team *gm_dist_team(const gm_dist *dist);
 
+/* A team of the first `ranks` of them; NULL at the others. Called by all; freed by gm_dist_free. */
+gm_status gm_dist_part(const gm_dist *whole, int ranks, gm_dist **part, gm_error *err);
+void gm_dist_free(gm_dist *dist); /* accepts NULL */
+/* Waits for all ranks, asleep: leaves the processors to those that work. */
+void gm_dist_rest(const gm_dist *dist);
+
 /* Seconds that the team's calls took since the last clearing: waiting for the last rank to come,
  * and after it. Measured, by a barrier before each call, only while gm_dist_measure is on. */
 typedef struct gm_dist_times {

@@ -63,17 +63,6 @@ static void speak_for_rank(const gm_dist *dist, const char *program, const gm_er
     fflush(stderr);
 }
 
-static void free_dist(gm_dist *dist)
-{
-    gm_dist_row_solver_end();
-    MPI_Comm_free(&dist->comm);
-    MPI_Comm_free(&dist->ending);
-    MPI_Finalize();
-    gm_free(dist->place);
-    gm_free(dist->piece);
-    gm_free(dist);
-}
-
 int gm_dist_end(gm_dist *dist, const char *program, gm_status status, const gm_error *err)
 {
     int code = gm_status_exit(status);
@@ -98,6 +87,8 @@ int gm_dist_end(gm_dist *dist, const char *program, gm_status status, const gm_e
     }
     if (failed >= 0) code = gm_status_exit((gm_status)all[failed].status);
     gm_free(all);
-    free_dist(dist);
+    gm_dist_row_solver_end();
+    gm_dist_free(dist);
+    MPI_Finalize();
     return code;
 }

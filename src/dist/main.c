@@ -4,8 +4,24 @@
 #include "cli/frame.h"
 #include "cli/program.h"
 #include "cli/startup.h"
+#include "cli/study.h"
+#include "dist/bench.h"
 #include "dist/dist.h"
 #include "dist/solver.h"
+
+enum { GM_MOST_COMMANDS = 32 };
+
+/* Those of gradiometer, but for the bench. */
+static const gm_command *const *rank_commands(const gm_command *room[GM_MOST_COMMANDS])
+{
+    size_t i = 0;
+    for (; gm_program_commands[i] && i < GM_MOST_COMMANDS - 1; i++) {
+        room[i] = gm_program_commands[i];
+        if (room[i] == &gm_command_bench) room[i] = &gm_command_rank_bench;
+    }
+    room[i] = NULL;
+    return room;
+}
 
 /* Nobody but rank 0 has anything to say. */
 static gm_status be_silent(gm_error *err)
@@ -31,12 +47,14 @@ static gm_status run(const gm_dist *dist, gm_program *program, int argc, char **
 
 int main(int argc, char **argv)
 {
+    const gm_command *room[GM_MOST_COMMANDS];
     gm_program program = {.name = "gradiometer-mpi",
-                          .commands = gm_program_commands,
+                          .commands = rank_commands(room),
                           .start = gm_program_clock(),
                           .note = ""};
     gm_error err = {0}, early = {0};
     gm_dist *dist = NULL;
+    if (gm_study_is_cell()) return gm_program_alone(argc, argv); /* no rank, but a rank's child */
     /* Before MPI: it may start the program again. */
     gm_status begun = gm_cli_startup(argv, &program.note, &early);
     gm_status status = gm_dist_start(&argc, &argv, &dist, &err);
