@@ -87,6 +87,9 @@ static void test_cells(void **state)
     assert_int_equal(r.exit, 0);
     assert_string_equal(r.err, "");
     program_free(&r);
+    assert_true(there("out/index.html") && there("out/cells/g_labels0.5.html"));
+    is_refused(program("report %s -o x.html", folder_path("out")),
+               "--output: the pages of a study");
     json_t *index = read_json("out/index.json"), *cells = json_object_get(index, "cells");
     assert_int_equal(json_array_size(cells), 2);
     json_t *cell = json_array_get(cells, 1);

@@ -3,6 +3,7 @@
 #ifndef GRADIOMETER_REPORT_H
 #define GRADIOMETER_REPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -55,6 +56,14 @@ void gm_report_text(const char *text, FILE *page);
  * Errors as above. Cost: one process of gnuplot, and reading the run files. */
 gm_status gm_report_compare(size_t count, const char *const *run_path, const char *const *name,
                             FILE *page, gm_error *err);
+
+/* The pages of a study in folder (`gradiometer study -o`): folder/index.html with the grid, its
+ * results against batch size, share of random labels and what else varies, and the runs side by
+ * side; and a page for each cell that is trained, folder/cells/NAME.html, where there is none yet.
+ * stop (NULL: never) is asked between cells: GM_ERR_INTERRUPTED, and what is written stays. Errors:
+ * those of the index (GM_ERR_IO, GM_ERR_INPUT), and as above. */
+gm_status gm_report_study(const char *folder, bool (*stop)(void *context), void *context,
+                          gm_error *err);
 
 #ifdef __cplusplus
 }

@@ -2,7 +2,10 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/interrupt.h"
+#include "cli/study_operands.h"
 #include "gradiometer/report.h"
+#include "study/folder.h"
 
 enum { NO_FIGURES = -1 };
 
@@ -68,19 +71,41 @@ static gm_status write_figures(const gm_cli *cli, gm_error *err)
     return status;
 }
 
+/* The folder of a study alone: its own pages, in it. */
+static gm_status write_study(gm_cli *cli, gm_error *err)
+{
+    const settings *given = cli->settings;
+    const char *folder = cli->operand[0];
+    if (given->output)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--output: the pages of a study go to its folder, %s/index.html", folder);
+    gm_interrupt_install();
+    gm_status status = gm_report_study(folder, gm_interrupt_requested, NULL, err);
+    if (status == GM_OK && !cli->shared.quiet) printf("%s/index.html: page of a study\n", folder);
+    return status;
+}
+
 static gm_status run(gm_cli *cli, gm_error *err)
 {
     const settings *given = cli->settings;
-    gm_status status = check(given, err);
-    if (status != GM_OK) return status;
-    gm_cli_begin(cli);
-    return given->figures == NO_FIGURES ? write_page(cli, err) : write_figures(cli, err);
+    bool pages = given->figures == NO_FIGURES;
+    if (pages && !given->folder && cli->operands == 1 && gm_study_is_folder(cli->operand[0]))
+        return write_study(cli, err);
+    gm_study_operands operands;
+    gm_status status = gm_study_operands_open(cli, &operands, err);
+    if (status == GM_OK) status = check(given, err);
+    if (status == GM_OK) {
+        gm_cli_begin(cli);
+        status = pages ? write_page(cli, err) : write_figures(cli, err);
+    }
+    gm_study_operands_close(cli, &operands);
+    return status;
 }
 
 const gm_command gm_command_report = {
     .name = "report",
     .summary = "one self-contained HTML page, or figure files, from a run file",
-    .usage = "RUN.gmr... [OPTION]...",
+    .usage = "RUN.gmr|DIR... [OPTION]...",
     .description =
         "Writes one HTML page about one or several run files: what was trained, whether it "
         "converged and what the decomposition found, in sentences with their numbers; figures, "
@@ -92,10 +117,13 @@ const gm_command gm_command_report = {
         "With --figures the same figures are written as files for papers and slides: "
         "D/density.pdf, say, or D/run2-density.pdf for the second of several run files and "
         "D/all-loss.pdf for all of them.\n\n"
+         "The folder of a study stands for the run files of its finished cells; alone, it gets its "
+         "own pages, DIR/index.html and one for each cell.\n\n"
         "The figures are drawn by gnuplot (Debian package gnuplot-nox).",
     .examples = "  gradiometer report run.gmr -o run.html\n"
                 "  gradiometer report true.gmr random.gmr -o both.html\n"
-                "  gradiometer report run.gmr --figures pdf --dir figures\n",
+                "  gradiometer report run.gmr --figures pdf --dir figures\n"
+                "  gradiometer report out     # the folder of a study: out/index.html\n",
     .takes = 0,
     .options = options,
     .settings_size = sizeof(settings),

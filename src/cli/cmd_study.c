@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "cli/interrupt.h"
 #include "cli/study.h"
+#include "gradiometer/report.h"
 
 static const gm_study_options defaults = {.data_dir = "data"};
 
@@ -14,7 +16,7 @@ static const gm_study_options defaults = {.data_dir = "data"};
 
 static const gm_option options[] = {
     {"output", 'o', "DIR",
-     "The folder for everything: run files and documents of the cells, and the index. Made "
+     "The folder for everything: run files and documents of the cells, the index, the pages. Made "
      "where it is missing; the one above it must exist.",
      gm_option_text, AT(output), NULL, 0},
     {"resume", 0, NULL,
@@ -221,6 +223,21 @@ static void print_failures(const gm_study_plan *plan)
     }
 }
 
+/* The pages of what there is. Without gnuplot the numbers stand all the same. */
+static gm_status write_pages(const gm_cli *cli, const study *s, gm_error *err)
+{
+    gm_error inner = {0};
+    if (!cli->shared.quiet) fprintf(stderr, "writing %s/index.html\n", s->place.folder);
+    gm_status status = gm_report_study(s->place.folder, gm_interrupt_requested, NULL, &inner);
+    if (status == GM_ERR_DEPENDENCY) {
+        printf("page       none: %s; `gradiometer report %s` writes it later\n", inner.message,
+               s->place.folder);
+        return GM_OK;
+    }
+    if (status == GM_OK) printf("page       %s/index.html\n", s->place.folder);
+    return status == GM_OK ? GM_OK : gm_fail(err, status, "%s", inner.message);
+}
+
 static gm_status conclude(const gm_cli *cli, const study *s, gm_study_end end, gm_error *err)
 {
     const char *folder = s->place.folder, *path = cli->operand[0];
@@ -239,6 +256,8 @@ static gm_status conclude(const gm_cli *cli, const study *s, gm_study_end end, g
                        end == GM_STUDY_EXPIRED ? "the time of the budget is used up"
                                                : "interrupted",
                        finished, s->plan.cells, path, folder);
+    gm_status status = write_pages(cli, s, err);
+    if (status != GM_OK) return status;
     if (failed)
         return gm_fail(err, GM_ERR_NUMERIC, "%zu of %zu cells failed; %zu are finished", failed,
                        s->plan.cells, finished);
@@ -291,7 +310,7 @@ const gm_command gm_command_study = {
         "anything runs. Cells run in processes side by side; each has its run file, "
         "DIR/cells/NAME.gmr, with the documents of its commands beside it, and DIR/index.json says "
         "what every cell is and came to. A cell that fails does not stop the others and is "
-        "reported at the end.\n\n"
+        "reported at the end. DIR/index.html is a page about all of it, with one for each cell.\n\n"
         "Ctrl-C stops the cells at work after their current step. That, or a kill at any moment, "
         "is "
         "continued with --resume, to the same index.",

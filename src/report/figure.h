@@ -84,6 +84,11 @@ struct gm_runs_figure {
     const void *shows;                    /* what draw needs to know */
 };
 
+extern const gm_runs_figure gm_runs_figure_errors;
+extern const gm_runs_figure gm_runs_figure_curvature;
+extern const gm_runs_figure gm_runs_figure_agreement;
+extern const gm_runs_figure gm_runs_figure_certificate;
+
 /* All of them in the order of the page, ended by NULL. */
 extern const gm_runs_figure *const gm_runs_figures[];
 

@@ -71,6 +71,18 @@ static bool differs(const gm_subject *run, size_t count, const char *key)
     return false;
 }
 
+/* Whether the runs differ in their initialization as their seeds do. */
+static bool follows_seed(const gm_runs *runs, const char *key)
+{
+    static const char drawn[] = "He initialization";
+    if (strcmp(key, "params") != 0) return false;
+    for (size_t i = 0; i < runs->count; i++) {
+        const char *value = gm_runs_value(&runs->run[i], key);
+        if (!value || strncmp(value, drawn, sizeof drawn - 1) != 0) return false;
+    }
+    return true;
+}
+
 /* Whether a setting that is listed already has the same values in all runs ("seed" and
  * "train.seed"). */
 static bool listed(const gm_runs *runs, const char *key)
@@ -104,7 +116,8 @@ static gm_status find_settings(gm_runs *runs, gm_error *err)
             const char *key = runs->run[i].setting[s].key;
             if (is_one_of(key, left_out) || !differs(runs->run, runs->count, key)) continue;
             if (listed(runs, key)) continue;
-            runs->setting[runs->settings++] = (gm_runs_setting){key, !is_one_of(key, unnamed)};
+            bool names = !is_one_of(key, unnamed) && !follows_seed(runs, key);
+            runs->setting[runs->settings++] = (gm_runs_setting){key, names};
         }
     }
     qsort(runs->setting, runs->settings, sizeof *runs->setting, by_key);
@@ -159,8 +172,7 @@ static void append(char label[GM_RUNS_LABEL], const char *text)
     }
 }
 
-/* "batch 5"; of a data set or a net the value alone, of a path its end. */
-static void append_setting(char label[GM_RUNS_LABEL], const char *key, const char *value)
+void gm_runs_append(char label[GM_RUNS_LABEL], const char *key, const char *value)
 {
     static const char *const bare[] = {"data", "model", "loss", "matrix", NULL};
     char digits[GM_SETTING_DIGITS], words[GM_RUNS_LABEL];
@@ -209,7 +221,7 @@ static void write_labels(gm_runs *runs, bool each)
         char *label = runs->label[runs->group[i]];
         *label = '\0'; /* that of the group's first run is written last */
         for (size_t k = 0; k < keys; k++) {
-            append_setting(label, key[k], gm_runs_value(&runs->run[i], key[k]));
+            gm_runs_append(label, key[k], gm_runs_value(&runs->run[i], key[k]));
         }
         if (!keys) append(label, runs->run[i].name);
     }

@@ -44,6 +44,10 @@ void gm_runs_free(gm_runs *runs);
 /* A setting of a run; a share of random labels that is not named is "0". NULL without. */
 const char *gm_runs_value(const gm_subject *run, const char *key);
 
+/* Appends a setting to a label: "batch 5"; of a data set or a net the value alone, of a path its
+ * end; ", " before it unless it is the first. */
+void gm_runs_append(char label[GM_RUNS_LABEL], const char *key, const char *value);
+
 /* The comparison as HTML: settings that differ, measures side by side, curves over one another.
  * Errors: those of the figures. */
 gm_status gm_runs_write(const gm_runs *runs, FILE *page, gm_error *err);

@@ -286,6 +286,16 @@ static const gm_runs_figure figures[] = {
     {"bound", "The bound in all runs", draw, NULL, &bound},
 };
 
-const gm_runs_figure *const gm_runs_figures[] = {&figures[0], &figures[1], &figures[2],
-                                                 &figures[3], &figures[4], &figures[5],
-                                                 &figures[6], &figures[7], NULL};
+const gm_runs_figure *const gm_runs_figures[] = {&gm_runs_figure_errors,
+                                                 &gm_runs_figure_curvature,
+                                                 &gm_runs_figure_agreement,
+                                                 &gm_runs_figure_certificate,
+                                                 &figures[0],
+                                                 &figures[1],
+                                                 &figures[2],
+                                                 &figures[3],
+                                                 &figures[4],
+                                                 &figures[5],
+                                                 &figures[6],
+                                                 &figures[7],
+                                                 NULL};
