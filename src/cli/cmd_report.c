@@ -117,8 +117,8 @@ const gm_command gm_command_report = {
         "With --figures the same figures are written as files for papers and slides: "
         "D/density.pdf, say, or D/run2-density.pdf for the second of several run files and "
         "D/all-loss.pdf for all of them.\n\n"
-         "The folder of a study stands for the run files of its finished cells; alone, it gets its "
-         "own pages, DIR/index.html and one for each cell.\n\n"
+        "The folder of a study stands for the run files of its finished cells; alone, it gets its "
+        "own pages, DIR/index.html and one for each cell.\n\n"
         "The figures are drawn by gnuplot (Debian package gnuplot-nox).",
     .examples = "  gradiometer report run.gmr -o run.html\n"
                 "  gradiometer report true.gmr random.gmr -o both.html\n"
