@@ -162,7 +162,8 @@ static void append(char label[GM_RUNS_LABEL], const char *text)
         bool shown;
         size_t length = gm_text_character(text, &shown);
         if (used + length + sizeof ellipsis > GM_RUNS_LABEL) {
-            memcpy(label + used, ellipsis, sizeof ellipsis);
+            bool cut = used + sizeof ellipsis > GM_RUNS_LABEL; /* before */
+            if (!cut) memcpy(label + used, ellipsis, sizeof ellipsis);
             return;
         }
         memcpy(label + used, text, length);
