@@ -476,6 +476,96 @@ static void files(void **state)
     }
 }
 
+/* C14: the squared loss at positions, targets [n, T, K] from a file. A net of dense layers by
+ * position is the mlp on n T samples: loss, gradient, H and G are T times those, M is put together
+ * from the gradients of a sample's positions. All to rounding. */
+static void squared_positions(void **state)
+{
+    (void)state;
+    enum { N = 8, T = 5, IN = 8, K = 3, P = 5 * 9 + 3 * 6 };
+    const gm_shape sequence = {2, {T, IN}}, flat = {1, {IN}};
+    const size_t dim[3] = {N, T, K}, xdim[3] = {N, T, IN};
+    gm_error err = {0};
+    double *x = image_numbers(N * T * IN, 3, 1), *y = image_numbers(N * T * K, 4, 1),
+           *theta = image_numbers(P, 5, 0.5), *v = image_numbers(P, 6, 1), found[P], expected[P],
+           weight[N * T], dot = 0;
+    expect_ok(gm_npy_write("test_sequence_x.npy", GM_NPY_F8, 3, xdim, x, &err), &err);
+    expect_ok(gm_npy_write("test_sequence_y.npy", GM_NPY_F8, 3, dim, y, &err), &err);
+    gm_net *net[2];
+    gm_dataset *data[2];
+    gm_problem *problem[2];
+    gm_linearization *lin[2];
+    gm_data_options options;
+    gm_problem_options o;
+    gm_data_options_default(&options);
+    gm_problem_options_default(&o);
+    options.dtype = GM_F64;
+    o.loss = GM_LOSS_SQUARED;
+    o.chunk = 6; /* batches of 6 and 2 sequences */
+    expect_ok(gm_data_load("npy:test_sequence_x.npy,test_sequence_y.npy", &options, &data[0], &err),
+              &err);
+    assert_int_equal(data[0]->outputs, T * K);
+    expect_ok(gm_data_from_arrays("rows", N * T, &flat, x, NULL, y, K, GM_F64, K, &data[1], &err),
+              &err);
+    for (int i = 0; i < 2; i++) {
+        expect_ok(gm_net_create(i ? "rows" : "sequences", i ? &flat : &sequence, &net[i], &err),
+                  &err);
+        add_dense_at(net[i], 5, true, false);
+        add_act(net[i], GM_ACT_RELU);
+        add_dense_at(net[i], K, true, false);
+        assert_int_equal(gm_net_parameters(net[i]), P);
+        expect_ok(gm_problem_create(net[i], data[i], &o, &problem[i], &err), &err);
+        expect_ok(gm_linearize(problem[i], theta, &lin[i], &err), &err);
+    }
+    double loss = gm_linearization_loss(lin[0]);
+    assert_at_most(fabs(loss - T * gm_linearization_loss(lin[1])), 1e-13 * loss, "loss");
+    const gm_curvature kinds[] = {GM_HESSIAN, GM_GGN, GM_MOMENT};
+    for (int k = -1; k < 3; k++) {
+        gm_operator op;
+        for (int i = 0; k >= 0 && i < 2; i++) {
+            expect_ok(gm_curvature_operator(lin[i], kinds[k], GM_ALL_LAYERS, &op, &err), &err);
+            expect_ok(gm_operator_apply(&op, 1, v, i ? expected : found, &err), &err);
+            gm_operator_destroy(&op);
+        }
+        for (int j = 0; j < P; j++) {
+            if (k < 0) found[j] = gm_linearization_gradient(lin[0])[j];
+            if (k < 0) expected[j] = gm_linearization_gradient(lin[1])[j];
+            expected[j] *= T;
+            if (k == 2) expected[j] = 0;
+        }
+        gm_samples *samples;
+        expect_ok(gm_samples_create(lin[1], GM_ALL_LAYERS, &samples, &err), &err);
+        for (int s = 0; k == 2 && s < N; s++) {
+            double g[P];
+            for (int r = 0; r < N * T; r++) {
+                weight[r] = r / T == s;
+            }
+            gm_samples_sum(samples, 1, weight, g);
+            dot = 0;
+            for (int j = 0; j < P; j++) {
+                dot += g[j] * v[j] / N;
+            }
+            for (int j = 0; j < P; j++) {
+                expected[j] += dot * g[j];
+            }
+        }
+        gm_samples_free(samples);
+        assert_at_most(relative_error(P, found, expected), 1e-12, "%d", k);
+    }
+    for (int i = 0; i < 2; i++) {
+        gm_linearization_free(lin[i]);
+        gm_problem_free(problem[i]);
+        gm_dataset_free(data[i]);
+        gm_net_free(net[i]);
+    }
+    double *arrays[] = {x, y, theta, v};
+    for (int i = 0; i < 4; i++) {
+        free(arrays[i]);
+    }
+    remove("test_sequence_x.npy");
+    remove("test_sequence_y.npy");
+}
+
 /* One label a sample asks for one row of logits, whatever its shape. */
 static void one_row(void **state)
 {
@@ -611,6 +701,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(mean_over_positions),
         cmocka_unit_test(files),
         cmocka_unit_test(squares_and_forms),
+        cmocka_unit_test(squared_positions),
         cmocka_unit_test(one_row),
         cmocka_unit_test(no_bound),
         cmocka_unit_test(ties),

@@ -1,5 +1,6 @@
 /* npy:X.npy,Y.npy: X [n, ...] numbers as they are; Y [n] whole numbers (labels), [n, T] whole
- * numbers (labels at T positions) or [n, K] f4/f8 (targets). */
+ * numbers (labels at T positions), or [n, K] or [n, T, K] f4/f8 (targets, of T positions one behind
+ * the other). */
 #include "base/memory.h"
 #include "data/npy.h"
 #include "data/source.h"
@@ -52,20 +53,22 @@ static gm_status check_y(const npy_pair *pair, gm_source *source, gm_error *err)
 {
     const gm_npy *y = pair->y;
     bool labels = (y->rank == 1 || y->rank == 2) && gm_npy_is_integer(y);
-    bool targets = y->rank == 2 && !gm_npy_is_integer(y);
+    bool targets = (y->rank == 2 || y->rank == 3) && !gm_npy_is_integer(y);
+    size_t columns = y->rank > 1 ? y->dim[1] : 1;
     if (!labels && !targets)
         return gm_fail(
             err, GM_ERR_INPUT,
-            "%s: Y has %d dimensions of %s, expected [n] or [n, T] whole numbers, or [n, K] "
-            "f4/f8",
+            "%s: Y has %d dimensions of %s, expected [n] or [n, T] whole numbers, or [n, K] or "
+            "[n, T, K] f4/f8",
             pair->y_path, y->rank, gm_npy_type_name(y->type));
     if (y->dim[0] != source->n)
         return gm_fail(err, GM_ERR_INPUT, "%s: Y has %zu rows, but X in %s has %zu", pair->y_path,
                        y->dim[0], pair->x_path, source->n);
-    if (y->rank == 2 && y->dim[1] == 0)
-        return gm_fail(err, GM_ERR_INPUT, "%s: Y has no columns", pair->y_path);
-    source->outputs = targets ? y->dim[1] : 0;
-    source->positions = labels && y->rank == 2 ? y->dim[1] : 1;
+    if (y->rank == 3 && !gm_mul_size(columns, y->dim[2], &columns))
+        return gm_fail(err, GM_ERR_INPUT, "%s: Y is too large", pair->y_path);
+    if (columns == 0) return gm_fail(err, GM_ERR_INPUT, "%s: Y has no columns", pair->y_path);
+    source->outputs = targets ? columns : 0;
+    source->positions = labels ? columns : 1;
     return GM_OK;
 }
 
