@@ -96,6 +96,14 @@ rules() {
         fi
     done < <(grep -HoE '^#include "[^"]+/[^"]+"' $(find include src -name '*.[ch]') | sed 's/#include "//; s/"$//')
 
+    # Pages refer to files that there are.
+    while IFS=: read -r file include; do
+        [[ $include == http* || -e $(dirname "$file")/$include ]] || {
+            echo "$file: no file $include" >&2
+            failed=1
+        }
+    done < <(grep -oHE '\]\([^)# ]+' -- *.md docs/*.md examples/*.md | sed 's/](//')
+
     for file in include/gradiometer/*.h; do
         include=${file#include/}
         [[ $include == gradiometer/gradiometer.h ]] && continue
