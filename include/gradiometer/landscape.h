@@ -67,6 +67,8 @@ typedef struct gm_landscape_hooks {
     bool (*stop)(void *context);
     /* Told after each block: points done of all. */
     void (*progress)(void *context, size_t done);
+    const gm_team *team; /* NULL; else its ranks share the points out, all get all values, and what
+                            stop says at rank 0 is done */
 } gm_landscape_hooks;
 
 /* Loss and share of wrong predictions at the points of the slice, in their order, each [count], the

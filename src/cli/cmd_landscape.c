@@ -171,6 +171,12 @@ static void run_free(gm_landscape_run *run)
     gm_run_free(run->path.step);
 }
 
+static gm_sharing sharing(const gm_cli *cli)
+{
+    (void)cli;
+    return GM_SHARING_SUMS; /* and points of the slice */
+}
+
 static gm_status run_landscape(gm_cli *cli, gm_error *err)
 {
     gm_session session = {0};
@@ -229,4 +235,5 @@ const gm_command gm_command_landscape = {
     .settings_size = sizeof(gm_landscape_settings),
     .defaults = &defaults,
     .run = run_landscape,
+    .sharing = sharing,
 };

@@ -101,8 +101,10 @@ static gm_status evaluate(const gm_cli *cli, const gm_session *session, gm_lands
 {
     gm_progress bar;
     gm_landscape_slice slice = slice_of(session, run);
-    gm_landscape_hooks hooks = {
-        .context = &bar, .stop = gm_interrupt_requested, .progress = show_progress};
+    gm_landscape_hooks hooks = {.context = &bar,
+                                .stop = gm_interrupt_requested,
+                                .progress = show_progress,
+                                .team = session->team};
     gm_progress_start(&bar, "landscape", "points", 0, run->count, cli->shared.quiet);
     gm_status status = gm_landscape_evaluate(session->problem, session->test_problem, &slice,
                                              &hooks, &run->values, &run->done, err);

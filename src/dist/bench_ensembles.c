@@ -42,7 +42,7 @@ static gm_status measure_line(const gm_dist *dist, const gm_session *session,
                               gm_error *err)
 {
     gm_dist *part = NULL;
-    double seconds[MOST_ROUNDS], alone[MOST_ROUNDS], ratio[MOST_ROUNDS];
+    double seconds[MOST_ROUNDS] = {0}, alone[MOST_ROUNDS] = {0}, ratio[MOST_ROUNDS];
     size_t runs = (set->quick ? QUICK_RUNS : RUNS) * (size_t)(line->ranks * threads);
     uint64_t steps = set->quick ? QUICK_STEPS : STEPS;
     gm_status status = gm_dist_part(dist, line->ranks, &part, err);

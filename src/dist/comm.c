@@ -198,5 +198,4 @@ void gm_dist_rest(const gm_dist *dist)
         if (done) break;
         nanosleep(&(struct timespec){.tv_nsec = REST_NANOSECONDS}, NULL);
     }
-    MPI_Wait(&request, MPI_STATUS_IGNORE);
 }

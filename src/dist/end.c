@@ -79,7 +79,7 @@ int gm_dist_end(gm_dist *dist, const char *program, gm_status status, const gm_e
     }
     int failed = first_failed(dist->team.size, all, &alike);
     if (failed == dist->team.rank) {
-        if (alike) {
+        if (alike || failed == 0) { /* rank 0: it worked alone */
             fprintf(stderr, "%s: %s\n", program, err->message);
         } else {
             speak_for_rank(dist, program, err);

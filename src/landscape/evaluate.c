@@ -1,6 +1,6 @@
-/* Losses at the points of a slice: a block of points at a time, shared out among threads, each of
- * which has an evaluator of its own (dynamics/evaluator.h), the ones that serve the runs of an
- * ensemble. */
+/* Losses at the points of a slice: a block of points at a time, shared out among ranks and threads,
+ * each of which has an evaluator of its own (dynamics/evaluator.h), the ones that serve the runs of
+ * an ensemble. */
 #include <math.h>
 #include <omp.h>
 
@@ -107,15 +107,39 @@ static gm_status take_block(const job *j, size_t first, size_t last, gm_error *e
     return status;
 }
 
+static bool stopped(const gm_landscape_hooks *hooks)
+{
+    if (!hooks || !hooks->stop) return false;
+    bool stop = hooks->stop(hooks->context);
+    gm_team_broadcast(hooks->team, sizeof stop, &stop);
+    return stop;
+}
+
+/* The values of all ranks' points. */
+static void exchange(const job *j, const gm_team *team, size_t first, size_t count)
+{
+    const gm_landscape_values *v = &j->values;
+    double *const array[] = {v->loss, v->error_rate, v->test_loss, v->test_error_rate};
+    for (size_t i = 0; i < sizeof array / sizeof *array; i++) {
+        if (array[i])
+            gm_team_gather(team, first * sizeof(double), count * sizeof(double), array[i]);
+    }
+}
+
 static gm_status take_points(const job *j, const gm_landscape_hooks *hooks, size_t *done,
                              gm_error *err)
 {
-    size_t count = j->slice->count, block = BLOCK * j->workers;
+    const gm_team *team = hooks ? hooks->team : NULL;
+    size_t count = j->slice->count, block = BLOCK * j->workers * (size_t)gm_team_size(team);
+    gm_team_broadcast(team, sizeof block, &block); /* ranks may have other threads */
     while (*done < count) {
-        if (hooks && hooks->stop && hooks->stop(hooks->context)) return GM_OK;
-        size_t last = count - *done < block ? count : *done + block;
-        gm_status status = take_block(j, *done, last, err);
+        if (stopped(hooks)) return GM_OK;
+        size_t last = count - *done < block ? count : *done + block, first, own;
+        gm_team_share(team, last - *done, &first, &own);
+        first += *done;
+        gm_status status = own > 0 ? take_block(j, first, first + own, err) : GM_OK;
         if (status != GM_OK) return status;
+        exchange(j, team, first, own);
         *done = last;
         if (hooks && hooks->progress) hooks->progress(hooks->context, last);
     }

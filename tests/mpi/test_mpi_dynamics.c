@@ -52,10 +52,19 @@ static void predictions(void **state)
     expect_same_documents(two, 1e-7, "dynamics stability " NET "--batch 2,8");
 }
 
+/* Points of a slice shared out, its directions and model by joined sums. */
+static void landscape(void **state)
+{
+    (void)state;
+    expect_same_documents(three, 1e-7,
+                          "landscape " NET "--points 9 --dimensions 2 --test-data "
+                          "gauss:k=4,d=6,n=10");
+}
+
 int main(int argc, char **argv)
 {
     ranks_prepare();
     const struct CMUnitTest tests[] = {cmocka_unit_test(ensembles), cmocka_unit_test(continued),
-                                       cmocka_unit_test(predictions)};
+                                       cmocka_unit_test(predictions), cmocka_unit_test(landscape)};
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "mpi_dynamics");
 }
