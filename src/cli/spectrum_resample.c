@@ -159,6 +159,13 @@ static gm_status measure_blocks(gm_spectrum_source *source, const gm_spectrum_se
     return status;
 }
 
+/* Resamples are shared out over the ranks, unless a solver splits its vectors over them: then all
+ * do the same ones together. */
+static const gm_team *sharers(const gm_session *session, const gm_spectrum_settings *set)
+{
+    return set->solver == GM_SOLVER_SLEPC ? NULL : session->team;
+}
+
 /* Draws resample number `at`, linearizes the net on it, and measures. */
 static gm_status measure_resample(gm_spectrum_source *source, const gm_spectrum_settings *set,
                                   size_t at, size_t blocks, gm_spectrum *block, gm_error *err)
@@ -169,7 +176,8 @@ static gm_status measure_resample(gm_spectrum_source *source, const gm_spectrum_
     gm_problem_options options;
     gm_problem_options_default(&options);
     options.loss = session->loss_kind;
-    options.memory = session->shared.memory;
+    options.memory = session->team ? gm_session_memory(session) : session->shared.memory;
+    options.team = sharers(session, set) ? NULL : session->team;
     gm_status status = gm_dataset_resample(session->data, session->seed, (uint32_t)at, &data, err);
     if (status == GM_OK) status = gm_problem_create(session->net, data, &options, &problem, err);
     if (status == GM_OK) status = gm_spectrum_source_linearize(source, set, problem, err);
@@ -178,6 +186,32 @@ static gm_status measure_resample(gm_spectrum_source *source, const gm_spectrum_
     gm_problem_free(problem);
     gm_dataset_free(data);
     return status;
+}
+
+static void join_series(const gm_team *team, size_t first, size_t count,
+                        const gm_spectrum_series *series)
+{
+    size_t row = series->columns * sizeof *series->value;
+    if (series->value) gm_team_gather(team, first * row, count * row, series->value);
+}
+
+/* What all ranks found. */
+static void join_ranks(const gm_team *team, size_t first, size_t count, gm_spectrum_resamples *r)
+{
+    const gm_spectrum_series *series[] = {&r->eigenvalues, &r->trace, &r->frobenius, &r->diagonal,
+                                          &r->density};
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++) {
+        join_series(team, first, count, series[i]);
+    }
+    double total[2] = {(double)r->products, (double)r->converged}, worst = r->worst;
+    gm_team_sum(team, 2, total);
+    r->products = (size_t)total[0];
+    r->converged = (size_t)total[1];
+    for (int rank = 0; rank < gm_team_size(team); rank++) {
+        double other = rank == gm_team_rank(team) ? worst : 0.0;
+        gm_team_sum(team, 1, &other);
+        r->worst = fmax(r->worst, other);
+    }
 }
 
 gm_status gm_spectrum_resample(gm_spectrum_source *source, const gm_spectrum_settings *set,
@@ -191,8 +225,14 @@ gm_status gm_spectrum_resample(gm_spectrum_source *source, const gm_spectrum_set
         status = resamples_make(set->resamples, block + i, &block[i].resamples, err);
     }
     if (status == GM_OK) status = gm_spectrum_source_again(source, set, &again, err);
-    for (size_t at = 0; status == GM_OK && at < set->resamples; at++) {
+    const gm_team *team = sharers(source->session, set);
+    size_t first, count;
+    gm_team_share(team, set->resamples, &first, &count);
+    for (size_t at = first; status == GM_OK && at < first + count; at++) {
         status = measure_resample(&again, set, at, blocks, block, err);
+    }
+    for (size_t i = 0; status == GM_OK && i < blocks; i++) {
+        join_ranks(team, first, count, &block[i].resamples);
     }
     for (size_t i = 0; status == GM_OK && i < blocks; i++) {
         gm_spectrum_resamples *r = &block[i].resamples;

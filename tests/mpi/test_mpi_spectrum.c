@@ -48,6 +48,7 @@ static void resamples(void **state)
     (void)state;
     expect_same_documents(two, ROUNDING,
                           "spectrum " NET "--method trace --max-products 30 --data-resample 3");
+    expect_same_documents(three, 1e-8, "spectrum " NET "--method lanczos --k 2 --data-resample 2");
 }
 
 /* Two samples for four ranks. */
