@@ -59,6 +59,13 @@ static void close_study(study *s)
 
 /* ---- the plan ---- */
 
+/* Ranks on one machine share its processors. */
+static size_t processors_of(const gm_cli *cli)
+{
+    size_t share = (size_t)(omp_get_num_procs() / gm_team_here(cli->team));
+    return share > 0 ? share : 1;
+}
+
 /* budget: of the file, less what the command line says. */
 static gm_status read_budget(const gm_cli *cli, study *s, gm_error *err)
 {
@@ -71,7 +78,7 @@ static gm_status read_budget(const gm_cli *cli, study *s, gm_error *err)
     if (budget->memory && gm_option_bytes(&size, budget->memory, &s->memory, &inner) != GM_OK)
         return gm_study_refuse(s->file->path, "budget.memory", err,
                                "found %.80s, expected a size: 512M, 2G", budget->memory);
-    s->jobs = (size_t)omp_get_num_procs();
+    s->jobs = processors_of(cli);
     if (budget->processes) s->jobs = strtoul(budget->processes, NULL, 10);
     if (set->jobs) s->jobs = set->jobs;
     return GM_OK;
@@ -82,12 +89,15 @@ static gm_status read_budget(const gm_cli *cli, study *s, gm_error *err)
 static gm_status place_study(const gm_cli *cli, study *s, gm_error *err)
 {
     const gm_study_options *set = cli->settings;
-    size_t processors = (size_t)omp_get_num_procs();
+    size_t processors = processors_of(cli);
     bool found = false;
     s->place = (gm_study_place){.folder = set->output ? set->output : s->file->file->name,
                                 .data_dir = set->data_dir,
                                 .threads = processors > s->jobs ? processors / s->jobs : 1,
                                 .memory = s->memory / s->jobs};
+    /* Cells are computed alike whichever rank does them. */
+    gm_team_broadcast(cli->team, sizeof s->place.threads, &s->place.threads);
+    gm_team_broadcast(cli->team, sizeof s->place.memory, &s->place.memory);
     if (!set->resume) return GM_OK;
     gm_status status = gm_study_place_load(set->output, &found, &s->place, &s->data_dir, err);
     if (status != GM_OK || !found) return status;
@@ -265,6 +275,20 @@ static gm_status conclude(const gm_cli *cli, const study *s, gm_study_end end, g
     return GM_OK;
 }
 
+/* Rank 0 makes the folder; where it cannot, all know why. */
+static gm_status open_folder(const gm_cli *cli, study *s, gm_error *err)
+{
+    const gm_study_options *set = cli->settings;
+    gm_status status = GM_OK;
+    gm_error inner = {0};
+    if (!cli->silent)
+        status = gm_study_folder_open(s->place.folder, set->resume, s->file, &s->place, &s->lock,
+                                      &inner);
+    gm_team_broadcast(cli->team, sizeof status, &status);
+    gm_team_broadcast(cli->team, sizeof inner, &inner);
+    return status == GM_OK ? GM_OK : gm_fail(err, status, "%s", inner.message);
+}
+
 static gm_status run_cells(gm_cli *cli, study *s, gm_error *err)
 {
     gm_study_run run = {.cli = cli,
@@ -272,7 +296,8 @@ static gm_status run_cells(gm_cli *cli, study *s, gm_error *err)
                         .place = &s->place,
                         .folder = s->place.folder,
                         .jobs = s->jobs,
-                        .time = s->time};
+                        .time = s->time,
+                        .team = cli->team};
     gm_study_end end;
     gm_status status = gm_study_run_all(&run, &end, err);
     return status == GM_OK ? conclude(cli, s, end, err) : status;
@@ -283,8 +308,7 @@ static gm_status run(gm_cli *cli, gm_error *err)
     const gm_study_options *set = cli->settings;
     study s = {.lock = -1};
     gm_status status = make_plan(cli, &s, err);
-    if (status == GM_OK && !set->dry_run)
-        status = gm_study_folder_open(s.place.folder, set->resume, s.file, &s.place, &s.lock, err);
+    if (status == GM_OK && !set->dry_run) status = open_folder(cli, &s, err);
     if (status == GM_OK) {
         gm_cli_begin(cli);
         print_cells(&s);
@@ -295,6 +319,12 @@ static gm_status run(gm_cli *cli, gm_error *err)
     if (status == GM_OK && !set->dry_run) status = run_cells(cli, &s, err);
     close_study(&s);
     return status;
+}
+
+static gm_sharing sharing(const gm_cli *cli)
+{
+    const gm_study_options *set = cli->settings;
+    return set->dry_run ? GM_SHARING_NONE : GM_SHARING_RUNS;
 }
 
 const gm_command gm_command_study = {
@@ -323,4 +353,5 @@ const gm_command gm_command_study = {
     .defaults = &defaults,
     .operands_min = 1,
     .operands_max = 1,
-    .run = run};
+    .run = run,
+    .sharing = sharing};

@@ -54,7 +54,8 @@ typedef struct gm_study_run {
     const gm_study_place *place;
     const char *folder;
     size_t jobs;
-    double time; /* budget in seconds; 0 = none */
+    double time;         /* budget in seconds; 0 = none */
+    const gm_team *team; /* NULL; else its ranks share the cells out, in a folder that all see */
 } gm_study_run;
 
 typedef enum gm_study_end {
@@ -66,7 +67,9 @@ typedef enum gm_study_end {
 
 /* Runs every task that is not done, each cell's in their order, up to `jobs` cells at a time, and
  * writes the index now and then and at the end. A task that fails is marked with the last line of
- * what it said; without its training a cell's measurements are marked failed too. */
+ * what it said; without its training a cell's measurements are marked failed too. With a team
+ * `jobs` are those of a rank, and all know in the end what became of every task; rank 0 writes the
+ * index. */
 gm_status gm_study_run_all(gm_study_run *run, gm_study_end *end, gm_error *err);
 
 /* Whether a study started this process. */

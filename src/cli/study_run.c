@@ -25,6 +25,7 @@ extern char **environ;
 
 static const char parent_variable[] = "GRADIOMETER_PARENT";
 static const double INDEX_SECONDS = 30.0; /* from one index to the next */
+static const char not_run[] = "not run, the training failed";
 static const char no_space[] = "No space left on device", disk_full[] = "the disk is full";
 
 /* One process at work. */
@@ -155,10 +156,10 @@ static gm_status start_task(pool *p, slot *s, gm_error *err)
 
 /* The last line of the log, without "gradiometer: "; what ended the process where it said nothing.
  */
-static char *last_words(const slot *s, int result, gm_error *err)
+static char *last_words(const char *log, int result, gm_error *err)
 {
     char line[GM_ERROR_LENGTH] = "", last[GM_ERROR_LENGTH] = "";
-    FILE *file = fopen(s->log, "r");
+    FILE *file = fopen(log, "r");
     while (file && fgets(line, sizeof line, file)) {
         line[strcspn(line, "\n")] = 0;
         if (*line) memcpy(last, line, sizeof line);
@@ -196,7 +197,7 @@ static gm_status fail_task(pool *p, gm_study_task *task, const char *message, gm
 
 static gm_status task_failed(pool *p, slot *s, int result, gm_error *err)
 {
-    char *message = last_words(s, result, err);
+    char *message = last_words(s->log, result, err);
     if (!message) return GM_ERR_MEMORY;
     unlink(s->partial);
     gm_status status = GM_OK;
@@ -233,7 +234,7 @@ static gm_status next_task(pool *p, gm_study_cell *cell, gm_study_task **task, g
     for (size_t t = 0; status == GM_OK && t < cell->tasks && !*task; t++) {
         if (cell->task[t].state != GM_STUDY_WAITING) continue;
         if (t > 0 && cell->task[0].state == GM_STUDY_FAILED) {
-            status = fail_task(p, cell->task + t, "not run, the training failed", err);
+            status = fail_task(p, cell->task + t, not_run, err);
         } else {
             *task = cell->task + t;
         }
@@ -256,8 +257,9 @@ static gm_status feed(pool *p, slot *s, gm_error *err)
             return start_task(p, s, err);
         }
         p->finished_cells += cell != NULL;
-        if (p->next == p->run->plan->cells) return GM_OK;
-        cell = p->run->plan->cell + p->next++;
+        if (p->next >= p->run->plan->cells) return GM_OK;
+        cell = p->run->plan->cell + p->next;
+        p->next += (size_t)gm_team_size(p->run->team);
     }
     return GM_OK;
 }
@@ -311,6 +313,13 @@ static void watch(pool *p)
     gm_progress_update(&p->progress, p->done, text);
 }
 
+/* Rank 0 alone. */
+static gm_status write_index(const pool *p, gm_error *err)
+{
+    if (gm_team_rank(p->run->team) > 0) return GM_OK;
+    return gm_study_index_write(p->run->folder, p->run->plan, p->run->place, err);
+}
+
 static gm_status work(pool *p, gm_error *err)
 {
     static const struct timespec pause = {.tv_nsec = 10000000};
@@ -327,7 +336,7 @@ static gm_status work(pool *p, gm_error *err)
         double now = gm_cli_seconds(p->run->cli);
         if (status == GM_OK && now - p->indexed > INDEX_SECONDS) {
             p->indexed = now;
-            status = gm_study_index_write(p->run->folder, p->run->plan, p->run->place, err);
+            status = write_index(p, err);
         }
         nanosleep(&pause, NULL);
     }
@@ -345,9 +354,68 @@ static void end_all(pool *p)
     }
 }
 
+/* ---- other ranks ---- */
+
+/* A task that failed at another rank: its log says why. */
+static gm_status take_failure(const pool *p, const gm_study_cell *cell, gm_study_task *task,
+                              gm_error *err)
+{
+    task->state = GM_STUDY_FAILED;
+    if (task->message) return GM_OK;
+    char *log = gm_format(err, "%s/cells/%s.%s.log", p->run->folder, cell->name, task->name);
+    if (!log) return GM_ERR_MEMORY;
+    bool training = cell->task[0].state == GM_STUDY_FAILED && task != cell->task;
+    task->message = training ? gm_strdup(not_run, err) : last_words(log, 0, err);
+    gm_free(log);
+    return task->message ? GM_OK : GM_ERR_MEMORY;
+}
+
+/* The worst end of any rank. */
+static void join_ends(pool *p)
+{
+    double count[GM_STUDY_DISK_FULL + 1] = {0};
+    count[p->end] = 1.0;
+    gm_team_sum(p->run->team, GM_STUDY_DISK_FULL + 1, count);
+    for (int end = GM_STUDY_COMPLETE; end <= GM_STUDY_DISK_FULL; end++) {
+        if (count[end] > 0.0) p->end = (gm_study_end)end;
+    }
+}
+
+/* What became of the other ranks' tasks. */
+static gm_status join_ranks(pool *p, gm_error *err)
+{
+    const gm_team *team = p->run->team;
+    const gm_study_plan *plan = p->run->plan;
+    size_t ranks = (size_t)gm_team_size(team), rank = (size_t)gm_team_rank(team), at = 0;
+    gm_status status = GM_OK;
+    if (ranks == 1) return GM_OK;
+    double *state = gm_alloc(plan->tasks, sizeof *state, "states of the tasks", err);
+    if (!state) return GM_ERR_MEMORY;
+    for (size_t i = 0; i < plan->cells; i++) {
+        for (size_t t = 0; t < plan->cell[i].tasks; t++, at++) {
+            if (i % ranks == rank) state[at] = (double)plan->cell[i].task[t].state;
+        }
+    }
+    gm_team_sum(team, plan->tasks, state);
+    at = 0;
+    for (size_t i = 0; i < plan->cells; i++) {
+        for (size_t t = 0; t < plan->cell[i].tasks && status == GM_OK; t++, at++) {
+            gm_study_task *task = plan->cell[i].task + t;
+            task->state = (gm_study_state)state[at];
+            if (task->state == GM_STUDY_FAILED) status = take_failure(p, &plan->cell[i], task, err);
+        }
+    }
+    gm_free(state);
+    join_ends(p);
+    return status;
+}
+
 gm_status gm_study_run_all(gm_study_run *run, gm_study_end *end, gm_error *err)
 {
-    pool p = {.run = run, .end = GM_STUDY_COMPLETE, .indexed = gm_cli_seconds(run->cli)};
+    pool p = {.run = run,
+              .next = (size_t)gm_team_rank(run->team),
+              .end = GM_STUDY_COMPLETE,
+              .indexed = gm_cli_seconds(run->cli)};
     char pid[32];
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     if (setenv(parent_variable, pid, 1) != 0)
@@ -362,13 +430,13 @@ gm_status gm_study_run_all(gm_study_run *run, gm_study_end *end, gm_error *err)
     gm_progress_start(&p.progress, "study", "commands", p.done, run->plan->tasks,
                       run->cli->shared.quiet);
     gm_interrupt_install();
-    gm_status status = gm_study_index_write(run->folder, run->plan, run->place, err);
+    gm_status status = write_index(&p, err);
     if (status == GM_OK) status = work(&p, err);
     gm_progress_finish(&p.progress);
     end_all(&p);
+    if (status == GM_OK) status = join_ranks(&p, err);
     gm_free(p.slot);
     unsetenv(parent_variable);
     *end = p.end;
-    if (status != GM_OK) return status;
-    return gm_study_index_write(run->folder, run->plan, run->place, err);
+    return status == GM_OK ? write_index(&p, err) : status;
 }
