@@ -6,8 +6,8 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 
-.PHONY: help build demo test check bench bench-peers test-peers install clean format tidy coverage asan tsan
-.PHONY: deps deps-test deps-peers deps-mpi mpi test-mpi deps-examples example benches
+.PHONY: help build demo test check bench bench-peers test-peers test-browser install clean format tidy coverage asan tsan
+.PHONY: deps deps-test deps-peers deps-browser deps-mpi mpi test-mpi deps-examples example benches
 
 build: deps          ## build/gradiometer (the default)
 	@cmake --preset release
@@ -55,12 +55,16 @@ benches: build
 	@cmake --build --preset release -j $(JOBS) --target benches
 deps-peers:
 	@scripts/deps.sh peers
+deps-browser:
+	@scripts/deps.sh browser
 bench: benches       ## time the products and solvers on this machine
 	@scripts/bench.sh
 bench-peers: deps-peers benches ## the same work in PyTorch beside ours
 	@bench/peers.sh
 test-peers: deps-peers build ## our numbers against PyTorch's
 	@tests/peers.sh
+test-browser: deps-browser build ## the pages of `report` in a browser: build/browser has pictures of them
+	@tests/browser.sh build/browser
 
 deps-examples:
 	@scripts/deps.sh examples

@@ -5,7 +5,7 @@
 set -euo pipefail
 list=${DEPS_LIST:-$(dirname "$0")/../deps.txt}
 
-[[ $# -gt 0 ]] || { echo "deps.sh: expected a group of packages (build, test, coverage, peers, examples)" >&2; exit 2; }
+[[ $# -gt 0 ]] || { echo "deps.sh: expected a group of packages (build, test, coverage, peers, browser, mpi, examples)" >&2; exit 2; }
 missing=()
 for group in "$@"; do
     packages=$(awk -v group="$group" '$1 == group { print $2 }' "$list")

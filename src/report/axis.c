@@ -110,7 +110,9 @@ static void write_powers(const gm_axis *axis, const char *which, bool bare, FILE
     /* Labels side by side take more room than one over the other. */
     int most = axis->low < 0.0 && *which == 'x' ? MOST_BESIDE : MOST;
     int every = decades > most ? (decades + most - 1) / most : 1;
-    bool fine = decades <= 2;
+    /* Labels at 2 and 5 times a power stand a third of a decade apart. */
+    double length = gm_axis_place(axis, axis->high) - gm_axis_place(axis, axis->low);
+    bool fine = decades <= 2 && (*which != 'x' || length < 2.0);
     tick_writer w = {axis, script, bare,
                      first >= PLAIN_FIRST - (fine ? 1 : 0) && last <= PLAIN_LAST, true};
     fprintf(script, "set %stics (", which);
@@ -119,9 +121,7 @@ static void write_powers(const gm_axis *axis, const char *which, bool bare, FILE
         w.first = false;
     }
     /* What a label on a horizontal axis needs between it and that of zero. */
-    double room = is_signed && axis->low < 0.0 && *which == 'x'
-                      ? 0.11 * (gm_axis_place(axis, axis->high) - gm_axis_place(axis, axis->low))
-                      : 0.0;
+    double room = is_signed && axis->low < 0.0 && *which == 'x' ? 0.11 * length : 0.0;
     for (int sign = 1; sign >= (is_signed ? -1 : 1); sign -= 2) {
         for (int power = last; power >= first - 1; power--) {
             bool labelled = power >= first && (last - power) % every == 0 &&

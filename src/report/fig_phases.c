@@ -71,13 +71,13 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
                              column[STEP],
                              column[NOISE],
                              column[ERROR]},
-                            {{"dt (6,3) lc rgb ink", 0, NULL, "|{/:Italic μ}|^2"},
+                            {{"dt (6,3) lc rgb ink", 0, NULL, "|{/:Italic μ}|²"},
                              "ink",
                              points,
                              column[STEP],
                              column[SIGNAL],
                              NULL}};
-        status = gm_curves_draw(subject, "loss per step; |{/:Italic μ}|^2", curve, 3, &change,
+        status = gm_curves_draw(subject, "loss per step; |{/:Italic μ}|²", curve, 3, &change,
                                 isfinite(change), drawing, err);
         write_caption(d, drawing->caption);
     } else if (status == GM_OK) {

@@ -67,8 +67,8 @@ void gm_histograms_begin(gm_histograms *h, int panels, const char *of,
     if (band->known) {
         h->entry[h->entries++] = (gm_legend_entry){MEAN_LINE, 0, NULL, "predicted mean"};
         h->entry[h->entries] = (gm_legend_entry){BAND_LINE, 0, NULL, ""};
-        snprintf(h->entry[h->entries++].label, sizeof h->entry->label, "predicted band, e^{−%g}",
-                 band->s);
+        snprintf(h->entry[h->entries++].label, sizeof h->entry->label,
+                 "predicted band, {/:Italic s} = %g", band->s);
     }
     h->layout.top += GM_LEGEND_ROW * gm_legend_rows(&h->layout, -1, h->entry, h->entries);
     drawing->height = h->layout.height;

@@ -314,42 +314,91 @@ static double largest_of(const json_t *block)
     return gm_result_number(block, "eigenvalues/0");
 }
 
-/* "At step 1000 the largest eigenvalue of the Hessian H is 12.3." for each that has one. */
+/* Whether two measurements tell of one operator: of the same layer, between the same factors. */
+static bool same_operator(const gm_subject_spectrum *a, const gm_subject_spectrum *b)
+{
+    static const char *const of_document[] = {"operator", "precondition", "precondition/name"};
+    const char *x = gm_result_text(a->block, "layer"), *y = gm_result_text(b->block, "layer");
+    bool same = x && y ? strcmp(x, y) == 0 : x == y;
+    for (size_t i = 0; i < sizeof of_document / sizeof *of_document; i++) {
+        x = gm_result_text(a->document, of_document[i]);
+        y = gm_result_text(b->document, of_document[i]);
+        same = same && (x && y ? strcmp(x, y) == 0 : x == y);
+    }
+    return same;
+}
+
+/* What of a measurement goes into the summary. */
+typedef struct told {
+    const char *name;       /* "largest eigenvalue" */
+    const char *error_path; /* NULL: the residual, which is in the table */
+    double (*read)(const json_t *block);
+} told;
+
+static double trace_of(const json_t *block)
+{
+    return gm_result_number(block, "trace/value");
+}
+
+static const told tolds[] = {{"largest eigenvalue", NULL, largest_of},
+                             {"trace", "trace/stderr", trace_of}};
+
+static void write_value(const told *t, const gm_subject_spectrum *spectrum, FILE *page)
+{
+    double error = t->error_path ? gm_result_number(spectrum->block, t->error_path) : 0.0;
+    gm_html_number(page, t->read(spectrum->block));
+    if (!(error > 0.0)) return;
+    fputs("&nbsp;&plusmn;&nbsp;", page);
+    gm_html_number(page, error);
+}
+
+/* "The trace of the Hessian H is 12.3 +- 0.4 at step 1000.", or where it came from and went to in
+ * several measurements, of which `first` is the first. */
+static void write_told(const gm_subject *subject, size_t first, const told *t, FILE *page)
+{
+    size_t last = first, count = 0;
+    const gm_subject_spectrum *one = &subject->spectrum[first];
+    for (size_t i = first; i < subject->spectra; i++) {
+        const gm_subject_spectrum *other = &subject->spectrum[i];
+        if (!same_operator(one, other) || !isfinite(t->read(other->block))) continue;
+        last = i;
+        count++;
+    }
+    fprintf(page, " The %s ", t->name);
+    gm_spectrum_caption(one, page);
+    const gm_subject_spectrum *end = &subject->spectrum[last];
+    if (count == 1 || end->step <= one->step) {
+        fputs(" is ", page);
+        write_value(t, one, page);
+        if (one->step >= 0) fprintf(page, " at step %" PRId64, one->step);
+    } else {
+        fputs(" goes from ", page);
+        write_value(t, one, page);
+        fprintf(page, " at step %" PRId64 " to ", one->step);
+        write_value(t, end, page);
+        fprintf(page, " at step %" PRId64 " (%zu measurements)", end->step, count);
+    }
+    fputs(".", page);
+}
+
+/* A sentence for each operator and what is told of it. */
 static void write_spectra(const gm_subject *subject, FILE *page)
 {
     if (!subject->spectra) return;
     fputs("<p><strong>Spectra.</strong>", page);
-    for (size_t i = 0; i < subject->spectra; i++) {
-        const gm_subject_spectrum *spectrum = &subject->spectrum[i];
-        double largest = largest_of(spectrum->block);
-        double trace = gm_result_number(spectrum->block, "trace/value");
-        double error = gm_result_number(spectrum->block, "trace/stderr");
-        if (!isfinite(largest) && !isfinite(trace)) continue;
-        if (spectrum->step >= 0)
-            fprintf(page, " At step %" PRId64 " the", spectrum->step);
-        else
-            fputs(" The", page);
-        if (isfinite(largest)) {
-            fputs(" largest eigenvalue ", page);
-            gm_spectrum_caption(spectrum, page);
-            fputs(" is ", page);
-            gm_html_number(page, largest);
-        }
-        if (isfinite(trace)) {
-            fputs(isfinite(largest) ? ", the trace " : " trace ", page);
-            if (!isfinite(largest)) {
-                gm_spectrum_caption(spectrum, page);
-                fputs(" is ", page);
+    for (size_t t = 0; t < sizeof tolds / sizeof *tolds; t++) {
+        for (size_t i = 0; i < subject->spectra; i++) {
+            bool before = !isfinite(tolds[t].read(subject->spectrum[i].block));
+            for (size_t j = 0; j < i && !before; j++) {
+                before = same_operator(&subject->spectrum[j], &subject->spectrum[i]) &&
+                         isfinite(tolds[t].read(subject->spectrum[j].block));
             }
-            gm_html_number(page, trace);
-            if (error > 0.0) {
-                fputs(" with a standard error of ", page);
-                gm_html_number(page, error);
-            }
+            if (!before) write_told(subject, i, &tolds[t], page);
         }
-        fputs(".", page);
     }
-    fputs(" All measurements are in the first table below.</p>\n", page);
+    fputs(" An error after &plusmn; is a standard error. All measurements are in the first table "
+          "below.</p>\n",
+          page);
 }
 
 void gm_summary_write(const gm_subject *subject, FILE *page)
