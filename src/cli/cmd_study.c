@@ -84,6 +84,18 @@ static gm_status read_budget(const gm_cli *cli, study *s, gm_error *err)
     return GM_OK;
 }
 
+/* Half of the machine's memory, or the budget, in equal parts; without more than one process the
+ * commands' own default, half of the machine, is left to them. */
+static size_t share_memory(const study *s)
+{
+    enum { PIECE = 1 << 20 };
+    if (s->memory) return s->memory / s->jobs;
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    if (s->jobs == 1 || pages < 1 || size < 1) return 0;
+    size_t half = (size_t)pages / 2 * (size_t)size, share = half / s->jobs;
+    return share > PIECE ? share - share % PIECE : 0;
+}
+
 /* Threads and memory of each process: from the folder where it goes on, so that every cell is
  * computed as it would have been. */
 static gm_status place_study(const gm_cli *cli, study *s, gm_error *err)
@@ -94,7 +106,7 @@ static gm_status place_study(const gm_cli *cli, study *s, gm_error *err)
     s->place = (gm_study_place){.folder = set->output ? set->output : s->file->file->name,
                                 .data_dir = set->data_dir,
                                 .threads = processors > s->jobs ? processors / s->jobs : 1,
-                                .memory = s->memory / s->jobs};
+                                .memory = share_memory(s)};
     /* Cells are computed alike whichever rank does them. */
     gm_team_broadcast(cli->team, sizeof s->place.threads, &s->place.threads);
     gm_team_broadcast(cli->team, sizeof s->place.memory, &s->place.memory);
@@ -191,7 +203,7 @@ static void print_estimate(const study *s)
     printf("time       about %s (all commands one after the other: %s)\n", total, all);
     printf(
         "           rough, within a factor of 3: operations counted, at %.3g GFLOP/s of a matrix\n"
-        "           product here and now",
+        "           product, as if nothing else ran here",
         1e-9 * e->rate);
     if (e->finished) printf("; scaled by the times of %zu finished commands", e->finished);
     printf("\nmemory     about %.2g GB in all, by the cell that needs most, %s\n",

@@ -28,11 +28,11 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Operations a second of products [64, 256] x [256, 256]. */
+/* Operations a second of products [64, 256] x [256, 256], the best of several, so that what else
+ * runs here counts little. */
 static gm_status calibrate(gm_dtype dtype, size_t threads, double *rate, gm_error *err)
 {
-    enum { ROWS = 64, ORDER = 256 };
-    static const double LONG_ENOUGH = 0.02;
+    enum { ROWS = 64, ORDER = 256, TIMES = 40 };
     const gm_kernels *kernels = gm_kernels_get(dtype);
     size_t size = gm_dtype_size(dtype);
     char *a = gm_alloc((size_t)ORDER * ORDER, size, "matrix", err);
@@ -41,14 +41,14 @@ static gm_status calibrate(gm_dtype dtype, size_t threads, double *rate, gm_erro
     gm_status status = a && b && c ? GM_OK : GM_ERR_MEMORY;
     int before = omp_get_max_threads();
     omp_set_num_threads((int)threads);
-    double elapsed = 0.0, products = 0.0;
-    for (double start = 0.0; status == GM_OK && elapsed < LONG_ENOUGH; products += 1.0) {
+    double best = HUGE_VAL;
+    for (int i = 0; status == GM_OK && i < TIMES; i++) {
+        double start = now();
         kernels->gemm(false, false, ROWS, ORDER, ORDER, 1.0, b, ORDER, a, ORDER, 0.0, c, ORDER);
-        if (products == 0.0) start = now(); /* the first one warms up */
-        elapsed = now() - start;
+        best = fmin(best, now() - start);
     }
     omp_set_num_threads(before);
-    if (status == GM_OK) *rate = (products - 1.0) * 2.0 * ROWS * ORDER * ORDER / elapsed;
+    if (status == GM_OK) *rate = 2.0 * ROWS * ORDER * ORDER / fmax(best, 1e-9);
     gm_free(a);
     gm_free(b);
     gm_free(c);
@@ -78,6 +78,19 @@ static bool has_word(const gm_words *words, const char *word)
     return false;
 }
 
+/* How many values an option lists, as "0.1,0.5"; 1 where it is not there. */
+static double count_of(const gm_words *words, const char *option)
+{
+    double count = 1.0;
+    for (size_t w = 0; w + 1 < words->count; w++) {
+        if (strcmp(words->word[w], option) != 0) continue;
+        for (const char *c = words->word[w + 1]; *c; c++) {
+            count += *c == ',';
+        }
+    }
+    return count;
+}
+
 typedef struct cost {
     double operations, steps; /* steps: fixed parts */
 } cost;
@@ -91,55 +104,69 @@ static cost train_cost(const gm_study_fact *f)
     return (cost){1.25 * steps * batch * 3.0 * f->forward + measured, steps};
 }
 
-/* Counts of passes that stand in the commands' own documentation. */
+/* Eigenvalues of one operator, or of all that decompose compares; `leading` of them by products. */
+static double spectrum_operations(const gm_study_fact *f, const gm_words *words, double leading,
+                                  double operators, double product)
+{
+    enum { PRODUCTS_OF_PAIR = 6, LARGEST_DENSE = 5000 };
+    static const double EIGENVALUES = 6.0; /* times p^3: a third of it at half the speed */
+    double p = (double)f->parameters, rows = (double)f->samples * (double)f->outputs;
+    bool products = has_word(words, "lanczos") || has_word(words, "products");
+    if (has_word(words, "density"))
+        return number_of(words, "--probes", 10.0) * number_of(words, "--steps", 80.0) * product;
+    if (products || has_word(words, "--layer") || p > LARGEST_DENSE)
+        return operators * PRODUCTS_OF_PAIR * number_of(words, "--k", leading) * product;
+    return EIGENVALUES * p * p * p + 2.0 * fmin(p, rows) * product;
+}
+
+static double bound_operations(const gm_study_fact *f, const gm_words *words)
+{
+    double pass = (double)f->samples * f->forward, passes = 200.0 + 3.0 * (double)f->outputs;
+    double optimized = number_of(words, "--optimize", 0.0) *
+                       number_of(words, "--optimize-batch", 250.0) * 8.0 * f->forward;
+    if (!has_word(words, "none")) passes += 300.0;
+    return (passes + number_of(words, "--draws", 100.0)) * pass + optimized;
+}
+
+static cost dynamics_cost(const gm_study_fact *f, const gm_words *words, double product)
+{
+    enum { CHECKPOINTS = 11, PROBES = 128, SMALL = 2000 };
+    const char *sub = words->count > 1 ? words->word[1] : "";
+    double n = (double)f->samples, pass = n * f->forward;
+    double draws = number_of(words, "--draws", 1000.0) * count_of(words, "--step");
+    if (strcmp(sub, "ensemble") == 0) {
+        double steps = number_of(words, "--runs", 1000.0) * number_of(words, "--steps", 500.0);
+        double batch = number_of(words, "--batch", (double)f->train.batch);
+        return (cost){steps * (3.0 * batch * f->forward + pass), steps};
+    }
+    if (strcmp(sub, "predict") == 0) {
+        draws *= count_of(words, "--batch");
+        return (cost){fmin(n, n <= SMALL ? n : PROBES) * product + draws * pass, draws};
+    }
+    if (strcmp(sub, "martingale") == 0)
+        return (cost){CHECKPOINTS * (draws * pass + 10.0 * product), CHECKPOINTS * draws};
+    return (cost){(strcmp(sub, "phases") == 0 ? CHECKPOINTS * PROBES : 3.0 * PROBES) * product, n};
+}
+
+/* Numbers of passes and products as the commands' own documentation has them. */
 static cost measure_cost(const gm_study_fact *f, const gm_words *words)
 {
-    enum { PRODUCTS_OF_PAIR = 6, OPERATORS = 5, CHECKPOINTS = 11, LARGEST_DENSE = 3000 };
-    double n = (double)f->samples, p = (double)f->parameters;
-    double product = 4.0 * n * f->forward, gradient = 3.0 * n * f->forward;
-    double k = number_of(words, "--k", number_of(words, "-k", 10.0));
-    const char *command = words->word[0], *sub = words->count > 1 ? words->word[1] : "";
-    bool dense = has_word(words, "dense") || has_word(words, "--method=dense");
-    double pairs = PRODUCTS_OF_PAIR * k * product;
-    double matrix = fmin(p, n * (double)f->outputs) * product + 9.0 * p * p * p;
-    cost c = {.steps = n};
+    enum { OPERATORS = 5, K = 10, K_COMPARED = 15 };
+    double product = 4.0 * (double)f->samples * f->forward;
+    const char *command = words->word[0];
+    if (strcmp(command, "dynamics") == 0) return dynamics_cost(f, words, product);
+    cost c = {.steps = 1.0};
     if (strcmp(command, "spectrum") == 0) {
-        bool density = has_word(words, "density") || has_word(words, "--method=density");
-        double probes = number_of(words, "--probes", 10.0);
-        c.operations = density ? probes * number_of(words, "--steps", 80.0) * product
-                       : dense ? matrix
-                               : pairs;
+        c.operations = spectrum_operations(f, words, K, 1.0, product);
     } else if (strcmp(command, "decompose") == 0) {
-        bool whole = dense || (p <= LARGEST_DENSE && !has_word(words, "lanczos"));
-        c.operations = OPERATORS * (whole ? matrix : pairs);
+        c.operations = spectrum_operations(f, words, K_COMPARED, OPERATORS, product);
     } else if (strcmp(command, "bound") == 0) {
-        double steps = number_of(words, "--optimize", 0.0);
-        c.operations = (200.0 + 3.0 * (double)f->outputs) * n * f->forward +
-                       number_of(words, "--draws", 100.0) * n * f->forward +
-                       steps * number_of(words, "--optimize-batch", 250.0) * 8.0 * f->forward;
-        if (!has_word(words, "none")) c.operations += 100.0 * gradient;
-    } else if (strcmp(command, "landscape") == 0) {
+        c.operations = bound_operations(f, words);
+    } else {
         double points = number_of(words, "--points", 41.0);
         bool plane = number_of(words, "--dimensions", 1.0) > 1.0 || has_word(words, "--trajectory");
-        c.operations = (plane ? points * points : points) * n * f->forward + pairs;
-    } else if (strcmp(sub, "ensemble") == 0) {
-        double runs = number_of(words, "--runs", 1000.0),
-               steps = number_of(words, "--steps", 500.0);
-        double batch = number_of(words, "--batch", (double)f->train.batch);
-        c.operations = runs * steps * (3.0 * batch + n) * f->forward;
-        c.steps = runs * steps;
-    } else if (strcmp(sub, "predict") == 0) {
-        double draws = number_of(words, "--draws", 1000.0);
-        c.operations = fmin(n, 2.0 * 64.0) * product + draws * n * f->forward +
-                       (n <= 2000.0 ? n * product : 0.0);
-        c.steps += draws;
-    } else if (strcmp(sub, "martingale") == 0) {
         c.operations =
-            CHECKPOINTS * (number_of(words, "--draws", 1000.0) * n * f->forward + 10.0 * product);
-    } else if (strcmp(sub, "phases") == 0) {
-        c.operations = CHECKPOINTS * 128.0 * product;
-    } else {
-        c.operations = 300.0 * product;
+            (plane ? points * points : points) * (double)f->samples * f->forward + 100.0 * product;
     }
     return c;
 }

@@ -17,7 +17,7 @@ typedef struct study {
     json_t *index;
     const json_t *cells; /* of the index */
     gm_subject *run;     /* [runs]: those of cells whose training is finished */
-    const json_t **cell; /* [runs] */
+    size_t *cell;        /* [runs] their places in cells */
     size_t runs, finished, failed;
 } study;
 
@@ -34,8 +34,9 @@ static bool has_status(const json_t *object, const char *status)
 
 /* ---- reading ---- */
 
-static gm_status load_run(study *s, const json_t *cell, gm_error *err)
+static gm_status load_run(study *s, size_t place, gm_error *err)
 {
+    const json_t *cell = json_array_get(s->cells, place);
     if (!json_is_object(json_object_get(cell, "results"))) return GM_OK;
     char *path = gm_format(err, "%s/%s", s->folder, text_of(cell, "run"));
     if (!path) return GM_ERR_MEMORY;
@@ -45,7 +46,7 @@ static gm_status load_run(study *s, const json_t *cell, gm_error *err)
     if (status != GM_OK) return status;
     run->name = text_of(cell, "name");
     run->number = s->runs + 1;
-    s->cell[s->runs++] = cell;
+    s->cell[s->runs++] = place;
     return GM_OK;
 }
 
@@ -63,7 +64,7 @@ static gm_status load(study *s, gm_error *err)
     {
         s->finished += has_status(cell, "finished");
         s->failed += has_status(cell, "failed");
-        status = load_run(s, cell, err);
+        status = load_run(s, i, err);
         if (status != GM_OK) return status;
     }
     return GM_OK;
@@ -90,10 +91,11 @@ static char *page_of(const json_t *cell, gm_error *err)
 /* A page that is there is of the cell as it is: a cell changes no more once it is finished. */
 static gm_status write_cell_page(const study *s, size_t i, gm_error *err)
 {
-    char *page = page_of(s->cell[i], err);
+    const json_t *cell = json_array_get(s->cells, s->cell[i]);
+    char *page = page_of(cell, err);
     char *path = page ? gm_format(err, "%s/%s", s->folder, page) : NULL;
     gm_status status = path ? GM_OK : GM_ERR_MEMORY;
-    if (path && (access(path, F_OK) != 0 || !has_status(s->cell[i], "finished"))) {
+    if (path && (access(path, F_OK) != 0 || !has_status(cell, "finished"))) {
         const char *run = s->run[i].path;
         status = gm_report_write(1, &run, path, err);
     }
