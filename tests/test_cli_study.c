@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <string.h>
 #include <sys/file.h>
 
@@ -181,6 +182,31 @@ static void test_impossible(void **state)
         "be had: ask Ann; --data-dir says where");
 }
 
+/* The studies that come with the program: their plan where the images are there, else the refusal
+ * that says where to get them. */
+static void test_shipped(void **state)
+{
+    (void)state;
+    const char *variable = getenv("GM_TEST_DATA"), *data = variable ? variable : GM_SHARED_DATA;
+    char mnist[1024], cifar10[1024];
+    snprintf(mnist, sizeof mnist, "%s/mnist/train-images-idx3-ubyte.gz", data);
+    snprintf(cifar10, sizeof cifar10, "%s/cifar10/data_batch_1.bin", data);
+    bool images = access(mnist, R_OK) == 0 && access(cifar10, R_OK) == 0;
+    glob_t found;
+    assert_int_equal(glob(GM_FIXTURES "/../../studies/*.yaml", 0, NULL, &found), 0);
+    assert_int_equal(found.gl_pathc, 7); /* an example, three questions in two sizes */
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        const char *file = found.gl_pathv[i];
+        bool planned = images || strstr(file, "example");
+        program_result r = program("study %s --dry-run --data-dir %s", file, data);
+        const char *said = planned ? strstr(r.out, "of them to run")
+                                   : strstr(r.err, "not found, nor with .gz; to be had: the four");
+        if (r.exit != (planned ? 0 : 2) || !said) fail_msg("%s: exit %d, %s", file, r.exit, r.err);
+        program_free(&r);
+    }
+    globfree(&found);
+}
+
 /* ---- kills ---- */
 
 static void kill_after(const char *file, double seconds)
@@ -276,8 +302,9 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cells),      cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_impossible), cmocka_unit_test(test_kills),
-        cmocka_unit_test(test_interrupt),  cmocka_unit_test(test_failures)};
+        cmocka_unit_test(test_impossible), cmocka_unit_test(test_shipped),
+        cmocka_unit_test(test_kills),      cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_failures)};
     (void)argc;
     (void)argv;
     return cmocka_run_group_tests_name("cli_study", tests, folder_make, remove_all);
