@@ -24,6 +24,7 @@ static gm_status restrict_to(gm_session *session, size_t n, const size_t *index,
         gm_dataset_free(data);
         return status;
     }
+    if (session->alone == session->problem) session->alone = problem;
     gm_problem_free(session->problem);
     gm_dataset_free(session->data);
     session->problem = problem;

@@ -84,15 +84,16 @@ static gm_status read_budget(const gm_cli *cli, study *s, gm_error *err)
     return GM_OK;
 }
 
-/* Half of the machine's memory, or the budget, in equal parts; without more than one process the
- * commands' own default, half of the machine, is left to them. */
-static size_t share_memory(const study *s)
+/* Half of the machine's memory, or the budget, in equal parts for the processes of all ranks on it;
+ * without more than one process the commands' own default, half of the machine, is left to them. */
+static size_t share_memory(const gm_cli *cli, const study *s)
 {
     enum { PIECE = 1 << 20 };
-    if (s->memory) return s->memory / s->jobs;
+    size_t processes = s->jobs * (size_t)gm_team_here(cli->team);
+    if (s->memory) return s->memory / processes;
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    if (s->jobs == 1 || pages < 1 || size < 1) return 0;
-    size_t half = (size_t)pages / 2 * (size_t)size, share = half / s->jobs;
+    if (processes == 1 || pages < 1 || size < 1) return 0;
+    size_t half = (size_t)pages / 2 * (size_t)size, share = half / processes;
     return share > PIECE ? share - share % PIECE : 0;
 }
 
@@ -106,7 +107,7 @@ static gm_status place_study(const gm_cli *cli, study *s, gm_error *err)
     s->place = (gm_study_place){.folder = set->output ? set->output : s->file->file->name,
                                 .data_dir = set->data_dir,
                                 .threads = processors > s->jobs ? processors / s->jobs : 1,
-                                .memory = share_memory(s)};
+                                .memory = share_memory(cli, s)};
     /* Cells are computed alike whichever rank does them. */
     gm_team_broadcast(cli->team, sizeof s->place.threads, &s->place.threads);
     gm_team_broadcast(cli->team, sizeof s->place.memory, &s->place.memory);
