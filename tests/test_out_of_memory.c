@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "data/npz.h"
 #include "gradiometer/gradiometer.h"
 #include "kernels/lapack.h"
 #include "net/net.h"
@@ -782,6 +783,31 @@ static gm_status parameter_files(gm_error *err)
     return status;
 }
 
+/* An archive of 70 arrays, more than its list has room for at first, and a text. */
+static gm_status archive(gm_error *err)
+{
+    char path[64];
+    gm_npz *npz = NULL;
+    const double value[2] = {1, 2};
+    const size_t two = 2;
+    snprintf(path, sizeof path, "/tmp/gradiometer-oom-%ld.npz", (long)getpid());
+    gm_status status = gm_npz_create(path, UINT32_MAX, &npz, err);
+    for (int i = 0; status == GM_OK && i < 70; i++) {
+        status = gm_npz_add(npz, "value", GM_NPY_F8, 1, &two, value, err);
+    }
+    if (status == GM_OK) status = gm_npz_add_text(npz, "text", "x", err);
+    if (status == GM_OK) status = gm_npz_commit(&npz, err);
+    gm_npz_discard(&npz);
+    unlink(path);
+    return status;
+}
+
+static void test_archive(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(archive, 75);
+}
+
 /* A transformer from a file: messages, constants that its graph computes, layers of every room. */
 static gm_status onnx_model(gm_error *err)
 {
@@ -1087,6 +1113,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_policies),  cmocka_unit_test(test_posterior),
         cmocka_unit_test(test_images),    cmocka_unit_test(test_parameter_files),
         cmocka_unit_test(test_onnx),      cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_archive),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }
