@@ -127,6 +127,8 @@ typedef struct gm_gibbs_options {
     uint32_t run;  /* 0 */
     void *context;
     bool (*stop)(void *context); /* NULL; asked between draws: GM_ERR_INTERRUPTED */
+    const gm_team
+        *team; /* NULL; else its ranks, which have all samples each, share the draws out */
 } gm_gibbs_options;
 void gm_gibbs_options_default(gm_gibbs_options *options);
 

@@ -115,6 +115,7 @@ typedef struct job {
     const gm_gaussians *g;
     gm_stream stream;
     size_t draws;
+    size_t first, end;       /* those of this rank */
     double *error, *clipped; /* [draws]: terms B w_b X_t */
     bool *overflowed;        /* [draws] */
     bool *done;              /* [draws]; those that are not were interrupted */
@@ -182,17 +183,27 @@ static void take_draws(const job *j)
     gm_problem *problem = j->sampler->problem;
     size_t workers = (size_t)problem->workers;
     if (workers == 1) { /* threads inside the kernels */
-        for (size_t t = 0; t < j->draws; t++) {
+        for (size_t t = j->first; t < j->end; t++) {
             take_draw(j, t, &problem->worker[0], j->sampler->native[0]);
         }
         return;
     }
 #pragma omp parallel num_threads(problem->workers)
     for (size_t w = (size_t)omp_get_thread_num(); w < workers; w += (size_t)omp_get_num_threads()) {
-        for (size_t t = w; t < j->draws; t += workers) {
+        for (size_t t = j->first + w; t < j->end; t += workers) {
             take_draw(j, t, &problem->worker[w], j->sampler->native[w]);
         }
     }
+}
+
+/* The draws of all ranks. */
+static void exchange(const job *j, const gm_team *team)
+{
+    size_t first = j->first, count = j->end - j->first, number = sizeof *j->error;
+    gm_team_gather(team, first * number, count * number, j->error);
+    gm_team_gather(team, first * number, count * number, j->clipped);
+    gm_team_gather(team, first * sizeof *j->done, count * sizeof *j->done, j->done);
+    gm_team_gather(team, first * sizeof *j->done, count * sizeof *j->done, j->overflowed);
 }
 
 /* ---- the estimate ---- */
@@ -229,7 +240,11 @@ static gm_status sample_whole(gm_gibbs_sampler *sampler, const gm_gaussians *g, 
     j.done = gm_alloc(draws, sizeof *j.done, "losses of draws", err);
     gm_status status = j.error && j.clipped && j.overflowed && j.done ? GM_OK : GM_ERR_MEMORY;
     if (status == GM_OK) {
+        const gm_team *team = sampler->options->team;
+        gm_team_share(team, draws, &j.first, &j.end);
+        j.end += j.first;
         take_draws(&j);
+        exchange(&j, team);
         result->draws = draws;
         result->blocks = sampler->blocks;
         result->error = mean_of(draws, j.error);
@@ -268,8 +283,8 @@ static gm_status sample_by_layer(gm_gibbs_sampler *s, const gm_gaussians *g, siz
     if (status == GM_OK) status = gm_posterior_native(s->source, g, &mean, &variance, err);
     if (status == GM_OK) {
         gm_local_sample(&s->local, mean, variance, s->clip, result->draws,
-                        gm_stream_of(o->seed, GM_PURPOSE_POSTERIOR, run), o->stop, o->context,
-                        &sums);
+                        gm_stream_of(o->seed, GM_PURPOSE_POSTERIOR, run), o->team, o->stop,
+                        o->context, &sums);
         if (sums.draws < result->draws) status = interrupted(err);
     }
     if (status == GM_OK) {

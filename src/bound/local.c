@@ -264,21 +264,39 @@ static void add_losses(const gm_local *l, double clip, gm_local_sums *s)
     s->draws += l->chunk.n;
 }
 
+/* The sums of all ranks. */
+static void join_sums(const gm_team *team, gm_local_sums *s)
+{
+    double sum[] = {(double)s->draws, s->error,    s->clipped,
+                    s->error2,        s->clipped2, (double)s->overflowed};
+    gm_team_sum(team, sizeof sum / sizeof *sum, sum);
+    *s = (gm_local_sums){.draws = (size_t)sum[0],
+                         .error = sum[1],
+                         .clipped = sum[2],
+                         .error2 = sum[3],
+                         .clipped2 = sum[4],
+                         .overflowed = (size_t)sum[5]};
+}
+
 void gm_local_sample(gm_local *l, const void *mean, const void *variance, double clip, size_t draws,
-                     gm_stream stream, bool (*stop)(void *), void *context, gm_local_sums *s)
+                     gm_stream stream, const gm_team *team, bool (*stop)(void *), void *context,
+                     gm_local_sums *s)
 {
     size_t n = l->problem->data->n, index[GM_LOCAL_ROWS];
     size_t most = l->rows < GM_LOCAL_ROWS ? l->rows : GM_LOCAL_ROWS;
+    size_t first, chunks, all = draws / most + (draws % most > 0);
     *s = (gm_local_sums){0};
-    while (s->draws < draws) {
-        if (stop && stop(context)) return;
-        size_t at = s->draws, count = draws - at < most ? draws - at : most;
+    gm_team_share(team, all, &first, &chunks);
+    for (size_t c = first; c < first + chunks; c++) {
+        if (stop && stop(context)) break;
+        size_t at = c * most, count = draws - at < most ? draws - at : most;
         for (size_t i = 0; i < count; i++) {
             index[i] = draws < n ? (at + i) * n / draws : (at + i) % n;
         }
         gm_local_value(l, count, index, mean, variance, stream, at);
         add_losses(l, clip, s);
     }
+    join_sums(team, s);
 }
 
 gm_gibbs_mean gm_local_mean(size_t draws, double sum, double squares)

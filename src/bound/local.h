@@ -74,10 +74,11 @@ typedef struct gm_local_sums {
 /* `draws` draws on one sample each, for nets without shared layers: all samples by turns, or evenly
  * spaced ones where there are fewer draws than samples. Draw t takes the normal numbers from t
  * units on. stop (may be NULL) is asked between chunks: sums->draws < draws where it ended the
- * work. */
+ * work. With a team, whose ranks all have the same samples, each does some of the chunks and all
+ * get the sums. */
 void gm_local_sample(gm_local *local, const void *mean, const void *variance, double clip,
-                     size_t draws, gm_stream stream, bool (*stop)(void *), void *context,
-                     gm_local_sums *sums);
+                     size_t draws, gm_stream stream, const gm_team *team, bool (*stop)(void *),
+                     void *context, gm_local_sums *sums);
 gm_gibbs_mean gm_local_mean(size_t draws, double sum, double squares);
 
 /* The gradient of sum_i weight[i] loss[i] of the last gm_local_value, added to dmean and, but for

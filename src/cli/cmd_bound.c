@@ -269,6 +269,7 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_b
     o->gibbs.clip = set->clip;
     o->gibbs.seed = session->seed;
     o->gibbs.stop = gm_interrupt_requested;
+    o->gibbs.team = session->team;
     if (!(set->delta < 1.0)) {
         return gm_fail(err, GM_ERR_USAGE, "--delta: found %g, expected a number between 0 and 1",
                        set->delta);
@@ -358,6 +359,12 @@ static gm_status measure_bounds(gm_cli *cli, gm_error *err)
     return status;
 }
 
+/* The draws are shared out; what leads to them every rank computes for itself. */
+static gm_sharing sharing(const gm_cli *cli)
+{
+    return cli->operands || cli->shared.watch ? GM_SHARING_NONE : GM_SHARING_RUNS;
+}
+
 static gm_status run(gm_cli *cli, gm_error *err)
 {
     const char *name = cli->operands ? cli->operand[0] : "";
@@ -432,4 +439,5 @@ const gm_command gm_command_bound = {
     .operands_min = 0,
     .operands_max = 100000,
     .run = run,
+    .sharing = sharing,
 };
