@@ -163,6 +163,43 @@ static void test_axes(void **state)
     assert_true(axis.scale == GM_SCALE_LINEAR && axis.low < axis.high);
 }
 
+/* What gm_axis_script writes of ticks, freed by free(). */
+static char *ticks(const gm_axis *axis, const char *which)
+{
+    char *bytes = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&bytes, &size);
+    gm_axis_script(axis, which, GM_LABELS_SHOWN, stream);
+    fclose(stream);
+    return bytes;
+}
+
+/* Every axis has labels, and on a horizontal one they leave room for each other. */
+static void test_ticks(void **state)
+{
+    (void)state;
+    static const struct {
+        gm_axis axis;
+        const char *which, *labelled[3], *bare;
+    } axes[] = {
+        {{GM_SCALE_LOG, 1.0, 1e-4, 3.0}, "y", {"\"10^{−3}\" -3", "\"10^{0}\" 0"}, NULL},
+        {{GM_SCALE_LOG, 1.0, 1e-8, 1e-3}, "x", {"\"10^{−7}\" -7", "\"10^{−3}\" -3"}, NULL},
+        {{GM_SCALE_LOG, 1.0, 0.02, 0.9}, "y", {"\"0.02\"", "\"0.1\" -1", "\"0.5\""}, NULL},
+        {{GM_SCALE_LINEAR, 1.0, 0.0, 80.0}, "y", {"\"0\" 0", "\"20\" 20"}, NULL},
+        {{GM_SCALE_SIGNED, 1.0, 0.0, 400.0}, "x", {"\"10\"", "\"100\""}, "\"200\""},
+        {{GM_SCALE_SIGNED, 3e-8, -0.5, 3.0}, "x", {"\"0\" 0", "−10^{−3}"}, "\"10^{−6}\""},
+        {{GM_SCALE_SIGNED, 3e-8, -0.5, 3.0}, "y", {"\"10^{−6}\"", "\"−10^{−6}\""}, NULL},
+    };
+    for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
+        char *script = ticks(&axes[i].axis, axes[i].which);
+        for (size_t j = 0; j < 3 && axes[i].labelled[j]; j++) {
+            if (!strstr(script, axes[i].labelled[j])) fail_msg("%zu: %s", i, script);
+        }
+        if (axes[i].bare && strstr(script, axes[i].bare)) fail_msg("%zu: %s", i, script);
+        free(script);
+    }
+}
+
 /* ---- gnuplot ---- */
 
 static void test_gnuplot_fails(void **state)
@@ -542,6 +579,7 @@ int main(void)
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_axes),
+        cmocka_unit_test(test_ticks),
         cmocka_unit_test(test_gnuplot_fails),
         cmocka_unit_test(test_gnuplot_missing),
         cmocka_unit_test(test_svg),

@@ -63,6 +63,13 @@ static void test_settings_and_groups(void **state)
     assert_string_equal(runs.label[1], "batch 50");
     gm_runs_free(&runs);
 
+    /* A run file for results alone lacks settings; that is no difference. */
+    gm_subject with_results[] = {c.run[0], c.run[1], {.name = "compare.gmr"}};
+    assert_int_equal(gm_runs_make(with_results, 3, &runs, &err), GM_OK);
+    assert_int_equal(runs.settings, 1);
+    assert_string_equal(runs.setting[0].key, "seed");
+    gm_runs_free(&runs);
+
     /* Repetitions of one setting are told apart by their seeds. */
     assert_int_equal(gm_runs_make(c.run, 2, &runs, &err), GM_OK);
     assert_int_equal(runs.groups, 2);

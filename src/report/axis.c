@@ -125,7 +125,7 @@ static void write_powers(const gm_axis *axis, const char *which, bool bare, FILE
     for (int sign = 1; sign >= (is_signed ? -1 : 1); sign -= 2) {
         for (int power = last; power >= first - 1; power--) {
             bool labelled = power >= first && (last - power) % every == 0 &&
-                            gm_axis_place(axis, pow(10.0, power)) >= room;
+                            (!(room > 0.0) || gm_axis_place(axis, pow(10.0, power)) >= room);
             if (power >= first) write_tick(&w, sign, 1, power, !labelled);
             for (int digit = 2; every == 1 && digit <= 9; digit++) {
                 if (is_signed && power < first) continue;

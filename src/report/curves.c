@@ -88,8 +88,11 @@ static void plot_curves(const gm_curve *curve, size_t count, FILE *script)
     for (size_t c = 0; c < count; c++) {
         const gm_legend_entry *e = &curve[c].entry;
         if (curve[c].half) {
-            fprintf(script, "%s$curve%zu using 1:2:3:4 with yerrorbars pt 0 ps 0 lw 1.2 lc rgb %s",
-                    separator, c, curve[c].colour);
+            fprintf(
+                script,
+                "%s$curve%zu using 1:3:(0):($4-$3) with vectors heads size screen 0.005,90 lw 1.2 "
+                "lc rgb %s",
+                separator, c, curve[c].colour);
             separator = ", ";
         }
         if (e->line) {

@@ -134,9 +134,11 @@ static void plot_panel(const growth *g, const gm_layout *layout, int panel, FILE
             gm_axis_place(&x, 1.0), gm_axis_place(&x, 1.0));
     fprintf(script,
             "plot %.8g with lines lw 1 dt (2,3) lc rgb ink, $map%d using 1:2 with lines lw 1.8 %s, "
-            "$linear%d with yerrorbars pt 6 ps 0.8 lw 1.4 lc rgb blue, "
-            "$net%d with yerrorbars pt 7 ps 0.8 lw 1.4 lc rgb vermillion\n",
-            gm_axis_place(&y, 1.0), panel, legend[0].line, panel, panel);
+            "$linear%d using 1:3:(0):($4-$3) with vectors heads size screen 0.005,90 lw 1.4 lc rgb "
+            "blue, $linear%d using 1:2 with points pt 6 ps 0.6 lw 1.4 lc rgb blue, "
+            "$net%d using 1:3:(0):($4-$3) with vectors heads size screen 0.005,90 lw 1.4 lc rgb "
+            "vermillion, $net%d using 1:2 with points pt 7 ps 0.6 lc rgb vermillion\n",
+            gm_axis_place(&y, 1.0), panel, legend[0].line, panel, panel, panel, panel);
     gm_panel_end(script);
     fputs("set title \"\"\nunset arrow\n", script);
 }

@@ -49,7 +49,6 @@ static const char *const unnamed[] = {"version",
                                       "train.run",
                                       "train.threads",
                                       "train.isa",
-                                      "train.chunk",
                                       "train.parameters",
                                       "train.samples",
                                       "train.checkpoint_every",
@@ -60,13 +59,25 @@ static const char *const unnamed[] = {"version",
                                       NULL};
 static const char *const seeds[] = {"seed", "train.seed", "train.run", NULL};
 /* The command repeats the others; checksums only confirm them. */
-static const char *const left_out[] = {"command", "train.data_crc32", "train.test_crc32",
-                                       "prior.data_crc32", NULL};
+static const char *const left_out[] = {"command",          "train.data_crc32", "train.test_crc32",
+                                       "prior.data_crc32", "train.chunk",      NULL};
+
+/* Whether a run file says anything about a setting: one that was made for results alone (no net in
+ * it) lacks most. */
+static bool tells(const gm_subject *run, const char *key)
+{
+    return gm_subject_setting(run, key) || gm_subject_setting(run, "model");
+}
 
 static bool differs(const gm_subject *run, size_t count, const char *key)
 {
-    for (size_t i = 1; i < count; i++) {
-        if (!same_value(gm_runs_value(&run[0], key), gm_runs_value(&run[i], key))) return true;
+    size_t first = 0;
+    while (first < count && !tells(&run[first], key)) {
+        first++;
+    }
+    for (size_t i = first + 1; i < count; i++) {
+        if (!tells(&run[i], key)) continue;
+        if (!same_value(gm_runs_value(&run[first], key), gm_runs_value(&run[i], key))) return true;
     }
     return false;
 }
@@ -78,7 +89,7 @@ static bool follows_seed(const gm_runs *runs, const char *key)
     if (strcmp(key, "params") != 0) return false;
     for (size_t i = 0; i < runs->count; i++) {
         const char *value = gm_runs_value(&runs->run[i], key);
-        if (!value || strncmp(value, drawn, sizeof drawn - 1) != 0) return false;
+        if (value && strncmp(value, drawn, sizeof drawn - 1) != 0) return false;
     }
     return true;
 }

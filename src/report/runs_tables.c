@@ -26,11 +26,10 @@ static void write_swatch(const gm_runs *runs, size_t i, FILE *page)
 
 static void write_name(const gm_runs *runs, size_t i, FILE *page)
 {
-    fputs("<tr><th scope=\"row\">", page);
     write_swatch(runs, i, page);
     if (runs->linked) fprintf(page, "<a href=\"#run%zu\">", runs->run[i].number);
     gm_html_text(page, runs->run[i].name);
-    fputs(runs->linked ? "</a></th>" : "</th>", page);
+    if (runs->linked) fputs("</a>", page);
 }
 
 static void write_head(const char *caption, FILE *page)
@@ -41,8 +40,8 @@ static void write_head(const char *caption, FILE *page)
             caption);
 }
 
-/* value, with its standard error where that is known and not 0; of a count that is only known from
- * below, the bound `least`. */
+/* value, with its standard error where that is known and more than rounding; of a count that is
+ * only known from below, the bound `least`. */
 static void write_estimate(double value, double error, double least, bool percent, FILE *page)
 {
     void (*print)(FILE *, double) = percent ? gm_html_percent : gm_html_number;
@@ -55,7 +54,7 @@ static void write_estimate(double value, double error, double least, bool percen
     } else {
         fputs("&ndash;", page);
     }
-    if (isfinite(value) && error > 0.0 && isfinite(error)) {
+    if (isfinite(value) && error > 1e-6 * fabs(value) && isfinite(error)) {
         fputs("&nbsp;&plusmn;&nbsp;", page);
         print(page, error);
     }
@@ -80,9 +79,19 @@ static size_t shared_settings(const gm_runs *runs)
     return shared;
 }
 
-void gm_runs_settings(const gm_runs *runs, FILE *page)
+static void write_setting(const gm_runs *runs, size_t run, size_t setting, FILE *page)
 {
-    write_head(runs->settings ? "Settings that differ." : "The runs.", page);
+    char digits[GM_SETTING_DIGITS];
+    const char *value = gm_runs_value(&runs->run[run], runs->setting[setting].key);
+    fputs("<td>", page);
+    gm_html_text(page, value ? gm_setting_shortest(value, digits) : "\xe2\x80\x93");
+    fputs("</td>", page);
+}
+
+/* A line for each run. */
+static void write_settings_across(const gm_runs *runs, FILE *page)
+{
+    fputs("<th class=\"text\" scope=\"col\">run</th>", page);
     for (size_t s = 0; s < runs->settings; s++) {
         fputs("<th class=\"text\" scope=\"col\">", page);
         gm_html_text(page, runs->setting[s].key);
@@ -90,15 +99,47 @@ void gm_runs_settings(const gm_runs *runs, FILE *page)
     }
     fputs("</tr></thead>\n<tbody>\n", page);
     for (size_t i = 0; i < runs->count; i++) {
+        fputs("<tr><th scope=\"row\">", page);
         write_name(runs, i, page);
+        fputs("</th>", page);
         for (size_t s = 0; s < runs->settings; s++) {
-            char digits[GM_SETTING_DIGITS];
-            const char *value = gm_runs_value(&runs->run[i], runs->setting[s].key);
-            fputs("<td class=\"text\">", page);
-            gm_html_text(page, value ? gm_setting_shortest(value, digits) : "\xe2\x80\x93");
-            fputs("</td>", page);
+            write_setting(runs, i, s, page);
         }
         fputs("</tr>\n", page);
+    }
+}
+
+/* A line for each setting. */
+static void write_settings_down(const gm_runs *runs, FILE *page)
+{
+    fputs("<th class=\"text\" scope=\"col\">setting</th>", page);
+    for (size_t i = 0; i < runs->count; i++) {
+        fputs("<th class=\"text\" scope=\"col\">", page);
+        write_name(runs, i, page);
+        fputs("</th>", page);
+    }
+    fputs("</tr></thead>\n<tbody>\n", page);
+    for (size_t s = 0; s < runs->settings; s++) {
+        fputs("<tr><th scope=\"row\">", page);
+        gm_html_text(page, runs->setting[s].key);
+        fputs("</th>", page);
+        for (size_t i = 0; i < runs->count; i++) {
+            write_setting(runs, i, s, page);
+        }
+        fputs("</tr>\n", page);
+    }
+}
+
+void gm_runs_settings(const gm_runs *runs, FILE *page)
+{
+    enum { MOST_ACROSS = 6 };
+    fprintf(page,
+            "<div class=\"scroll\"><table class=\"differ\">\n<caption>%s</caption>\n<thead><tr>",
+            runs->settings ? "Settings that differ." : "The runs.");
+    if (runs->settings > MOST_ACROSS && runs->count <= MOST_ACROSS) {
+        write_settings_down(runs, page);
+    } else {
+        write_settings_across(runs, page);
     }
     fputs("</tbody></table></div>\n<p class=\"note\">", page);
     if (!runs->settings) fputs("The runs do not differ in any setting. ", page);
@@ -263,7 +304,9 @@ static gm_status write_table(const gm_runs *runs, const char *caption, const col
     if (any) fputs("</tr></thead>\n<tbody>\n", page);
     for (size_t i = 0; i < runs->count && any; i++) {
         const gm_subject *run = &runs->run[i];
+        fputs("<tr><th scope=\"row\">", page);
         write_name(runs, i, page);
+        fputs("</th>", page);
         for (size_t c = 0; c < count; c++) {
             if (shown[c])
                 write_estimate(value_of(run, &columns[c]), error_of(run, &columns[c]),
