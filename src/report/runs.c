@@ -62,11 +62,12 @@ static const char *const seeds[] = {"seed", "train.seed", "train.run", NULL};
 static const char *const left_out[] = {"command",          "train.data_crc32", "train.test_crc32",
                                        "prior.data_crc32", "train.chunk",      NULL};
 
-/* Whether a run file says anything about a setting: one that was made for results alone (no net in
- * it) lacks most. */
+/* Whether a run file says anything about a setting, by not naming it too: one that was made for
+ * results alone, with no net and no training in it, lacks most. */
 static bool tells(const gm_subject *run, const char *key)
 {
-    return gm_subject_setting(run, key) || gm_subject_setting(run, "model");
+    return gm_subject_setting(run, key) || gm_subject_setting(run, "model") ||
+           gm_subject_setting(run, "train.batch");
 }
 
 static bool differs(const gm_subject *run, size_t count, const char *key)
