@@ -1,6 +1,6 @@
 /* Processes that compute one thing together, each a rank 0 ... size - 1 of a team. The library
  * knows no way to send anything: whoever does fills the struct (src/dist over MPI). NULL is the
- * team of one, and every function below does nothing for it.
+ * team of one, and the functions below have nothing to send for it.
  *
  * All ranks call the same functions in the same order. What they get is the same to the bit at
  * every rank and does not depend on timing. Nothing here fails: where a rank is lost, the team's
@@ -15,6 +15,9 @@
 extern "C" {
 #endif
 
+/* Entries first ... first + count - 1 of a rank's vector, into x [count]. */
+typedef void gm_team_reader(void *vector, size_t first, size_t count, double *x);
+
 typedef struct gm_team gm_team;
 struct gm_team {
     int rank, size;
@@ -22,6 +25,9 @@ struct gm_team {
     void *self; /* the maker's data */
     /* x [count] = the ranks' x added up in the order of the ranks, at all of them. */
     void (*sum)(void *self, size_t count, double *x);
+    /* own [share] = the rank's share (gm_team_share) of the sum, in the order of the ranks, of
+     * vectors [total] of which each rank's is read in pieces. */
+    void (*scatter)(void *self, size_t total, gm_team_reader *read, void *vector, double *own);
     /* Every rank has put its bytes, of a number of its own, at all + first; afterwards those of all
      * ranks are there. */
     void (*gather)(void *self, size_t first, size_t bytes, void *all);
@@ -33,6 +39,8 @@ int gm_team_rank(const gm_team *team); /* 0 without a team */
 int gm_team_size(const gm_team *team); /* 1 without a team */
 int gm_team_here(const gm_team *team); /* 1 without a team */
 void gm_team_sum(const gm_team *team, size_t count, double *x);
+void gm_team_scatter(const gm_team *team, size_t total, gm_team_reader *read, void *vector,
+                     double *own);
 void gm_team_gather(const gm_team *team, size_t first, size_t bytes, void *all);
 void gm_team_broadcast(const gm_team *team, size_t bytes, void *data);
 

@@ -20,6 +20,16 @@ void gm_team_sum(const gm_team *team, size_t count, double *x)
     if (gm_team_size(team) > 1) team->sum(team->self, count, x);
 }
 
+void gm_team_scatter(const gm_team *team, size_t total, gm_team_reader *read, void *vector,
+                     double *own)
+{
+    if (gm_team_size(team) > 1) {
+        team->scatter(team->self, total, read, vector, own);
+    } else {
+        read(vector, 0, total, own);
+    }
+}
+
 void gm_team_gather(const gm_team *team, size_t first, size_t bytes, void *all)
 {
     if (gm_team_size(team) > 1) team->gather(team->self, first, bytes, all);

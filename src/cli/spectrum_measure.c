@@ -117,7 +117,7 @@ static gm_status check_solver(const gm_cli *cli, const gm_spectrum_settings *set
         return gm_fail(
             err, GM_ERR_DEPENDENCY,
             "--solver: found 'slepc', but this program was built without SLEPc, expected "
-            "arpack or block (gradiometer-mpi has it)");
+            "arpack or block (gradiometer-mpi has it, if SLEPc was there to build it with)");
     }
     if (set->method != GM_METHOD_DENSITY) return GM_OK;
     return gm_fail(
@@ -243,7 +243,9 @@ gm_status gm_spectrum_settle(gm_cli *cli, size_t largest, gm_dtype precision, ui
     if (status != GM_OK) return status;
     bool probed = set->method == GM_METHOD_TRACE || set->method == GM_METHOD_DIAGONAL;
     if (probed && !set->estimate) gm_choose_estimator(cli, largest, set);
+    set->whole = precision != GM_F32 || set->divisor != GM_DIVISOR_NONE || set->divisor_file;
     choose_solver(cli, largest, set);
+    if (set->solver == GM_SOLVER_SLEPC) gm_spectrum_fit_basis(cli, largest, set);
     return GM_OK;
 }
 

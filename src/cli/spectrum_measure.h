@@ -89,6 +89,8 @@ typedef struct gm_spectrum_settings {
     double tol;                      /* of the residuals, relative to |lambda|_max */
     uint64_t seed;                   /* of the random vectors */
     size_t memory;                   /* budget in bytes, of this rank */
+    size_t basis;                    /* of GM_SOLVER_SLEPC: vectors held; 0: as many as it likes */
+    bool whole;                      /* products are taken of whole vectors alone (gm_operator) */
     const gm_row_solver *row_solver; /* of GM_SOLVER_SLEPC; NULL: there is none */
     const gm_team *team;             /* whose ranks it works on; NULL: this process */
 } gm_spectrum_settings;

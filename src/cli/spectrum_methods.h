@@ -31,6 +31,9 @@ gm_status gm_measure_lanczos(gm_spectrum_operator *target, const gm_spectrum_set
                              gm_spectrum *s, gm_error *err);
 double gm_lanczos_bytes(const gm_spectrum_settings *set, size_t size);
 
+/* set->basis as --memory allows; fewer vectors than the solver likes are noted. */
+void gm_spectrum_fit_basis(gm_cli *cli, size_t size, gm_spectrum_settings *set);
+
 /* The same by set->row_solver, on all ranks of set->team; *split: each keeps its share of every
  * vector. */
 gm_status gm_spectrum_solve_rows(gm_spectrum_operator *target, const gm_spectrum_settings *set,

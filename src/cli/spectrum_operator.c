@@ -6,18 +6,37 @@
 
 /* ---- products that are watched ---- */
 
-static gm_status watched_apply(void *self, size_t count, const double *v, double *av, gm_error *err)
+static gm_status look_for_interrupt(const gm_spectrum_operator *target, gm_error *err)
 {
-    gm_spectrum_operator *target = self;
     if (target->watched && !target->steady && gm_interrupt_requested(NULL)) {
         return gm_fail(err, GM_ERR_INTERRUPTED,
                        "interrupted after %zu products with the %s; nothing was written",
                        target->op.products, target->op.name);
     }
-    gm_status status = target->inner.apply(target->inner.self, count, v, av, err);
-    if (target->watched && status == GM_OK) {
-        gm_progress_update(&target->progress, target->op.products + count, NULL);
-    }
+    return GM_OK;
+}
+
+static void show(gm_spectrum_operator *target, size_t count)
+{
+    if (!target->watched) return;
+    gm_progress_update(&target->progress, target->op.products + count, NULL);
+}
+
+static gm_status watched_apply(void *self, size_t count, const double *v, double *av, gm_error *err)
+{
+    gm_spectrum_operator *target = self;
+    gm_status status = look_for_interrupt(target, err);
+    if (status == GM_OK) status = target->inner.apply(target->inner.self, count, v, av, err);
+    if (status == GM_OK) show(target, count);
+    return status;
+}
+
+static gm_status watched_apply_share(void *self, const double *v, double *av, gm_error *err)
+{
+    gm_spectrum_operator *target = self;
+    gm_status status = look_for_interrupt(target, err);
+    if (status == GM_OK) status = target->inner.apply_share(target->inner.self, v, av, err);
+    if (status == GM_OK) show(target, 1);
     return status;
 }
 
@@ -29,7 +48,8 @@ void gm_spectrum_operator_wrap(const gm_operator *inner, const char *layer, bool
                                .precision = inner->precision,
                                .name = inner->name,
                                .self = target,
-                               .apply = watched_apply};
+                               .apply = watched_apply,
+                               .apply_share = inner->apply_share ? watched_apply_share : NULL};
 }
 
 void gm_spectrum_operator_watch(gm_spectrum_operator *target, size_t expected)

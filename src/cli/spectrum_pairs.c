@@ -13,6 +13,7 @@ static gm_eigen_options options_of(const gm_spectrum_settings *set, size_t size)
     options.tol = set->tol;
     options.max_products = set->max_products;
     options.seed = set->seed;
+    if (set->solver == GM_SOLVER_SLEPC) options.basis = set->basis;
     return options;
 }
 
@@ -21,10 +22,24 @@ static double row_bytes(const gm_spectrum_settings *set, const gm_eigen_options 
                         size_t size)
 {
     double cold = (double)set->row_solver->bytes(set->team, size, options, 0);
-    if (!set->following) return cold;
+    double whole = set->whole ? 2 * (double)size * sizeof(double) : 0;
+    if (!set->following) return cold + whole;
     double warm = (double)set->row_solver->bytes(set->team, size, options, options->k);
     double rows = (double)size / gm_team_size(set->team);
-    return fmax(cold, warm) + 2 * (double)options->k * rows * sizeof(double);
+    return fmax(cold, warm) + whole + 2 * (double)options->k * rows * sizeof(double);
+}
+
+void gm_spectrum_fit_basis(gm_cli *cli, size_t size, gm_spectrum_settings *set)
+{
+    size_t k = gm_spectrum_k(set, size), likes = 2 * k + 1 > 20 ? 2 * k + 1 : 20, least = k + 3;
+    set->basis = 0;
+    if (gm_lanczos_bytes(set, size) <= (double)set->memory || likes >= size) return;
+    for (set->basis = likes - 1; set->basis > least; set->basis--) {
+        if (gm_lanczos_bytes(set, size) <= (double)set->memory) break;
+    }
+    gm_cli_note(cli,
+                "%zu Krylov vectors, what --memory leaves room for; %zu would take fewer products",
+                set->basis, likes);
 }
 
 double gm_lanczos_bytes(const gm_spectrum_settings *set, size_t size)

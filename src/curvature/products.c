@@ -19,6 +19,7 @@ typedef struct product {
     gm_part part;
     bool *active; /* [nodes] */
     gm_sums *sums;
+    bool borrows; /* sums are the problem's own */
     void *native; /* [block, size] directions in single precision; NULL in double */
     double *dots; /* [block, n] for the covariance */
     const void *v[GM_MAX_BLOCK];
@@ -110,7 +111,14 @@ static void centre_dots(product *p)
     }
 }
 
-static void run_block(product *p, double *av)
+/* The factor of the sums over samples. */
+static double factor(const product *p)
+{
+    return (p->kind == GM_RESIDUAL ? -1.0 : 1.0) / (double)p->lin->problem->samples;
+}
+
+/* Sums over this rank's samples for the block in hand. */
+static void sweep_block(product *p)
 {
     gm_problem *problem = p->lin->problem;
     gm_sums_clear(p->sums);
@@ -121,8 +129,6 @@ static void run_block(product *p, double *av)
     } else {
         gm_sweep(problem, p->kind == GM_MOMENT ? moment_work : second_order_work, p);
     }
-    double sign = p->kind == GM_RESIDUAL ? -1.0 : 1.0;
-    gm_sums_finish(p->sums, sign / (double)problem->samples, p->count, av);
 }
 
 static gm_status product_apply(void *self, size_t count, const double *v, double *av, gm_error *err)
@@ -139,9 +145,36 @@ static gm_status product_apply(void *self, size_t count, const double *v, double
             p->v[j] = p->native ? (const void *)((char *)p->native + j * size * k->size)
                                 : (const void *)(block_v + j * size);
         }
-        run_block(p, av + first * size);
+        sweep_block(p);
+        gm_sums_finish(p->sums, factor(p), p->count, av + first * size);
     }
     gm_team_sum(p->lin->problem->team, count * size, av);
+    return GM_OK;
+}
+
+static void read_sum(void *vector, size_t first, size_t count, double *x)
+{
+    const product *p = vector;
+    gm_sums_read(p->sums, 0, factor(p), first, count, x);
+}
+
+/* In single precision: the direction is put together as it is needed, and the sums go to those who
+ * keep them, piece by piece. */
+static gm_status product_apply_share(void *self, const double *v, double *av, gm_error *err)
+{
+    (void)err;
+    product *p = self;
+    const gm_team *team = p->lin->problem->team;
+    const gm_kernels *k = gm_engine_of(p->lin)->k;
+    size_t first, count;
+    gm_team_share(team, p->part.size, &first, &count);
+    if (count) k->from_double(count, v, (char *)p->native + first * k->size);
+    gm_team_gather(team, first * k->size, count * k->size, p->native);
+    p->count = 1;
+    p->v[0] = p->native;
+    sweep_block(p);
+    gm_sums_close(p->sums);
+    gm_team_scatter(team, p->part.size, read_sum, p, av);
     return GM_OK;
 }
 
@@ -149,11 +182,25 @@ static void product_destroy(void *self)
 {
     product *p = self;
     if (!p) return;
-    gm_sums_free(p->sums);
+    if (!p->borrows) gm_sums_free(p->sums);
     gm_free(p->active);
     gm_free(p->native);
     gm_free(p->dots);
     gm_free(p);
+}
+
+/* One direction on the whole net takes sums as a gradient does: those of the problem, which the
+ * linearization has made and which nobody needs during a product. */
+static gm_status take_sums(product *p, gm_error *err)
+{
+    gm_problem *problem = p->lin->problem;
+    const gm_engine *e = &problem->engine;
+    size_t size = p->part.size;
+    p->borrows = problem->block == 1 && size == gm_problem_parameters(problem) && problem->sums;
+    if (!p->borrows)
+        return gm_sums_create(e->k, problem->workers, problem->block, size, &p->sums, err);
+    p->sums = problem->sums;
+    return GM_OK;
 }
 
 static gm_status product_allocate(product *p, gm_error *err)
@@ -164,7 +211,7 @@ static gm_status product_allocate(product *p, gm_error *err)
     if (status != GM_OK) return status;
     p->active = gm_alloc((size_t)e->net->nodes, sizeof(bool), "operator", err);
     if (!p->active) return GM_ERR_MEMORY;
-    status = gm_sums_create(e->k, problem->workers, problem->block, p->part.size, &p->sums, err);
+    status = take_sums(p, err);
     if (status != GM_OK) return status;
     if (e->k->dtype != GM_F64) {
         p->native = gm_alloc(problem->block * p->part.size, e->k->size, "directions", err);
@@ -199,6 +246,7 @@ gm_status gm_curvature_operator(gm_linearization *lin, gm_curvature kind, int la
                         .name = gm_curvature_name(kind),
                         .self = p,
                         .apply = product_apply,
+                        .apply_share = p->native ? product_apply_share : NULL,
                         .destroy = product_destroy};
     return GM_OK;
 }

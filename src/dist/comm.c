@@ -69,6 +69,47 @@ static void sum_piece(gm_dist *dist, size_t count, size_t block, double *x)
     memcpy(x, own, count * sizeof *x);
 }
 
+/* Rows first ... first + count - 1 of a rank's share of the sum. */
+typedef struct block {
+    size_t first, count;
+} block;
+
+static block block_of(const gm_dist *dist, size_t total, int rank, size_t done, size_t most)
+{
+    gm_team other = dist->team;
+    size_t first, count;
+    other.rank = rank;
+    gm_team_share(&other, total, &first, &count);
+    if (done >= count) return (block){0, 0};
+    return (block){first + done, count - done < most ? count - done : most};
+}
+
+/* In rounds: everybody sends every rank the next block of its rows. */
+static void team_scatter(void *self, size_t total, gm_team_reader *read, void *vector, double *own)
+{
+    gm_dist *dist = self;
+    int ranks = dist->team.size;
+    size_t most = PIECE / (size_t)ranks, longest = (total + (size_t)ranks - 1) / (size_t)ranks;
+    if (most > longest) most = longest;
+    double met = enter(dist), *out = dist->piece, *in = dist->piece + PIECE;
+    for (size_t done = 0; done < longest; done += most) {
+        for (int r = 0; r < ranks; r++) {
+            block b = block_of(dist, total, r, done, most);
+            if (b.count) read(vector, b.first, b.count, out + (size_t)r * most);
+        }
+        MPI_Alltoall(out, (int)most, MPI_DOUBLE, in, (int)most, MPI_DOUBLE, dist->comm);
+        block mine = block_of(dist, total, dist->team.rank, done, most);
+        for (size_t i = 0; i < mine.count; i++) {
+            double sum = in[i];
+            for (size_t r = 1; r < (size_t)ranks; r++) {
+                sum += in[r * most + i];
+            }
+            own[done + i] = sum;
+        }
+    }
+    leave(dist, met);
+}
+
 static void team_sum(void *self, size_t count, double *x)
 {
     gm_dist *dist = self;
@@ -139,6 +180,7 @@ static gm_status make_team(MPI_Comm comm, gm_dist **made, gm_error *err)
     dist->team = (gm_team){.here = ranks_here(comm),
                            .self = dist,
                            .sum = team_sum,
+                           .scatter = team_scatter,
                            .gather = team_gather,
                            .broadcast = team_broadcast};
     MPI_Comm_rank(comm, &dist->team.rank);

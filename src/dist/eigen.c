@@ -26,15 +26,13 @@
 #include "spectrum/eigen.h"
 #include "spectrum/ritz.h"
 
-enum { LEAST_BASIS = 20 };
+enum { LEAST_BASIS = 20, ROOM = 3 };
 static const double SHARE = 0.9; /* of tol, for the solver's own residuals */
 
 static void search_free(gm_search *s)
 {
     gm_row_product_free(&s->product);
-    gm_free(s->start);
-    gm_free(s->x);
-    gm_free(s->ax);
+    gm_free(s->own);
 }
 
 /* Krylov vectors; *dense where forming the operator is cheaper, or SLEPc's methods do not go. */
@@ -79,27 +77,42 @@ static void fill_random(const gm_rows *rows, uint64_t seed, uint32_t run, double
     gm_normal_fill(stream, rows->first, rows->count, x);
 }
 
+/* Places for x, A x and the start: rows of the result where it has enough of them. They are not
+ * needed any more when these are filled, at both ends the upper ones first. */
+static gm_status find_room(gm_search *s, gm_eigen *result, double **x, double **ax, gm_error *err)
+{
+    size_t r = s->product.rows.count, k = s->options->k;
+    double *room = result->vector;
+    s->starts = 1;
+    if (k < ROOM) {
+        room = s->own = gm_alloc_raw(ROOM * r, sizeof *room, "start vectors", err);
+        if (!room) return GM_ERR_MEMORY;
+        k = ROOM;
+    }
+    *x = room;
+    *ax = room + r;
+    s->start = room + (k - 1) * r;
+    return GM_OK;
+}
+
 /* x, A x, and the start from both. *zero where A x = 0 twice. */
-static gm_status first_product(gm_search *s, bool *zero, gm_error *err)
+static gm_status first_product(gm_search *s, gm_eigen *result, bool *zero, gm_error *err)
 {
     const gm_rows *rows = &s->product.rows;
-    s->x = gm_alloc(rows->count, sizeof *s->x, "start vector", err);
-    s->ax = gm_alloc(rows->count, sizeof *s->ax, "product of the start", err);
-    s->start = gm_alloc(rows->count, sizeof *s->start, "start vector", err);
-    if (!s->x || !s->ax || !s->start) return GM_ERR_MEMORY;
-    s->starts = 1;
-    for (uint32_t draw = 0; draw < 2 && s->product.largest == 0; draw++) {
-        fill_random(rows, s->options->seed, draw, s->x);
-        gm_status status = gm_row_product_apply(&s->product, s->x, s->ax, err);
-        if (status != GM_OK) return status;
+    double *x, *ax;
+    gm_status status = find_room(s, result, &x, &ax, err);
+    for (uint32_t draw = 0; status == GM_OK && draw < 2 && s->product.largest == 0; draw++) {
+        fill_random(rows, s->options->seed, draw, x);
+        status = gm_row_product_apply(&s->product, x, ax, err);
     }
+    if (status != GM_OK) return status;
     s->typical = s->product.largest;
     *zero = s->typical == 0;
     for (size_t i = 0; i < rows->count; i++) {
-        s->start[i] = s->ax[i] + 1e-3 * s->typical * s->x[i];
+        s->start[i] = ax[i] + 1e-3 * s->typical * x[i];
     }
-    s->product.u = s->x;
-    s->product.au = s->ax;
+    s->product.u = x;
+    s->product.au = ax;
     return GM_OK;
 }
 
@@ -177,7 +190,7 @@ static bool fit(gm_search *s)
 static gm_status search_fresh(gm_search *s, gm_eigen *result, gm_error *err)
 {
     bool zero;
-    gm_status status = first_product(s, &zero, err);
+    gm_status status = first_product(s, result, &zero, err);
     if (status == GM_OK && zero) zero_pairs(&s->product.rows, result);
     if (status == GM_OK && !zero) status = gm_search_ends(s, false, result, err);
     return status == GM_OK ? gm_search_conclude(s, result, err) : status;
@@ -241,14 +254,12 @@ static size_t bytes(const gm_team *team, size_t size, const gm_eigen_options *op
     gm_slepc_task task = {.k = k, .block = start_count > 0};
     task.basis = choose_basis(size, options, start_count > 0, &dense);
     if (dense) return gm_eigen_dense_bytes(size, k);
-    /* SLEPc's vectors, the start, the random vector and its product, the result and a residual; two
-     * whole vectors of a product. */
-    size_t start = start_count ? k + GM_SLEPC_GUARDS + 1 : 3, numbers, whole;
-    size_t vectors = gm_slepc_vectors(&task) + start + k + 1;
-    if (start_count > 0 && vectors < 2 * start_count + start + k + 1)
-        vectors = 2 * start_count + start + k + 1;
-    if (!gm_mul_size(vectors, rows, &numbers) || !gm_mul_size(2, size, &whole) ||
-        !gm_add_size(numbers, whole, &numbers) || !gm_mul_size(numbers, sizeof(double), &numbers))
+    /* SLEPc's vectors, the result, and what the start takes. */
+    size_t start = start_count ? k + GM_SLEPC_GUARDS + 1 : k < ROOM ? ROOM : 0, numbers;
+    size_t vectors = gm_slepc_vectors(&task) + start + k;
+    if (start_count > 0 && vectors < 2 * start_count + start + k)
+        vectors = 2 * start_count + start + k;
+    if (!gm_mul_size(vectors, rows, &numbers) || !gm_mul_size(numbers, sizeof(double), &numbers))
         return SIZE_MAX;
     return numbers;
 }

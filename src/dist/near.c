@@ -165,9 +165,9 @@ static gm_status join_start(gm_search *s, const ritz *z, size_t *kept, gm_error 
     size_t r = rows->count, k = s->options->k < z->m ? s->options->k : z->m;
     gm_stream signs = gm_stream_of(s->options->seed, GM_PURPOSE_KRYLOV, 3);
     gm_stream noise = gm_stream_of(s->options->seed, GM_PURPOSE_KRYLOV, 2);
-    s->start = gm_alloc_raw((1 + s->options->k + GM_SLEPC_GUARDS) * r, sizeof *s->start,
-                            "start vectors", err);
-    if (!s->start) return GM_ERR_MEMORY;
+    size_t vectors = 1 + s->options->k + GM_SLEPC_GUARDS;
+    s->start = s->own = gm_alloc_raw(vectors * r, sizeof *s->own, "start vectors", err);
+    if (!s->own) return GM_ERR_MEMORY;
     gm_normal_fill(noise, rows->first, r, s->start);
     double length = sqrt((double)rows->size); /* of the noise, about */
     for (size_t i = 0; i < r; i++) {
@@ -227,12 +227,9 @@ static gm_status find_copies(gm_search *s, size_t kept, gm_eigen *result, gm_err
     if (!one_end || s->limited) return GM_OK;
     gm_status status = block_start(s, kept, result, &missing, err);
     if (status != GM_OK || !missing) return status;
-    double *all = s->start;
-    s->start += s->product.rows.count;
+    s->start = s->own + s->product.rows.count;
     s->starts = s->options->k + GM_SLEPC_GUARDS;
-    status = gm_search_ends(s, true, result, err);
-    s->start = all;
-    return status;
+    return gm_search_ends(s, true, result, err);
 }
 
 gm_status gm_search_near(gm_search *s, size_t start_count, const double *start, gm_eigen *result,

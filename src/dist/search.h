@@ -13,9 +13,9 @@ typedef struct gm_search {
     size_t basis;
     double tol;     /* the solver's */
     double typical; /* ||A x|| / ||x|| of the random start; from a start: |lambda|_max as seen */
-    double *start;  /* [starts, rows] */
+    double *start;  /* [starts, rows], in own or in the result */
     size_t starts;
-    double *x, *ax; /* [rows] the random vector and its product; NULL from a start */
+    double *own; /* what is freed; may be NULL */
     bool limited;
 } gm_search;
 

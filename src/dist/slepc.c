@@ -17,7 +17,7 @@
 #include "base/memory.h"
 #include "dist/comm.h"
 
-enum { MOST_RESTARTS = 300, MOST_ITERATIONS = 1000, BLOCKS_OF_LOBPCG = 10, WORK_VECTORS = 4 };
+enum { MOST_RESTARTS = 300, MOST_ITERATIONS = 1000, BLOCKS_OF_LOBPCG = 10, WORK_VECTORS = 2 };
 
 typedef struct problem {
     gm_slepc_task *task;

@@ -93,6 +93,7 @@ gm_status gm_row_product_make(const gm_team *team, gm_operator *op, gm_row_produ
                               gm_error *err)
 {
     *product = (gm_row_product){.rows = gm_rows_of(team, op->size), .op = op};
+    if (op->apply_share) return GM_OK;
     product->v = gm_alloc_raw(op->size, sizeof *product->v, "vector of a product", err);
     product->av = gm_alloc_raw(op->size, sizeof *product->av, "product", err);
     return product->v && product->av ? GM_OK : GM_ERR_MEMORY;
@@ -105,9 +106,14 @@ void gm_row_product_free(gm_row_product *product)
     memset(product, 0, sizeof *product);
 }
 
-static gm_status whole_product(gm_row_product *p, const double *v, double *av, gm_error *err)
+static gm_status one_product(gm_row_product *p, const double *v, double *av, gm_error *err)
 {
     const gm_rows *rows = &p->rows;
+    if (p->op->apply_share) {
+        gm_status status = p->op->apply_share(p->op->self, v, av, err);
+        p->op->products += status == GM_OK;
+        return status;
+    }
     put_together(rows, v, p->v);
     gm_status status = gm_operator_apply(p->op, 1, p->v, p->av, err);
     if (status == GM_OK && rows->count > 0)
@@ -120,7 +126,7 @@ gm_status gm_row_product_apply(gm_row_product *p, const double *v, double *av, g
     enum { VV, WW, FAILED, UW, VAU, UU, AUAU, SUMS };
     const gm_rows *rows = &p->rows;
     double sum[SUMS] = {0};
-    gm_status status = whole_product(p, v, av, err);
+    gm_status status = one_product(p, v, av, err);
     sum[FAILED] = status != GM_OK;
     if (status == GM_OK) {
         sum[VV] = own_dot(rows, v, v);
@@ -137,6 +143,11 @@ gm_status gm_row_product_apply(gm_row_product *p, const double *v, double *av, g
     if (sum[FAILED] > 0) {
         return gm_fail(err, GM_ERR_NUMERIC, "a product with the %s failed on another rank",
                        p->op->name);
+    }
+    if (!isfinite(sum[WW])) {
+        return gm_fail(err, GM_ERR_NUMERIC,
+                       "product %zu with the %s is not finite: NaN or overflow in the operator",
+                       p->op->products, p->op->name);
     }
     p->products++;
     if (sum[VV] > 0) p->largest = fmax(p->largest, sqrt(sum[WW] / sum[VV]));

@@ -38,7 +38,7 @@ gm_status gm_rows_whole(const gm_rows *rows, size_t count, const double *mine, d
 typedef struct gm_row_product {
     gm_rows rows;
     gm_operator *op; /* the caller's; all ranks apply it together */
-    double *v, *av;  /* [size] the whole vectors of the product in hand */
+    double *v, *av;  /* [size] the whole vectors of the product in hand; NULL with apply_share */
     size_t products; /* taken so far */
     double largest;  /* of ||A v|| / ||v||, at most |lambda|_max */
     /* A pair u, A u [count each], the caller's, against which the next product is held: NULL
@@ -46,7 +46,8 @@ typedef struct gm_row_product {
     const double *u, *au;
 } gm_row_product;
 
-/* Memory: two whole vectors. *product is for gm_row_product_free in any case. */
+/* Memory: two whole vectors, where the operator does not take shares. *product is for
+ * gm_row_product_free in any case. */
 gm_status gm_row_product_make(const gm_team *team, gm_operator *op, gm_row_product *product,
                               gm_error *err);
 void gm_row_product_free(gm_row_product *product);
@@ -71,7 +72,8 @@ typedef struct gm_row_solver {
     gm_status (*solve)(const gm_team *team, gm_operator *op, const gm_eigen_options *options,
                        size_t start_count, const double *start, gm_eigen *result, gm_error *err);
     /* What that takes at its peak on the rank that has most, in bytes, the result included; beside
-     * the start and what the operator takes for itself. SIZE_MAX where the sum overflows. */
+     * the start, what the operator takes for itself, and two whole vectors where it does not take
+     * shares. SIZE_MAX where the sum overflows. */
     size_t (*bytes)(const gm_team *team, size_t size, const gm_eigen_options *options,
                     size_t start_count);
 } gm_row_solver;

@@ -5,6 +5,7 @@
 #include "cli/startup.h"
 #include "dist/dist.h"
 #include "dist/solver.h"
+#include "gradiometer/curvature.h"
 #include "spectrum/rows.h"
 
 static const gm_team *team;
@@ -92,13 +93,12 @@ static void as_the_others(void **state)
     gm_operator op;
     gm_eigen mine, arpack, dense;
     gm_error err = {0};
-    known_make(600, &k, &op);
-    clustered(k.p, k.value);
-    k.value[599] = -3.0;
+    known_make(150, &k, &op);
+    mirrored(k.p, k.value);
     gm_eigen_options options = asked(GM_WHICH_BE, 7, 1e-10);
     fresh(&op, &options, &mine);
     succeed(gm_eigenpairs(&op, &options, &arpack, &err), &err);
-    options.basis = 600; /* formed */
+    options.basis = 150; /* formed */
     fresh(&op, &options, &dense);
     assert_true(dense.dense);
     assert_false(mine.dense || arpack.dense);
@@ -156,8 +156,8 @@ static void fewer_rows_than_ranks(void **state)
 /* From the operator's own pairs, `turned` off and not of unit length: the products that takes. */
 static void tracked(double turned, size_t least, size_t most)
 {
-    static const gm_which ends[] = {GM_WHICH_LA, GM_WHICH_SA, GM_WHICH_BE, GM_WHICH_LM};
-    for (size_t e = 0; e < 4; e++) {
+    static const gm_which ends[] = {GM_WHICH_SA, GM_WHICH_BE};
+    for (size_t e = 0; e < 2; e++) {
         known k;
         gm_operator op;
         gm_eigen first, again;
@@ -216,17 +216,69 @@ static void repeated_value(void **state)
         start[j * k.p + j] = 1.0;
         reflect(k.p, k.u, start + j * k.p);
         for (size_t i = 0; i < k.p; i++) {
-            start[j * k.p + i] += 1e-3 * noise[j * k.p + i];
+            start[j * k.p + i] += 2e-5 * noise[j * k.p + i];
         }
     }
     gm_eigen_options options = asked(GM_WHICH_LA, K, 1e-4);
     succeed(solve_rows(&op, &options, K, start, &r, &err), &err);
     check_pairs(&k, GM_WHICH_LA, &r, K, 1e-4 * r.scale);
-    assert_in_range(r.products, K, 1000); /* LOBPCG takes 4 (K + 3) an iteration */
+    assert_in_range(r.products, K, 600); /* LOBPCG takes 4 (K + 3) an iteration */
     gm_free(start);
     gm_free(noise);
     gm_eigen_free(&r);
     known_free(&k);
+}
+
+/* ---- products of shares ---- */
+
+/* A product taken in shares is the rows of the one taken whole, bit for bit: the direction is
+ * rounded to single precision once, and the ranks' sums are added up in the same order. For every
+ * operator, with more samples than are summed in single precision, and with fewer than ranks. */
+static void shares_of_products(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"gauss:k=3,d=7,n=9000", "gauss:k=3,d=7,n=3"};
+    for (size_t d = 0; d < 2; d++) {
+        gm_net *net;
+        gm_dataset *data;
+        gm_problem *problem;
+        gm_linearization *lin;
+        gm_error err = {0};
+        gm_data_options load;
+        gm_problem_options options;
+        gm_data_options_default(&load);
+        gm_problem_options_default(&options);
+        load.dtype = GM_F32;
+        load.team = options.team = team;
+        succeed(gm_data_load(sets[d], &load, &data, &err), &err);
+        succeed(gm_net_from_spec("mlp:7-11-3", &data->shape, 3, &net, &err), &err);
+        size_t p = gm_net_parameters(net);
+        succeed(gm_problem_create(net, data, &options, &problem, &err), &err);
+        double *theta = numbers(p), *v = numbers(p), *av = numbers(p), *share = numbers(p);
+        gm_net_init(net, GM_INIT_HE, 0, 0, theta);
+        gm_normal_fill(gm_stream_of(9, GM_PURPOSE_TEST, 0), 0, p, v);
+        succeed(gm_linearize(problem, theta, &lin, &err), &err);
+        gm_linearization_trim(lin); /* nothing of it is missed */
+        for (int kind = 0; kind < GM_CURVATURES; kind++) {
+            gm_operator op;
+            gm_rows rows = gm_rows_of(team, p);
+            succeed(gm_curvature_operator(lin, (gm_curvature)kind, GM_ALL_LAYERS, &op, &err), &err);
+            succeed(gm_operator_apply(&op, 1, v, av, &err), &err);
+            assert_non_null(op.apply_share);
+            succeed(op.apply_share(op.self, v + rows.first, share, &err), &err);
+            assert_memory_equal(share, av + rows.first, rows.count * sizeof *share);
+            assert_true(gm_rows_norm(&rows, share) > 0);
+            gm_operator_destroy(&op);
+        }
+        gm_free(theta);
+        gm_free(v);
+        gm_free(av);
+        gm_free(share);
+        gm_linearization_free(lin);
+        gm_problem_free(problem);
+        gm_dataset_free(data);
+        gm_net_free(net);
+    }
 }
 
 /* ---- where it has to stop ---- */
@@ -328,11 +380,12 @@ static void rows_for_rank_zero(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_spectrum),   cmocka_unit_test(as_the_others),
-        cmocka_unit_test(zero_operator),    cmocka_unit_test(fewer_rows_than_ranks),
-        cmocka_unit_test(exact_subspace),   cmocka_unit_test(turned_subspace),
-        cmocka_unit_test(repeated_value),   cmocka_unit_test(bad_operators),
-        cmocka_unit_test(limited_products), cmocka_unit_test(rows_for_rank_zero),
+        cmocka_unit_test(every_spectrum),     cmocka_unit_test(as_the_others),
+        cmocka_unit_test(zero_operator),      cmocka_unit_test(fewer_rows_than_ranks),
+        cmocka_unit_test(exact_subspace),     cmocka_unit_test(turned_subspace),
+        cmocka_unit_test(repeated_value),     cmocka_unit_test(shares_of_products),
+        cmocka_unit_test(bad_operators),      cmocka_unit_test(limited_products),
+        cmocka_unit_test(rows_for_rank_zero),
     };
     gm_dist *dist;
     gm_error err = {0};

@@ -17,7 +17,7 @@ static void refused(void **state)
     expect_refusal(
         program(SMALL " --solver slepc"), 2,
         "gradiometer: --solver: found 'slepc', but this program was built without SLEPc, "
-        "expected arpack or block (gradiometer-mpi has it)\n");
+        "expected arpack or block (gradiometer-mpi has it, if SLEPc was there to build it with)\n");
     expect_refusal(
         mpirun("-n 2 " RANKS " spectrum --model mlp:50-30-10 --data gauss:n=100 --method density "
                "--deflate 3 --solver slepc"),
@@ -120,11 +120,33 @@ static void chosen(void **state)
     json_decref(many);
 }
 
+/* Down to a basis that fits; below the smallest it is refused. */
+static void basis_that_fits(void **state)
+{
+    (void)state;
+    /* 14 vectors and 3 beside them, 11 of the result, of 33304 rows in doubles: 7.115 MiB. */
+    const char *command = WIDE " --solver slepc --json --memory";
+    json_t *many = program_document(mpirun("-n 3 " RANKS " %s 7.2M", command));
+    assert_non_null(many);
+    bool said = false;
+    for (size_t i = 0; i < json_array_size(json_object_get(many, "notes")); i++) {
+        const char *note = json_string_value(json_array_get(json_object_get(many, "notes"), i));
+        said = said || strstr(note, "14 Krylov vectors, what --memory leaves room for; 23 would");
+    }
+    assert_true(said);
+    assert_true(json_is_true(json_object_get(many, "converged")));
+    json_decref(many);
+    program_result few = mpirun("-n 3 " RANKS " %s 7M", command);
+    assert_int_equal(few.exit, 2);
+    assert_non_null(strstr(few.err, "--memory: the basis of the eigenproblem takes 7.115 MiB"));
+    program_free(&few);
+}
+
 int main(int argc, char **argv)
 {
     ranks_prepare();
     const struct CMUnitTest tests[] = {cmocka_unit_test(refused), cmocka_unit_test(like_arpack),
                                        cmocka_unit_test(vectors_in_shares),
-                                       cmocka_unit_test(chosen)};
+                                       cmocka_unit_test(chosen), cmocka_unit_test(basis_that_fits)};
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "mpi_eigen");
 }
