@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -17,6 +18,7 @@
 #include "gradiometer/gradiometer.h"
 #include "kernels/lapack.h"
 #include "net/net.h"
+#include "study/folder.h"
 
 /* Until one fails; negative: none fails. */
 static atomic_long allocations_left = -1;
@@ -1098,6 +1100,41 @@ static void test_comparison(void **unused)
     fail_every_allocation(comparison, 6);
 }
 
+/* The file of a study read and expanded, its index written and read back. */
+static gm_status studies(gm_error *err)
+{
+    static const gm_study_place place = {
+        .folder = "test_out_of_memory_study", .data_dir = "data", .threads = 1, .memory = 5};
+    gm_study *study = NULL;
+    gm_study_plan plan = {0};
+    json_t *index = NULL;
+    gm_status status = gm_study_load("test_out_of_memory_study/study.yaml", &study, err);
+    if (status == GM_OK) status = gm_study_expand(study, &place, &plan, err);
+    if (status == GM_OK) status = gm_study_scan(place.folder, &plan, err);
+    if (status == GM_OK) status = gm_study_index_write(place.folder, &plan, &place, err);
+    if (status == GM_OK) status = gm_study_index_load(place.folder, &index, err);
+    json_decref(index);
+    gm_study_plan_free(&plan);
+    gm_study_free(study);
+    return status;
+}
+
+static void test_studies(void **unused)
+{
+    (void)unused;
+    mkdir("test_out_of_memory_study", 0777);
+    FILE *file = fopen("test_out_of_memory_study/study.yaml", "w");
+    assert_non_null(file);
+    fputs("name: s\ndata: [{name: g, train: 'npy:$DATA/x'}]\nmodel: [m]\nstep: [0.1 --a]\n"
+          "measure: [{run: bound}]\n",
+          file);
+    fclose(file);
+    fail_every_allocation(studies, 40);
+    unlink("test_out_of_memory_study/study.yaml");
+    unlink("test_out_of_memory_study/index.json");
+    rmdir("test_out_of_memory_study");
+}
+
 int main(int argc, char **argv)
 {
     omp_set_num_threads(1); /* which of several meets the end of memory would be chance */
@@ -1114,6 +1151,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_images),    cmocka_unit_test(test_parameter_files),
         cmocka_unit_test(test_onnx),      cmocka_unit_test(test_slices),
         cmocka_unit_test(test_archive),
+        cmocka_unit_test(test_studies),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -195,13 +196,21 @@ static gm_status fail_task(pool *p, gm_study_task *task, const char *message, gm
     return task->message ? GM_OK : GM_ERR_MEMORY;
 }
 
+/* A command on a full disk may not even be able to say so. */
+static bool is_disk_full(const pool *p, const char *message)
+{
+    struct statvfs disk;
+    if (strstr(message, no_space) || strstr(message, disk_full)) return true;
+    return statvfs(p->run->folder, &disk) == 0 && disk.f_blocks > 0 && disk.f_bavail == 0;
+}
+
 static gm_status task_failed(pool *p, slot *s, int result, gm_error *err)
 {
     char *message = last_words(s->log, result, err);
     if (!message) return GM_ERR_MEMORY;
     unlink(s->partial);
     gm_status status = GM_OK;
-    if (strstr(message, no_space) || strstr(message, disk_full)) {
+    if (is_disk_full(p, message)) {
         p->stopping = true;
         p->end = GM_STUDY_DISK_FULL;
     } else if (!p->stopping) {
@@ -438,5 +447,7 @@ gm_status gm_study_run_all(gm_study_run *run, gm_study_end *end, gm_error *err)
     gm_free(p.slot);
     unsetenv(parent_variable);
     *end = p.end;
-    return status == GM_OK ? write_index(&p, err) : status;
+    if (status != GM_OK) return status;
+    status = write_index(&p, err);
+    return p.end == GM_STUDY_DISK_FULL ? GM_OK : status; /* which is said with how to go on */
 }

@@ -312,15 +312,24 @@ void gm_runs_free(gm_runs *runs)
     *runs = (gm_runs){0};
 }
 
-gm_status gm_runs_write(const gm_runs *runs, FILE *page, gm_error *err)
+static gm_status write_figures(const gm_runs *runs, FILE *page, gm_error *err)
 {
-    gm_runs_settings(runs, page);
-    gm_status status = gm_runs_measures(runs, page, err);
     gm_picture *picture = NULL;
     size_t pictures;
     bool films = false;
-    if (status == GM_OK) status = gm_pictures_of_runs(runs, &picture, &pictures, err);
+    gm_status status = gm_pictures_of_runs(runs, &picture, &pictures, err);
     if (status == GM_OK) status = gm_pictures_write(picture, pictures, page, &films, err);
     gm_free(picture);
     return status;
+}
+
+gm_status gm_runs_write(const gm_runs *runs, FILE *page, gm_error *err)
+{
+    gm_status status = GM_OK;
+    if (runs->figures_first) status = write_figures(runs, page, err);
+    if (status != GM_OK) return status;
+    gm_runs_settings(runs, page);
+    status = gm_runs_measures(runs, page, err);
+    if (status != GM_OK || runs->figures_first) return status;
+    return write_figures(runs, page, err);
 }

@@ -311,6 +311,7 @@ static gm_status write_comparison(const study *s, FILE *page, gm_error *err)
     if (s->runs < 2) return GM_OK;
     gm_status status = gm_runs_make(s->run, s->runs, &runs, err);
     if (status != GM_OK) return status;
+    runs.figures_first = true;
     fputs("<section id=\"compared\">\n<h2>Comparison</h2>\n", page);
     status = gm_runs_write(&runs, page, err);
     fputs("</section>\n", page);
