@@ -289,6 +289,9 @@ static void test_difference(void **state)
     differs("a: [1]\nb: 2\n", "a: [1]\n", "b", 2);
     differs("a: {b: 1}\n", "a: {b: 1, c: 2}\n", "a.c", 1);
     differs("a: [1]\n", "a: 1\n", "a", 1);
+    differs("title: x\na: 1\nbudget: {time: 1h}\n", "question: y\na: 1\ntitle: z\n", NULL, 0);
+    differs("a: {title: x}\n", "a: {title: y}\n", "a.title", 1);
+    differs("budget: {time: 1h}\na: 1\n", "budget: {time: 2h}\na: 2\n", "a", 2);
 }
 
 int main(int argc, char **argv)

@@ -101,7 +101,8 @@ __attribute__((format(printf, 4, 5)))
 gm_status
 gm_study_refuse(const char *path, const char *field, gm_error *err, const char *format, ...);
 
-/* Compares two such files, whatever their comments, order of keys and layout. *field (gm_free) is
+/* Compares two such files, whatever their comments, order of keys and layout, and what no cell
+ * depends on: title, question, budget. *field (gm_free) is
  * the first field in which they differ, NULL where there is none; *line is its line in path. */
 gm_status gm_study_difference(const char *path, const char *other, char **field, size_t *line,
                               gm_error *err);

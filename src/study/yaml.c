@@ -148,33 +148,42 @@ static void compare_lists(difference *d, const yaml_node_t *a, const yaml_node_t
     if (!d->line && count != other) found(d, a);
 }
 
+/* Keys of the whole file that no cell depends on. */
+static bool is_free(const yaml_node_t *key, bool whole)
+{
+    static const char *const free_keys[] = {"title", "question", "budget"};
+    for (size_t i = 0; whole && i < sizeof free_keys / sizeof *free_keys; i++) {
+        if (is_text(key, free_keys[i], strlen(free_keys[i]))) return true;
+    }
+    return false;
+}
+
 static void compare_maps(difference *d, const yaml_node_t *a, const yaml_node_t *b)
 {
-    size_t length = strlen(d->field), matched = 0;
+    bool whole = !*d->field;
+    const char *dot = whole ? "" : ".";
+    char name[128];
+    size_t length = strlen(d->field);
     const yaml_node_pair_t *pair = a->data.mapping.pairs.start;
     for (; pair < a->data.mapping.pairs.top && !d->line; pair++) {
         const yaml_node_t *key = yaml_document_get_node(d->a, pair->key);
-        char name[128];
-        snprintf(name, sizeof name, "%s%s", length ? "." : "", (char *)key->data.scalar.value);
-        const yaml_node_pair_t *other =
-            find(d->b, b, (char *)key->data.scalar.value, key->data.scalar.length);
+        const char *text = (char *)key->data.scalar.value;
+        if (is_free(key, whole)) continue;
+        snprintf(name, sizeof name, "%s%s", dot, text);
+        const yaml_node_pair_t *other = find(d->b, b, text, key->data.scalar.length);
         if (other) {
-            matched++;
             compare_part(d, name, pair->value, other->value);
         } else {
             snprintf(d->field + length, sizeof d->field - length, "%s", name);
             found(d, key);
         }
     }
-    if (d->line || matched == (size_t)(b->data.mapping.pairs.top - b->data.mapping.pairs.start))
-        return;
-    for (pair = b->data.mapping.pairs.start; pair < b->data.mapping.pairs.top; pair++) {
+    for (pair = b->data.mapping.pairs.start; pair < b->data.mapping.pairs.top && !d->line; pair++) {
         const yaml_node_t *key = yaml_document_get_node(d->b, pair->key);
-        if (find(d->a, a, (char *)key->data.scalar.value, key->data.scalar.length)) continue;
-        snprintf(d->field + length, sizeof d->field - length, "%s%s", length ? "." : "",
-                 (char *)key->data.scalar.value);
+        const char *text = (char *)key->data.scalar.value;
+        if (is_free(key, whole) || find(d->a, a, text, key->data.scalar.length)) continue;
+        snprintf(d->field + length, sizeof d->field - length, "%s%s", dot, text);
         found(d, a);
-        return;
     }
 }
 
