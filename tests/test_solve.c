@@ -139,7 +139,11 @@ static gm_status normal_apply(void *self, size_t count, const double *x, double 
  * sqrt(c) finds, and the solution of B x = b for c = 0. */
 static gm_solve_result least_squares(normal_matrix *m, double c, const double *b, double *x)
 {
-    gm_operator op = {m->n, GM_F64, "normal matrix", m, normal_apply, NULL, 0};
+    gm_operator op = {.size = m->n,
+                      .precision = GM_F64,
+                      .name = "normal matrix",
+                      .self = m,
+                      .apply = normal_apply};
     gm_error err = {0};
     double right[MOST_ROWS];
     gm_solve_options options = with(c, 1e-12, 1000);

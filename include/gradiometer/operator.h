@@ -23,11 +23,11 @@ struct gm_operator {
     void *self;       /* the maker's data */
     /* av[j] = A v[j] for the count vectors v [count, size], row-major; v and av do not overlap. */
     gm_status (*apply)(void *self, size_t count, const double *v, double *av, gm_error *err);
+    void (*destroy)(void *self); /* may be NULL */
+    size_t products;             /* number of vectors applied so far; kept by gm_operator_apply */
     /* May be NULL. The same for one vector of which each rank of the operator's team holds its
      * share (gm_team_share): v and av [share]. No whole vector of doubles is made. */
     gm_status (*apply_share)(void *self, const double *v, double *av, gm_error *err);
-    void (*destroy)(void *self); /* may be NULL */
-    size_t products;             /* number of vectors applied so far; kept by gm_operator_apply */
 };
 
 /* av = A v for a block of count vectors [count, size]. Cost: count products. GM_ERR_NUMERIC when a
