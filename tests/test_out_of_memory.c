@@ -1150,8 +1150,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_policies),  cmocka_unit_test(test_posterior),
         cmocka_unit_test(test_images),    cmocka_unit_test(test_parameter_files),
         cmocka_unit_test(test_onnx),      cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_archive),
-        cmocka_unit_test(test_studies),
+        cmocka_unit_test(test_archive),   cmocka_unit_test(test_studies),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }
