@@ -43,6 +43,11 @@ endfunction()
 set(GM_THREADED_TESTS ".*" CACHE STRING "regular expression: the tests that a GM_SANITIZE=thread build runs")
 
 file(GLOB GM_TESTS CONFIGURE_DEPENDS tests/test_*.c)
+# A hundred programs with the library in each of them: gold comes with binutils and links one in 0.15 s, where the default
+# takes 0.47 s (thread sanitizer: 0.20 and 0.55).
+include(CheckLinkerFlag)
+check_linker_flag(C -fuse-ld=gold GM_HAS_GOLD)
+
 foreach(source ${GM_TESTS})
   get_filename_component(name ${source} NAME_WE)
   if(GM_SANITIZE STREQUAL "thread" AND NOT name MATCHES "${GM_THREADED_TESTS}")
@@ -53,11 +58,24 @@ foreach(source ${GM_TESTS})
   target_include_directories(${name} SYSTEM PRIVATE ${GM_MESSAGES})
   target_compile_definitions(${name} PRIVATE GM_SHARED_DATA="${CMAKE_CURRENT_SOURCE_DIR}/../shared/data"
                                              GM_FIXTURES="${tests_dir}/fixtures")
-  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>) # half the time to compile, and the library keeps its own
+  # Less time to compile, while the library keeps its own flags: tests of the program compute nothing; undefined
+  # behaviour is looked for in what is tested. (Seconds of a test, address sanitizer: 1.14, without undefined 0.81, at -O0
+  # 0.42; plain 0.58, at -O0 0.20.)
+  if(name MATCHES "^test_cli")
+    target_compile_options(${name} PRIVATE -O0)
+  else()
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
+  if(GM_SANITIZE STREQUAL "address")
+    target_compile_options(${name} PRIVATE -fno-sanitize=undefined)
+  endif()
   # NAN and INFINITY are float constants, of which only clang complains.
   target_compile_options(${name} PRIVATE $<$<C_COMPILER_ID:Clang>:-Wno-double-promotion>)
   target_link_libraries(${name} PRIVATE gm cmocka PkgConfig::SQLITE PkgConfig::JANSSON
                         PkgConfig::PROTOBUFC ZLIB::ZLIB m)
+  if(GM_HAS_GOLD)
+    target_link_options(${name} PRIVATE -fuse-ld=gold)
+  endif()
   gm_add_test(${name} ${name})
 endforeach()
 

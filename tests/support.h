@@ -13,6 +13,22 @@
 
 #include "cli/startup.h"
 
+/* GM_TEST_SIZE(PLAIN, SANITIZED): how many trials, steps or numbers, where a tenth of them takes
+ * the same paths through the code. The plain build shows that the numbers are right; the
+ * sanitizers', several times slower, that memory and threads are. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GM_TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define GM_TEST_SANITIZED 1
+#endif
+#endif
+#ifdef GM_TEST_SANITIZED
+#define GM_TEST_SIZE(plain, sanitized) (sanitized)
+#else
+#define GM_TEST_SIZE(plain, sanitized) (plain)
+#endif
+
 /* Runs the tests after the start-up of the program itself: where this processor's own kernels
  * compute wrong results, the test program too executes itself again with OPENBLAS_CORETYPE=Haswell.
  * Returns the number of failed tests, the value for main to return:

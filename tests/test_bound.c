@@ -326,7 +326,7 @@ static bool violated(uint64_t trial, size_t n, double flip, double *bound)
 
 static void test_holds(void **state)
 {
-    enum { TRIALS = 2000 };
+    enum { TRIALS = GM_TEST_SIZE(2000, 200) };
     size_t violations = 0, nonvacuous = 0;
     (void)state;
     omp_set_num_threads(1);
@@ -343,7 +343,7 @@ static void test_holds(void **state)
  * dimensions. Without the divergence in it the bound would be near the training error. */
 static void test_holds_for_overfitting(void **state)
 {
-    enum { N = 40, P = 2 * N, TRIALS = 100 };
+    enum { N = 40, P = 2 * N, TRIALS = GM_TEST_SIZE(100, 20) };
     double x[N * N], theta0[P], moved[P], gradient[P];
     int32_t label[N];
     size_t violations = 0, fitted = 0;

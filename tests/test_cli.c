@@ -489,10 +489,10 @@ static void test_diverged(void **state)
 
 /* Long against the time that it takes to look into the run file, so that a signal meets it on its
  * way; test_resume checks that it did. */
-enum { LONG_STEPS = 10000 };
+enum { LONG_STEPS = GM_TEST_SIZE(10000, 3000) };
 #define LONG_TRAINING                                                                              \
-    "--steps", "10000", "--batch", "16", "--momentum", "0.9", "--step", "0.01",                    \
-        "--checkpoint-every", "50", "--model", "mlp:50-100-100-10", "--data",                      \
+    "--steps", LONG_STEPS == 10000 ? "10000" : "3000", "--batch", "16", "--momentum", "0.9",       \
+        "--step", "0.01", "--checkpoint-every", "50", "--model", "mlp:50-100-100-10", "--data",    \
         "gauss:", "--threads", "1", "-q"
 
 /* Starts the long training in the background. */

@@ -157,6 +157,7 @@ static void random_labels_mnist(void **state)
     const char *variable = getenv("GM_TEST_DATA"), *base = variable ? variable : GM_SHARED_DATA;
     char text[1024];
     snprintf(text, sizeof text, "%s/mnist", base);
+    if (GM_TEST_SIZE(false, true)) skip();
     if (access(text, R_OK) != 0) {
         print_message("skipped: %s is not there\n", text);
         skip();

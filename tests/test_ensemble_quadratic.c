@@ -13,7 +13,7 @@
  * are exceeded with probability 6e-7 for normal means; some hundred are compared. */
 static const double sigmas = 5.0;
 
-enum { D = 2, N = 8, STEPS = 40, RUNS = 4000 };
+enum { D = 2, N = 8, STEPS = 40, RUNS = GM_TEST_SIZE(4000, 400) };
 
 /* Mean u and second moment s of theta, and the quadratic f = theta.H theta/2 - b.theta + c. */
 typedef struct law {

@@ -112,7 +112,7 @@ static void draws_are_steps(void **state)
 {
     (void)state;
     gm_error err = {0};
-    enum { DRAWS = 4000 };
+    enum { DRAWS = GM_TEST_SIZE(4000, 400) };
     test_problem t;
     gm_draw_options o;
     test_problem_open(&t, &step_cases[0], GM_F64, 0, 0);

@@ -355,7 +355,7 @@ static void zero_gradient(void **state)
 static void errors_of_norms(void **state)
 {
     (void)state;
-    enum { SEEDS = 40 };
+    enum { SEEDS = GM_TEST_SIZE(40, 8) };
     fixture f;
     open_fixture(&f, (setting){"mlp:8-12-5,act=tanh", 400, 0.5, GM_F64, false});
     gm_decompose_options options = options_of(2);
@@ -374,10 +374,11 @@ static void errors_of_norms(void **state)
         above += h->summary.frobenius > truth;
         gm_decomposition_free(&found);
     }
-    assert_true(within >= 32); /* 91 % expected, 80 % is three deviations below */
-    assert_in_range(above, 10, 30);
     gm_decomposition_free(&dense);
     close_fixture(&f);
+    if (SEEDS < 40) return;    /* too few to tell */
+    assert_true(within >= 32); /* 91 % expected, 80 % is three deviations below */
+    assert_in_range(above, 10, 30);
 }
 
 static void equal_seeds(void **state)

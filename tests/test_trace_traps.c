@@ -210,7 +210,7 @@ static void sizes_by_products(void **state)
 {
     (void)state;
     const size_t sizes[] = {100, 1000, 10000, 100000};
-    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+    for (size_t s = 0; s < GM_TEST_SIZE(4, 3); s++) {
         size_t n = sizes[s];
         mirrored m = {n, new_numbers(n), new_numbers(n)};
         double *value = new_numbers(n), *error = new_numbers(n), trace = 0, length = 0, udu = 0;
