@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 
-.PHONY: help build demo test check bench bench-peers test-peers test-browser install clean format tidy coverage asan tsan
+.PHONY: help build demo test times check bench bench-peers test-peers test-browser install clean format tidy coverage asan tsan
 .PHONY: deps deps-test deps-peers deps-browser deps-mpi mpi test-mpi deps-examples example benches
 
 build: deps          ## build/gradiometer (the default)
@@ -33,6 +33,8 @@ test-mpi: deps-test mpi ## its tests, with one to four ranks here
 
 test: deps-test deps-mpi ## everything that CI runs
 	@scripts/test.sh
+times:               ## where the time of the last `make test` went
+	@scripts/times.sh
 check: deps-test     ## the tests of build/ alone, for the time between edits
 	@cmake --preset release
 	@cmake --build --preset release -j $(JOBS)

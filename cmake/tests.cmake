@@ -24,6 +24,9 @@ elseif(GM_SANITIZE STREQUAL "thread")
   endif()
 endif()
 
+# Those that take longest (scripts/times.sh).
+set(GM_LONG_TESTS "out_of_memory|resume|test_bound$|test_cli$|cli_(bound|dynamics|ensemble|images|spectrum_limits)$|density_peers|eigen$|survey_products")
+
 # gm_add_test(NAME COMMAND [ARGUMENT...]): a test in this build's environment; programs of ours by target name.
 function(gm_add_test name command)
   set(program ${command})
@@ -37,6 +40,9 @@ function(gm_add_test name command)
     list(TRANSFORM environment REPLACE ":strict_string_checks=1" "")
   endif()
   set_tests_properties(${GM_TEST_PREFIX}${name} PROPERTIES ENVIRONMENT "${environment}" TIMEOUT 300)
+  if(name MATCHES "${GM_LONG_TESTS}")
+    set_tests_properties(${GM_TEST_PREFIX}${name} PROPERTIES COST 100) # first, so that none of them runs alone at the end
+  endif()
 endfunction()
 
 # The thread sanitizer sees the rooms that start threads themselves.
@@ -95,12 +101,13 @@ if(NOT GM_SANITIZE AND NOT GM_COVERAGE)
   add_test(NAME sources.format COMMAND ${tests_dir}/sources.sh format)
   add_test(NAME sources.rules COMMAND ${tests_dir}/sources.sh rules)
   add_test(NAME sources.headers COMMAND ${tests_dir}/sources.sh headers ${CMAKE_C_COMPILER})
-  # A twentieth of the analyzer's states, for the time that tests have; `make tidy` looks at all of them.
-  add_test(NAME sources.tidy COMMAND ${tests_dir}/sources.sh tidy ${CMAKE_BINARY_DIR} 10000)
+  # A hundredth of the analyzer's states, for the time that tests have; `make tidy` looks at all of them.
+  add_test(NAME sources.tidy COMMAND ${tests_dir}/sources.sh tidy ${CMAKE_BINARY_DIR} 2000)
   add_test(NAME deps COMMAND ${tests_dir}/deps.sh)
   set_tests_properties(sources.tidy PROPERTIES TIMEOUT 600 PROCESSORS 2 COST 1000)
   if(TARGET gradiometer)
     add_test(NAME one_openblas COMMAND ${tests_dir}/one_openblas.sh $<TARGET_FILE:gradiometer>)
     add_test(NAME install COMMAND ${tests_dir}/install/run.sh ${CMAKE_BINARY_DIR} ${CMAKE_C_COMPILER} static)
+    set_tests_properties(install PROPERTIES COST 100)
   endif()
 endif()

@@ -12,4 +12,5 @@ for preset in "${presets[@]}"; do
 done
 mkdir -p build-tests
 printf "subdirs($PWD/build-%s)\n" "${presets[@]}" >build-tests/CTestTestfile.cmake
-ctest --test-dir build-tests -j "$(nproc)" --output-on-failure --no-tests=error
+# One more than processors, for those that wait: for signals, for files, for a process to be killed.
+ctest --test-dir build-tests -j "$(($(nproc) + 1))" --output-on-failure --no-tests=error

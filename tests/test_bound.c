@@ -107,7 +107,7 @@ static void test_gibbs(void **state)
         gm_gibbs found, again;
         gm_error err = {0};
         gm_gibbs_options_default(&o);
-        o.draws = 10000;
+        o.draws = GM_TEST_SIZE(10000, 1000);
         o.block = blocks[i];
         o.whole = true;
         omp_set_num_threads(2);
@@ -117,7 +117,7 @@ static void test_gibbs(void **state)
         assert_true(found.span >= 1.0 && found.span < 1.2);
         /* the scatter of the terms bounds the error from above: blocks differ in their means */
         near(found.error.mean, exact, 4.0 * found.error.std_error, "Gibbs error");
-        assert_true(found.error.std_error < 0.005);
+        assert_true(found.error.std_error < GM_TEST_SIZE(0.005, 0.016));
         assert_int_equal(found.overflowed, 0);
         near(found.clip, log(200.0), 1e-15, "clip");
         omp_set_num_threads(1);
@@ -188,7 +188,8 @@ static void test_whole_and_by_layer(void **state)
     }
     const gm_gaussians g = {t.p, t.theta, sd, 1.0, t.theta, precise};
     for (int whole = 0; whole < 2; whole++) {
-        gm_gibbs_options o = {.draws = whole ? 40000 : 2000, .whole = whole, .seed = 3};
+        gm_gibbs_options o = {
+            .draws = (whole ? 40000 : 2000) / GM_TEST_SIZE(1, 10), .whole = whole, .seed = 3};
         expect_ok(gm_gibbs_estimate(t.problem, &g, &o, &found[whole], &err), &err);
         assert_int_equal(found[whole].by_layer, !whole);
     }
@@ -196,7 +197,7 @@ static void test_whole_and_by_layer(void **state)
                                       {found[0].clipped, found[1].clipped}};
     for (int i = 0; i < 2; i++) {
         double joint = hypot(pair[i][0].std_error, pair[i][1].std_error);
-        assert_true(joint < 0.01 && pair[i][0].mean > 0.05);
+        assert_true(joint < GM_TEST_SIZE(0.01, 0.03) && pair[i][0].mean > 0.05);
         near(pair[i][0].mean, pair[i][1].mean, 4.5 * joint, i ? "clipped loss" : "error");
     }
     free(sd);
@@ -237,7 +238,7 @@ static void test_clipped(void **state)
 static void check_limits(linear *t, const gm_gaussians *g, double exact, size_t block, bool whole,
                          size_t fewest)
 {
-    enum { TRIALS = 2000 };
+    enum { TRIALS = GM_TEST_SIZE(2000, 200) };
     size_t above = 0, below = 0;
     for (uint64_t i = 0; i < TRIALS; i++) {
         gm_gibbs_options o = {.draws = 12, .block = block, .whole = whole, .seed = i};
@@ -250,7 +251,8 @@ static void check_limits(linear *t, const gm_gaussians *g, double exact, size_t 
         below += exact < gm_gibbs_lower(&found, found.error.mean, 0.05);
     }
     /* binomial(2000, 0.05) exceeds 100 + 4 sd = 139 with probability 1e-4 */
-    assert_true(above < 139 && below < 139);
+    assert_true(above < GM_TEST_SIZE(139, 23) && below < GM_TEST_SIZE(139, 23));
+    if (TRIALS < 2000) return; /* too few for what is rare */
     assert_true(above >= fewest && below >= fewest);
 }
 

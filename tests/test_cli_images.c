@@ -76,7 +76,7 @@ static void spectra(void **state)
 {
     (void)state;
     const char *operators[] = {"hessian", "ggn", "moment", "covariance", "residual", "gn_residual"};
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < GM_TEST_SIZE(6, 2); i++) {
         const char *o = operators[i];
         json_t *dense =
             document(program("spectrum --params %s/f64.gmr --operator %s --method dense "
@@ -141,9 +141,10 @@ static void other_commands(void **state)
 static void residual_net(void **state)
 {
     (void)state;
-    json_t *d = document(program("train --model resnet20 " DATA " --batch 20 --step 0.05 --steps 6 "
-                                 "-q --json -o %s/r.gmr",
-                                 folder, folder, folder));
+    json_t *d =
+        document(program("train --model resnet20 " DATA " --batch 20 --step 0.05 --steps %d "
+                         "-q --json -o %s/r.gmr",
+                         folder, folder, GM_TEST_SIZE(6, 1), folder));
     assert_int_equal(program_number(json_object_get(d, "model"), "parameters"),
                      269722 - 2 * 144 - 7 * 65);
     assert_true(isfinite(program_number(d, "loss")));

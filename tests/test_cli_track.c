@@ -240,7 +240,7 @@ static int stop_training(pid_t pid, const char *run, int64_t step, int number)
 {
     int status;
     while (state_of(run) < step && waitpid(pid, &status, WNOHANG) == 0) {
-        usleep(1000);
+        usleep(10000);
     }
     kill(pid, number);
     waitpid(pid, &status, 0);

@@ -17,7 +17,12 @@
 
 /* Each step of a worker takes at least STEP_MICROSECONDS, so that KILLS waits of at most
  * LONGEST_WAIT microseconds cannot reach the last step. */
-enum { STEPS = 1500, STEP_MICROSECONDS = 1000, KILLS = 14, LONGEST_WAIT = 100000 };
+enum {
+    STEPS = GM_TEST_SIZE(750, 450),
+    STEP_MICROSECONDS = 1000,
+    KILLS = 14,
+    LONGEST_WAIT = GM_TEST_SIZE(50000, 30000)
+};
 
 typedef struct variant {
     gm_dtype dtype;
@@ -266,7 +271,9 @@ static void kills_change_nothing(void **unused)
         char *expected = run_dump(whole), *found = run_dump(killed);
         assert_non_null(expected);
         assert_non_null(found);
-        assert_non_null(strstr(expected, "batch_loss 1499 "));
+        char last[32];
+        snprintf(last, sizeof last, "batch_loss %d ", STEPS - 1);
+        assert_non_null(strstr(expected, last));
         if (strcmp(found, expected) != 0) fail_msg("the killed run %zu differs", number);
         free(expected);
         free(found);

@@ -34,10 +34,11 @@ static void estimates_cover_the_exact_model(void **state)
 
     /* 95 % intervals over 200 seeds: at least 178 hits, four standard deviations (3.1) below 190.
      */
+    enum { SEEDS = GM_TEST_SIZE(200, 20), FEWEST = GM_TEST_SIZE(178, 15) };
     size_t hits[3] = {0}, within[3] = {0};
     double sum = 0, squares = 0, off = 0, away = 0;
     o.probes = 40;
-    for (uint64_t seed = 0; seed < 200; seed++) {
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
         o.seed = seed;
         expect_ok(gm_step_model_make(t.lin, &o, &model, &err), &err);
         off += model.trace.value - exact.trace.value;
@@ -57,15 +58,15 @@ static void estimates_cover_the_exact_model(void **state)
         squares += model.fourth.value * model.fourth.value;
         gm_step_model_free(&model);
     }
-    assert_true(hits[0] >= 178 && hits[1] >= 178);
-    assert_true(within[0] >= 178 && within[1] >= 178 && within[2] >= 178);
+    assert_true(hits[0] >= FEWEST && hits[1] >= FEWEST);
+    assert_true(within[0] >= FEWEST && within[1] >= FEWEST && within[2] >= FEWEST);
     /* No side is favoured: the mean error is within 4 standard errors of zero. */
-    near(off / 200, 0, 4 * sqrt(away) / 200, "mean error of the trace");
+    near(off / SEEDS, 0, 4 * sqrt(away) / SEEDS, "mean error of the trace");
     /* d_i^2 is heavy-tailed: 40 of its 200 values miss the few large ones too often for a Student
      * interval, three of four cover. Its mean over the seeds is right. */
-    double mean = sum / 200, spread = sqrt(squares / 200 - mean * mean);
-    assert_true(hits[2] >= 130);
-    near(mean, exact.fourth.value, 4 * spread / sqrt(200.0), "mean of the fourth moments");
+    double mean = sum / SEEDS, spread = sqrt(squares / SEEDS - mean * mean);
+    assert_true(hits[2] >= GM_TEST_SIZE(130, 11));
+    near(mean, exact.fourth.value, 4 * spread / sqrt((double)SEEDS), "mean of the fourth moments");
     gm_step_model_free(&exact);
     test_problem_close(&t);
 }
@@ -91,17 +92,18 @@ static void trace_alone(void **state)
     assert_true(model.noise[1] == exact.noise[1] && !model.value);
     /* At least 178 hits of 200, four standard deviations (3.1) below 190. The interval is 1 %
      * where 80 products suffice for that. */
+    enum { SEEDS = GM_TEST_SIZE(200, 20) };
     size_t hits = 0, narrow = 0;
     o.exact_samples = 0;
     o.probes = 40;
-    for (o.seed = 0; o.seed < 200; o.seed++) {
+    for (o.seed = 0; o.seed < SEEDS; o.seed++) {
         expect_ok(gm_step_model_make(t.lin, &o, &model, &err), &err);
         double off = fabs(model.trace.value - exact.trace.value);
         hits += off <= model.trace.half_width + 1e-11 * exact.trace.value;
         narrow += model.trace.half_width <= 0.01 * model.trace.value;
         assert_true(model.products <= 81);
     }
-    assert_true(hits >= 178 && narrow >= 190);
+    assert_true(hits >= GM_TEST_SIZE(178, 15) && narrow >= GM_TEST_SIZE(190, 17));
     gm_step_model_free(&exact);
     test_problem_close(&t);
 }

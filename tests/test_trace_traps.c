@@ -32,7 +32,7 @@ static void zero_trace_never_converges(void **state)
     gm_operator op = dense_operator(N, a);
     for (int way = 0; way < WAYS; way++) {
         size_t products = way == GM_TRACE_XTRACE ? 60 : 150; /* of a basis: not the whole space */
-        for (uint64_t seed = 0; seed < 50; seed++) {
+        for (uint64_t seed = 0; seed < GM_TEST_SIZE(50, 5); seed++) {
             gm_trace_result t = trace_of(&op, way, products, 0.05, seed);
             assert_true(!t.converged && t.products == products);
             near(t.trace.value, 0, 5 * t.trace.std_error);
@@ -47,7 +47,7 @@ static void zero_trace_never_converges(void **state)
 static void negative_traces_are_like_positive_ones(void **state)
 {
     (void)state;
-    enum { N = 60, SEEDS = 100 };
+    enum { N = 60, SEEDS = GM_TEST_SIZE(100, 10) };
     double lambda[N], trace = 0;
     for (size_t i = 0; i < N; i++) {
         lambda[i] = i % 3 ? -1.5 : 0.5;
@@ -69,7 +69,7 @@ static void negative_traces_are_like_positive_ones(void **state)
             hits += fabs(t.trace.value - trace) <= 0.05 * fabs(trace);
         }
         /* 95 % less three standard deviations and the price of looking several times */
-        if (hits < 86) fail_msg("way %d: %zu of %d", way, hits, SEEDS);
+        if (hits < GM_TEST_SIZE(86, 7)) fail_msg("way %d: %zu of %d", way, hits, SEEDS);
     }
     gm_operator_destroy(&op);
     gm_operator_destroy(&negative);
