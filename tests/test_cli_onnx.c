@@ -192,11 +192,99 @@ static void constants(void **state)
     assert_refused(program("spectrum --model mlp:6-3 --constants no " DATA), "is no ONNX file");
 }
 
+/* ---- samples alone and in batches ---- */
+
+/* A graph of x [batch, 6] up to h, [batch, 6] too; then a dense layer. */
+static void write_behind(long batch, void (*begin)(void))
+{
+    model_begin(13);
+    model_input("x", 2, (long[]){batch, 6});
+    model_weight("w", (int)DIMS(3, 6));
+    begin();
+    model_int(model_node("Gemm", "h,w", "z"), "transB", 1);
+    model_output("z");
+    model_write(folder_path("batch.onnx"));
+}
+
+/* Of one sample each of these is the identity, whatever the others are. */
+static void softmax_of_batch(void)
+{
+    model_int(model_node("Softmax", "x", "s"), "axis", 0);
+    model_node("Mul", "s,x", "h");
+}
+
+static void attention_of_batch(void)
+{
+    model_node("Transpose", "x", "t");
+    model_node("MatMul", "x,t", "pairs");
+    model_int(model_node("Softmax", "pairs", "s"), "axis", 1);
+    model_node("MatMul", "s,x", "h");
+}
+
+static void one_row(void)
+{
+    model_keep(model_integers("shape", (int)DIMS(2), 2, (long[]){1, -1}));
+    model_node("Reshape", "x,shape", "h");
+}
+
+/* Other ways for the batch to go, and each sample by itself. */
+static void to_the_last_axis(void)
+{
+    model_node("Transpose", "x", "t");
+    model_int(model_node("Softmax", "t", "s"), "axis", 0);
+    model_node("Transpose", "s", "h");
+}
+
+/* Images of 2x3 pixels through what works on one image at a time by definition. */
+static void write_images(void)
+{
+    model_begin(13);
+    model_input("x", 4, (long[]){-1, 1, 2, 3});
+    model_weight("conv.weight", (int)DIMS(2, 1, 1, 2));
+    model_weight("conv.bias", (int)DIMS(2));
+    model_weight("norm.weight", (int)DIMS(2));
+    model_weight("norm.bias", (int)DIMS(2));
+    model_keep(model_numbers("mean", (int)DIMS(2), (double[]){0.1, -0.2}));
+    model_keep(model_numbers("variance", (int)DIMS(2), (double[]){0.5, 2.0}));
+    model_weight("fc.weight", (int)DIMS(3, 2));
+    model_node("Conv", "x,conv.weight,conv.bias", "a");
+    model_node("BatchNormalization", "a,norm.weight,norm.bias,mean,variance", "b");
+    model_node("InstanceNormalization", "b,norm.weight,norm.bias", "c");
+    model_ints(model_node("MaxPool", "c", "d"), "kernel_shape", 2, (long[]){1, 2});
+    model_node("GlobalAveragePool", "d", "e");
+    model_node("Flatten", "e", "f");
+    model_int(model_node("Gemm", "f,fc.weight", "z"), "transB", 1);
+    model_output("z");
+    model_write(folder_path("batch.onnx"));
+}
+
+static void mixed_batches(void **state)
+{
+    (void)state;
+    const char *command = "spectrum --model %s/batch.onnx " DATA " -q --json";
+    const struct {
+        void (*begin)(void);
+        const char *expected;
+    } cases[] = {{softmax_of_batch, "it mixes the samples of a batch: squared loss"},
+                 {attention_of_batch, "it mixes the samples of a batch: squared loss"},
+                 {one_row, "an input of 12 numbers, its weight takes 6 (with 2 samples at once"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_behind(-1, cases[i].begin);
+        assert_refused(program(command, folder), cases[i].expected);
+        write_behind(1, cases[i].begin); /* there is no second sample to mix with */
+        json_decref(document(program(command, folder)));
+    }
+    write_behind(-1, to_the_last_axis);
+    json_decref(document(program(command, folder)));
+    write_images();
+    json_decref(document(program(command, folder)));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(describe),  cmocka_unit_test(measure),   cmocka_unit_test(refuse),
-        cmocka_unit_test(run_files), cmocka_unit_test(constants),
+        cmocka_unit_test(run_files), cmocka_unit_test(constants), cmocka_unit_test(mixed_batches),
     };
     if (make_model(NULL) != 0) return 99;
     int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "cli onnx");

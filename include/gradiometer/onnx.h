@@ -39,6 +39,7 @@ typedef struct gm_onnx {
     char *path;
     int opset;
     char *input, *logits;   /* their names in the file */
+    bool batch_of_one;      /* the file fixes the size of its batch at 1 */
     unsigned long checksum; /* CRC-32 of the file and of the external data that was read */
     gm_net *net;
     double *theta; /* [parameters of the net], as the file has them */
@@ -52,6 +53,10 @@ typedef struct gm_onnx_options {
      * them, with commas between; NULL: none. */
     const char *constants;
     bool unbatched; /* false; true: the graph's input is one sample, without a batch */
+    /* 0: the net is one of single samples. m > 1: one whose samples are m of the file's, the graph
+     * at work on a batch of m: inputs [m, ...], outputs [m ...]. Where it gives anything else than
+     * the net of single samples, the graph mixes the samples of a batch. */
+    size_t together;
 } gm_onnx_options;
 void gm_onnx_options_default(gm_onnx_options *options);
 

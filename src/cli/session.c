@@ -418,7 +418,7 @@ static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_
     if (status == GM_OK) status = create_problems(session, err); /* the fit of net and data */
     if (status == GM_OK) status = load_parameters(cli, session, err);
     if (status == GM_OK) status = compare_ranks(session, err);
-    if (status == GM_OK && session->onnx) status = gm_session_check_repeats(session, err);
+    if (status == GM_OK && session->onnx) status = gm_session_check_import(session, err);
     return status;
 }
 

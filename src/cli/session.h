@@ -89,8 +89,9 @@ gm_status gm_session_import(const gm_cli *cli, gm_session *session, gm_error *er
 /* The net alone, the caller's. */
 gm_status gm_session_import_net(const char *path, const char *logits, const char *constants,
                                 gm_net **net, gm_error *err);
-/* GM_ERR_INPUT unless two passes over a few samples give the same loss and gradient. */
-gm_status gm_session_check_repeats(const gm_session *session, gm_error *err);
+/* GM_ERR_INPUT unless two passes over a few samples give the same loss and gradient, and the graph
+ * gives the same for samples alone as for several of them in one batch. */
+gm_status gm_session_check_import(const gm_session *session, gm_error *err);
 
 /* What the run recorded for a shared option; NULL where it recorded nothing. */
 const char *gm_session_recorded(const gm_session *session, const char *name);

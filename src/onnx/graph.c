@@ -254,7 +254,10 @@ static gm_status input_shape(gm_onnx_graph *g, const Onnx__ValueInfoProto *info,
                        batch ? ", the first the batch" : "");
     }
     tensor->rank = (int)t->shape->n_dim;
-    tensor->dim[0] = 1;
+    tensor->dim[0] = g->together;
+    g->batch_of_one =
+        batch && t->shape->dim[0]->dim_value == 1 &&
+        t->shape->dim[0]->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
     for (int i = batch; i < tensor->rank; i++) {
         const Onnx__TensorShapeProto__Dimension *d = t->shape->dim[i];
         bool known = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;

@@ -2,7 +2,9 @@
  *
  * Everything is worked out for a batch of one sample: all shapes are those of the file with its
  * batch dimension 1, so that wherever a graph carries the batch, through transpositions and merged
- * axes, the numbers are those of one sample, and shapes that the graph computes are constants. A
+ * axes, the numbers are those of one sample, and shapes that the graph computes are constants.
+ * (Or for a batch of `together` samples, the whole of which is then a sample of the net: what
+ * operators do to samples one at a time, they do to each of them; run_node in import.c.) A
  * value is one of three things: numbers that are known (CONSTANT), an initializer that is a
  * parameter (PARAMETER), or what a node of the net computes from the sample (ACTIVATION). */
 #ifndef GM_ONNX_GRAPH_H
@@ -50,6 +52,8 @@ typedef struct gm_onnx_graph {
     int opset;
     const char *constants; /* patterns of names, NULL: none */
     bool unbatched;        /* the input is one sample */
+    bool batch_of_one;     /* the file fixes its batch at 1 */
+    size_t together;       /* samples of the batch that all is worked out for */
     size_t values;
     gm_onnx_value *value;
     gm_onnx_names names;

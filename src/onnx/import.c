@@ -13,6 +13,68 @@ bool gm_onnx_names_model(const char *spec)
 
 /* ---- the net ---- */
 
+/* An operator that works on the samples of a batch one at a time, on each of `together`: [m, ...]
+ * in pieces of [1, ...], and what became of them side by side. */
+static gm_status emit_each(gm_onnx_step *s, gm_error *err)
+{
+    gm_onnx_value *in = gm_onnx_in(s, 0), *out = gm_onnx_out(s, 0);
+    const gm_onnx_value whole = *in;
+    size_t together = s->g->together;
+    gm_slice_config piece = {.start = {0}};
+    gm_concat_config side_by_side = {.axis = 0};
+    int node, part[GM_MAX_INPUTS], made;
+    if (!out) return gm_onnx_refuse(s, err, "its output is left out");
+    gm_status status = gm_onnx_node_of(s, in, &node, err);
+    for (int i = 0; i < whole.tensor.rank && i < GM_MAX_RANK; i++) {
+        piece.count[i] = i ? whole.tensor.dim[i] : 1;
+        piece.step[i] = 1;
+    }
+    for (size_t i = 0; status == GM_OK && i < together; i++) {
+        piece.start[0] = i;
+        *in = whole;
+        in->tensor.dim[0] = 1;
+        in->tensor.count /= together;
+        in->last = -1;
+        status = gm_onnx_add(s, &gm_layer_slice, &piece, 1, &node, &in->node, err);
+        if (status == GM_OK) status = s->op->emit(s, err);
+        if (status == GM_OK) status = gm_onnx_node_of(s, out, &part[i], err);
+    }
+    *in = whole;
+    if (status != GM_OK) return status;
+    status = gm_onnx_add(s, &gm_layer_concat, &side_by_side, (int)together, part, &made, err);
+    size_t dim[GM_ONNX_RANK];
+    memcpy(dim, out->tensor.dim, sizeof dim);
+    dim[0] = together;
+    if (status == GM_OK) gm_onnx_put(s, 0, out->tensor.rank, dim, made, -1);
+    return status;
+}
+
+/* By the format's own definition these work on each sample of a batch by itself. */
+static bool works_alone(const char *operator)
+{
+    static const char *const name[] = {"Conv",
+                                       "MaxPool",
+                                       "AveragePool",
+                                       "GlobalAveragePool",
+                                       "GlobalMaxPool",
+                                       "BatchNormalization",
+                                       "InstanceNormalization"};
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        if (strcmp(name[i], operator) == 0) return true;
+    }
+    return false;
+}
+
+static gm_status emit(gm_onnx_step *s, gm_error *err)
+{
+    const gm_onnx_value *in = gm_onnx_in(s, 0);
+    if (s->g->together == 1 || !in || !in->moves || !works_alone(s->op->name))
+        return s->op->emit(s, err);
+    if (in->tensor.rank > 0 && in->tensor.dim[0] == s->g->together) return emit_each(s, err);
+    return gm_onnx_refuse(s, err, "%zu along the first axis of its input for %zu samples",
+                          in->tensor.rank ? in->tensor.dim[0] : 0, s->g->together);
+}
+
 static gm_status run_node(gm_onnx_graph *g, int index, gm_error *err)
 {
     gm_onnx_step s = {.g = g, .index = index, .node = g->proto->node[index], .op = g->op[index]};
@@ -29,7 +91,7 @@ static gm_status run_node(gm_onnx_graph *g, int index, gm_error *err)
     if (s.op->fold && (constant || of_shapes)) {
         status = s.op->fold(&s, err);
     } else if (s.op->emit) {
-        status = s.op->emit(&s, err);
+        status = emit(&s, err);
     } else {
         status = gm_onnx_refuse(&s, err,
                                 "supported on constants only, here its input depends on "
@@ -56,14 +118,15 @@ static gm_status finish(gm_onnx_graph *g, gm_error *err)
     }
     gm_onnx_step s = {.g = g, .index = maker, .node = g->proto->node[maker], .op = g->op[maker]};
     bool batched = !g->unbatched;
-    if (batched && (value->tensor.rank < 1 || value->tensor.dim[0] != 1)) {
+    if (batched && (value->tensor.rank < 1 || value->tensor.dim[0] != g->together)) {
         return gm_onnx_refuse(&s, err,
-                              "the logits '%.100s' have %zu along their first axis for one sample, "
-                              "expected 1, the batch",
-                              value->name, value->tensor.rank ? value->tensor.dim[0] : 0);
+                              "the logits '%.100s' have %zu along their first axis for a batch of "
+                              "%zu, expected that number",
+                              value->name, value->tensor.rank ? value->tensor.dim[0] : 0,
+                              g->together);
     }
     gm_onnx_tensor form = value->tensor;
-    if (batched && form.rank > 1) {
+    if (batched && form.rank > 1 && g->together == 1) {
         form.rank--;
         memmove(form.dim, value->tensor.dim + 1, (size_t)form.rank * sizeof *form.dim);
     }
@@ -151,6 +214,7 @@ static gm_status deliver(gm_onnx_graph *g, gm_onnx *model, gm_error *err)
     }
     model->opset = g->opset;
     model->checksum = g->folder.checksum;
+    model->batch_of_one = g->batch_of_one;
     for (int i = 0; i < g->initializers; i++) {
         gm_status status = list_initializer(g, i, &model->initializer[i], err);
         if (status != GM_OK) return status;
@@ -166,15 +230,22 @@ static gm_status deliver(gm_onnx_graph *g, gm_onnx *model, gm_error *err)
 
 void gm_onnx_options_default(gm_onnx_options *options)
 {
-    *options = (gm_onnx_options){.logits = NULL, .unbatched = false};
+    *options = (gm_onnx_options){.logits = NULL, .unbatched = false, .together = 0};
 }
 
 gm_status gm_onnx_load(const char *path, const gm_onnx_options *options, gm_onnx **model,
                        gm_error *err)
 {
-    gm_onnx_graph g = {
-        .path = path, .constants = options->constants, .unbatched = options->unbatched};
+    gm_onnx_graph g = {.path = path,
+                       .constants = options->constants,
+                       .unbatched = options->unbatched,
+                       .together = options->together > 1 ? options->together : 1};
     *model = NULL;
+    if (g.together > GM_MAX_INPUTS || (g.together > 1 && g.unbatched)) {
+        return gm_fail(err, GM_ERR_USAGE,
+                       "%s: %zu samples together, expected at most %d, of a graph with a batch",
+                       path, g.together, (int)GM_MAX_INPUTS);
+    }
     gm_status status = gm_onnx_file_read(path, &g.folder, &g.model, err);
     if (status == GM_OK) status = gm_onnx_graph_open(&g, options->logits, err);
     if (status == GM_OK) status = gm_onnx_graph_roles(&g, err);
