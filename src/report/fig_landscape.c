@@ -222,7 +222,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
 {
     const json_t *d = gm_landscape_find(subject, 2, drawing->number);
     map m = {0};
-    gm_landscape_title(d, drawing->title);
+    gm_landscape_title(d, drawing);
     gm_status status = map_read(d, &m, err);
     if (status == GM_OK && !map_shows(&m)) {
         fputs("The slice holds no losses that differ.", drawing->missing);

@@ -34,8 +34,9 @@ size_t gm_landscape_count(const gm_subject *subject, int dimensions)
     return count;
 }
 
-void gm_landscape_title(const json_t *document, FILE *title)
+void gm_landscape_title(const json_t *document, gm_drawing *drawing)
 {
+    FILE *title = drawing->title;
     static const char *const words[][2] = {{"eigenvectors", "along eigenvectors"},
                                            {"gradient", "along the gradient"},
                                            {"random", "along random directions"},
@@ -48,7 +49,7 @@ void gm_landscape_title(const json_t *document, FILE *title)
         if (strcmp(along, words[i][0]) == 0) fprintf(title, " %s", words[i][1]);
     }
     if (layer) fprintf(title, " within %s", layer);
-    if (isfinite(step)) fprintf(title, ", step %.0f", step);
+    if (isfinite(step)) drawing->step = (int64_t)step;
 }
 
 /* ---- the picture ---- */
@@ -231,7 +232,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
 {
     const json_t *d = gm_landscape_find(subject, 1, drawing->number);
     line l = {0};
-    gm_landscape_title(d, drawing->title);
+    gm_landscape_title(d, drawing);
     gm_status status = line_read(d, &l, err);
     if (status == GM_OK && (l.loss.finite < 2 || l.t.finite < l.loss.rows)) {
         fputs("The slice holds no two finite losses.", drawing->missing);
