@@ -143,6 +143,22 @@ static void test_files_as_they_come(void **state)
     assert_trajectory(d, 0, 0);
     json_decref(d);
 
+    /* A file of the same name and size with other numbers is not what was measured; back again, it
+     * is, and takes the place of what the file held meanwhile. */
+    for (int back = 0; back < 2; back++) {
+        drop(back ? 1 : 0, "ckpt-4.safetensors", sizes[1]);
+        r = program(SPECTRUM "--watch %s --watch-until 4 -o %s", in, folder_path("w.gmr"));
+        assert_int_equal(r.exit, 0);
+        assert_non_null(strstr(r.out, "ckpt-4.safetensors "));
+        assert_null(strstr(r.out, "ckpt-2.safetensors "));
+        program_free(&r);
+    }
+    d = program_document(
+        program(SPECTRUM "--json --watch %s --watch-until 4 -o %s", in, folder_path("w.gmr")));
+    assert_non_null(d);
+    assert_trajectory(d, 0, 0);
+    json_decref(d);
+
     /* From the start, elsewhere. */
     d = program_document(program(SPECTRUM "--json --watch %s --watch-until 4", in));
     assert_non_null(d);

@@ -1,4 +1,4 @@
-/* A number that tells two pieces of memory apart, for comparisons within one run of the program. */
+/* A number that tells two pieces of memory apart, now or when a run file has kept it. */
 #ifndef GM_BASE_HASH_H
 #define GM_BASE_HASH_H
 

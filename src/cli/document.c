@@ -45,8 +45,9 @@ json_t *gm_json_numbers(gm_cli *cli, const char *what, size_t n, const double *v
     return array;
 }
 
-static json_t *model_value(const gm_net *net)
+static json_t *model_value(const gm_session *session)
 {
+    const gm_net *net = session->net;
     if (!net) return json_null();
     json_t *layers = json_array();
     for (size_t i = 0; i < gm_net_layers(net); i++) {
@@ -60,6 +61,11 @@ static json_t *model_value(const gm_net *net)
     json_object_set_new(model, "name", gm_json_text(gm_net_name(net)));
     json_object_set_new(model, "parameters", json_integer((json_int_t)gm_net_parameters(net)));
     json_object_set_new(model, "layers", layers);
+    if (session->onnx) {
+        char checksum[32];
+        snprintf(checksum, sizeof checksum, "%08lx", session->onnx->checksum);
+        json_object_set_new(model, "crc32", json_string(checksum));
+    }
     return model;
 }
 
@@ -124,13 +130,16 @@ json_t *gm_document_create(gm_cli *cli, const gm_session *session, gm_error *err
     json_object_set_new(document, "seed", json_integer((json_int_t)session->seed));
     json_object_set_new(document, "precision", json_string(gm_dtype_name(session->precision)));
     json_object_set_new(document, "threads", json_integer(session->threads));
-    json_object_set_new(document, "model", model_value(session->net));
+    json_object_set_new(document, "model", model_value(session));
     if (gm_session_has_group(session)) {
         json_object_set_new(document, "group", group_value(session));
     }
     json_object_set_new(document, "data", data_value(session->data));
     json_object_set_new(document, "point",
                         session->point ? gm_json_text(session->point) : json_null());
+    if (*session->params_hash) {
+        json_object_set_new(document, "params_hash", json_string(session->params_hash));
+    }
     json_object_set_new(document, "step",
                         session->step >= 0 ? json_integer(session->step) : json_null());
     set_loss(cli, session, document);

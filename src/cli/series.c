@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/natural.h"
 #include "cli/document.h"
@@ -250,6 +251,13 @@ gm_status gm_series_await(gm_series *series, size_t index, bool *found, gm_error
 
 /* ---- what a run file has already ---- */
 
+/* Of the numbers, whatever file they are in. */
+static void hash_of(const double *theta, size_t p, char text[GM_SESSION_HASH])
+{
+    uint64_t hash = gm_hash(gm_hash_start, theta, p * sizeof *theta);
+    snprintf(text, GM_SESSION_HASH, "%016llx", (unsigned long long)hash);
+}
+
 static bool has_text(const json_t *document, const char *group, const char *key, const char *text)
 {
     const char *found = json_string_value(json_object_get(json_object_get(document, group), key));
@@ -265,7 +273,47 @@ static bool same_problem(const gm_session *session, const json_t *document)
            json_integer_value(p) == (json_int_t)gm_net_parameters(session->net);
 }
 
-/* A result of the same measurement: its file is done. */
+/* *changed: the folder's file of that name holds other numbers than were measured. One that is gone
+ * or cannot be read has not changed. */
+static gm_status look_for_change(const gm_series *series, const json_t *document, const char *point,
+                                 bool *changed, gm_error *err)
+{
+    const gm_net *net = series->session->net;
+    const char *measured = json_string_value(json_object_get(document, "params_hash"));
+    size_t p = gm_net_parameters(net);
+    char *path = gm_format(err, "%s/%s", series->watch.folder, name_of(point)),
+         found[GM_SESSION_HASH];
+    double *theta = path ? gm_alloc(p, sizeof *theta, "parameters", err) : NULL;
+    gm_error unread;
+    gm_status status = theta ? GM_OK : GM_ERR_MEMORY;
+    *changed = false;
+    if (status == GM_OK && measured &&
+        gm_net_read_parameters(net, path, theta, NULL, &unread) == GM_OK) {
+        hash_of(theta, p, found);
+        *changed = strcmp(found, measured) != 0;
+    }
+    gm_free(theta);
+    gm_free(path);
+    return status;
+}
+
+/* A file in --model that was exported anew, however alike its graph. */
+static gm_status check_model(const gm_series *series, const json_t *document, gm_error *err)
+{
+    const gm_session *session = series->session;
+    const json_t *model = json_object_get(document, "model");
+    const char *measured = json_string_value(json_object_get(model, "crc32"));
+    char found[32];
+    if (!session->onnx || !measured) return GM_OK;
+    snprintf(found, sizeof found, "%08lx", session->onnx->checksum);
+    if (strcmp(found, measured) == 0) return GM_OK;
+    return gm_fail(err, GM_ERR_INPUT,
+                   "--output: %s holds this measurement of %s before it changed: checksum %s, now "
+                   "%s; expected another file",
+                   series->cli->shared.output, session->onnx->path, measured, found);
+}
+
+/* A result of the same measurement: its file is done, unless it has changed since. */
 static gm_status skip_result(gm_series *series, const gm_run_result *result, gm_error *err)
 {
     const gm_session *session = series->session;
@@ -279,9 +327,17 @@ static gm_status skip_result(gm_series *series, const gm_run_result *result, gm_
                     "%lld; expected another file",
                     series->cli->shared.output, (long long)result->step);
     } else if (point) {
-        status = gm_watch_skip(&series->watch, name_of(point), result->step, err);
-        series->earlier++;
-        if (result->id > series->last_result) series->last_result = result->id;
+        bool changed = false;
+        status = check_model(series, document, err);
+        if (status == GM_OK) status = look_for_change(series, document, point, &changed, err);
+        if (changed) {
+            gm_cli_note(series->cli, "%s has changed since it was measured, and is measured again",
+                        name_of(point));
+        } else if (status == GM_OK) {
+            status = gm_watch_skip(&series->watch, name_of(point), result->step, err);
+            series->earlier++;
+            if (result->id > series->last_result) series->last_result = result->id;
+        }
     }
     json_decref(document);
     return status;
@@ -340,7 +396,7 @@ static gm_status read_checkpoint(const gm_series *series, size_t index, double *
 gm_status gm_series_read(gm_series *series, size_t index, int64_t *step, double *theta,
                          gm_error *err)
 {
-    const gm_session *session = series->session;
+    gm_session *session = series->session;
     if (!series->step) {
         *step = session->step;
         memcpy(theta, session->theta, gm_net_parameters(session->net) * sizeof *theta);
@@ -348,7 +404,11 @@ gm_status gm_series_read(gm_series *series, size_t index, int64_t *step, double 
     }
     *step = series->step[index];
     if (!series->path) return read_checkpoint(series, index, theta, err);
-    return gm_net_read_parameters(session->net, series->path[index], theta, NULL, err);
+    gm_status status = gm_net_read_parameters(session->net, series->path[index], theta, NULL, err);
+    if (status == GM_OK) {
+        hash_of(theta, gm_net_parameters(session->net), session->params_hash);
+    }
+    return status;
 }
 
 void gm_series_label(const gm_series *series, size_t index, char text[GM_SERIES_LABEL])

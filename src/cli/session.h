@@ -13,6 +13,8 @@
 #include "gradiometer/onnx.h"
 #include "gradiometer/run.h"
 
+enum { GM_SESSION_HASH = 17 }; /* 16 digits */
+
 typedef struct gm_session {
     gm_shared shared;     /* as given, filled up from the run file in --params */
     const char *matrix;   /* --matrix: the file in the place of net and data; else NULL */
@@ -38,11 +40,12 @@ typedef struct gm_session {
     bool joined;         /* the problems are those of all ranks together */
     size_t budget;       /* bytes, what --memory is by default */
     int threads;
-    int layer;       /* --layer resolved: index of a layer or group, or GM_ALL_LAYERS */
-    bool each_layer; /* --layers each */
-    /* What every document reports; set by the command once it has them. */
+    int layer;                  /* --layer resolved: index of a layer or group, or GM_ALL_LAYERS */
+    double loss, gradient_norm; /* where `measured`; set by the command, for its documents */
     bool measured;
-    double loss, gradient_norm;
+    bool each_layer;                   /* --layers each */
+    char params_hash[GM_SESSION_HASH]; /* of the numbers [p] of a point that a file brought; else ""
+                                        */
 } gm_session;
 
 /* Opens everything that the shared options name: run file, model, layer, precision, threads, data,
