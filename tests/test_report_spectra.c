@@ -136,6 +136,35 @@ static void test_extremes(void **state)
     free(html);
 }
 
+/* A density has the eigenvalues marked that the file knows of the same operator and step: those
+ * found by products, else those that stand off the bulk in a decomposition. */
+static void test_marks(void **state)
+{
+    (void)state;
+    const char *path;
+    gm_run *run = open_case("marks.gmr", SETTINGS | CASE_DECOMPOSITION, plain, &path);
+    json_t *other = spectra_lanczos(plain, false);
+    json_object_set_new(other, "operator", json_string("moment"));
+    spectra_add(run, 1000, "a", density_document(plain, spectra_density(1)));
+    spectra_add(run, 1000, "b", other);
+    spectra_add(run, 5, "c", spectra_lanczos(plain, false));
+    gm_run_close(run);
+    char *html = page_of(path), *figure = figure_of(html, "density");
+    assert_non_null(strstr(figure, "<data value=\"9\">9</data> eigenvalues marked are known"));
+    assert_int_equal(case_count(figure, "<use href=\"#r1density-gpPt6\" transform"), 2 * 9 + 1);
+    free(figure);
+    free(html);
+    gm_error err = {0};
+    case_need(gm_run_open(path, GM_RUN_WRITE, &run, &err), &err);
+    spectra_add(run, 1000, "d", spectra_lanczos(plain, false));
+    gm_run_close(run);
+    html = page_of(path);
+    figure = figure_of(html, "density");
+    assert_non_null(strstr(figure, "<data value=\"10\">10</data> eigenvalues marked are known"));
+    free(figure);
+    free(html);
+}
+
 /* Dots are the eigenvalues of the data that `index` names, not their means over the resamples. */
 static void test_resamples(void **state)
 {
@@ -357,9 +386,13 @@ static void test_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spectra_alone), cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_resamples),     cmocka_unit_test(test_tracked),
-        cmocka_unit_test(test_unresolved),    cmocka_unit_test(test_broken_and_hostile),
+        cmocka_unit_test(test_spectra_alone),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_resamples),
+        cmocka_unit_test(test_tracked),
+        cmocka_unit_test(test_unresolved),
+        cmocka_unit_test(test_broken_and_hostile),
         cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests_name("report_spectra", tests, folder_make, folder_remove);

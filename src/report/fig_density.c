@@ -23,7 +23,8 @@ typedef struct density {
     const gm_subject_spectrum *spectrum;
     gm_numbers grid, value, error; /* [points]; error has no rows where one probe was taken */
     gm_numbers node, weight;       /* [probes, steps] */
-    gm_numbers exact;              /* eigenvalues that were split off: exact, not smoothed */
+    gm_numbers exact;              /* eigenvalues to be marked one by one, not smoothed */
+    bool apart;                    /* they were split off; else the curve holds them too */
     double width, size;            /* of the kernel; eigenvalues in all */
     double scale, floor;           /* largest size of a node or exact one; noise of the products */
 } density;
@@ -47,7 +48,36 @@ static double largest_size(const gm_numbers *numbers, double largest)
     return largest;
 }
 
-static gm_status density_read(const gm_subject_spectrum *spectrum, density *d, gm_error *err)
+/* Eigenvalues of the same operator at the same step that the run file has from elsewhere: all that
+ * another `spectrum` found by products, or those that stand off the bulk in a decomposition. */
+static gm_status read_found(const gm_subject *subject, density *d, gm_error *err)
+{
+    const char *operator= gm_result_text(d->spectrum->document, "operator");
+    for (size_t i = 0; i < subject->spectra; i++) {
+        const gm_subject_spectrum *other = &subject->spectrum[i];
+        bool products =
+            gm_result_find(other->block, "residuals") && !gm_result_find(other->block, "density");
+        if (products && other->step == d->spectrum->step && gm_spectra_alike(other, d->spectrum))
+            return gm_result_numbers(other->block, "eigenvalues", &d->exact, err);
+    }
+    for (size_t t = 0; t < subject->points && operator; t++) {
+        char path[64];
+        snprintf(path, sizeof path, "operators/%s", operator);
+        const json_t *whole = gm_result_find(subject->point[t].document, path);
+        double outliers = gm_result_number(whole, "outliers");
+        gm_subject_spectrum net = {d->spectrum->step, d->spectrum->document, NULL};
+        if (subject->point[t].step != d->spectrum->step || !(outliers > 0.0)) continue;
+        if (!gm_spectra_alike(&net, d->spectrum) || gm_spectrum_preconditioned(d->spectrum))
+            continue;
+        gm_status status = gm_result_numbers(whole, "eigenvalues", &d->exact, err);
+        if ((double)d->exact.rows > outliers) d->exact.rows = (size_t)outliers;
+        return status;
+    }
+    return GM_OK;
+}
+
+static gm_status density_read(const gm_subject *subject, const gm_subject_spectrum *spectrum,
+                              density *d, gm_error *err)
 {
     const json_t *block = spectrum->block;
     *d = (density){.spectrum = spectrum,
@@ -59,6 +89,9 @@ static gm_status density_read(const gm_subject_spectrum *spectrum, density *d, g
     if (status == GM_OK) status = gm_result_numbers(block, "density/nodes", &d->node, err);
     if (status == GM_OK) status = gm_result_numbers(block, "density/weights", &d->weight, err);
     if (status == GM_OK) status = gm_result_numbers(block, "density/deflated", &d->exact, err);
+    d->apart = d->exact.rows > 0;
+    bool known = d->size > 0.0 && spectrum->step >= 0; /* which point it is */
+    if (status == GM_OK && !d->apart && known) status = read_found(subject, d, err);
     if (d->error.rows != d->grid.rows || !d->error.finite) gm_numbers_free(&d->error);
     d->scale = largest_size(&d->exact, largest_size(&d->node, 0.0));
     d->floor = gm_spectrum_floor(spectrum, "density/floor", d->scale);
@@ -292,8 +325,12 @@ static size_t fill_legend(const density *d, const bars *b, gm_legend_entry entry
     size_t count = 0;
     entry[count++] = (gm_legend_entry){"dt 1 lc rgb blue", 0, NULL, "estimate"};
     if (d->error.rows) entry[count++] = (gm_legend_entry){NULL, 0, "blue", "± its standard error"};
-    if (d->exact.rows)
-        entry[count++] = (gm_legend_entry){"dt 1 lc rgb vermillion", 7, NULL, "exact eigenvalues"};
+    if (d->exact.rows) {
+        gm_legend_entry *marks = &entry[count++];
+        *marks = (gm_legend_entry){"dt 1 lc rgb vermillion", 7, NULL, ""};
+        snprintf(marks->label, sizeof marks->label, "%s",
+                 d->apart ? "exact eigenvalues" : "eigenvalues found");
+    }
     gm_legend_entry *e = &entry[count++];
     *e = (gm_legend_entry){NULL, 0, "muted", ""};
     snprintf(e->label, sizeof e->label, "not told from zero: %.3g %%", 100.0 * b->unresolved);
@@ -320,8 +357,11 @@ static void write_caption(const density *d, const bars *b, FILE *caption)
     if (d->exact.rows) {
         fputs("The ", caption);
         gm_html_number(caption, (double)d->exact.rows);
-        fputs(" eigenvalues marked were computed exactly and taken out before: the curve is what "
-              "is left, and a spike is as high as the kernel around one eigenvalue. ",
+        fputs(d->apart ? " eigenvalues marked were computed exactly and taken out before: the "
+                         "curve is what is left, and a spike is as high as the kernel around one "
+                         "eigenvalue. "
+                       : " eigenvalues marked are known from another result at this step; the "
+                         "curve holds them too, and a spike is as high as the kernel around one. ",
               caption);
     }
     fputs("Right: the same quadrature without smoothing, the nodes' weights added up between the "
@@ -379,7 +419,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     bars *b = gm_alloc(1, sizeof *b, "bars", err);
     if (!b) return GM_ERR_MEMORY;
     const gm_subject_spectrum *spectrum = gm_spectra_find(subject, "density", drawing->number);
-    gm_status status = density_read(spectrum, &d, err);
+    gm_status status = density_read(subject, spectrum, &d, err);
     if (status == GM_OK) {
         gm_spectrum_title(spectrum, drawing);
         if (drawable(&d)) {

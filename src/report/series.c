@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "report/result.h"
+#include "report/spectra.h"
 
 /* Longer series are thinned to about so many points: more are not seen apart. */
 enum { MOST = 800 };
@@ -86,9 +87,7 @@ static gm_status read_spectra(const gm_subject *run, gm_series *series, gm_error
         const char *operator= gm_result_text(s->document, "operator");
         const char *which = gm_result_text(s->block, "which");
         bool top = !which || strcmp(which, "LA") == 0 || strcmp(which, "BE") == 0;
-        bool whole = !gm_result_text(s->block, "layer") &&
-                     !gm_result_text(s->document, "precondition") &&
-                     !gm_result_find(s->document, "precondition/name");
+        bool whole = !gm_result_text(s->block, "layer") && !gm_spectrum_preconditioned(s);
         if (s->step < 0 || !operator|| strcmp(operator, "hessian") != 0 || !top || !whole) continue;
         if (series->count && series->x[series->count - 1] == (double)s->step) continue;
         add(series, (double)s->step, gm_result_number(s->block, "eigenvalues/0"));

@@ -79,6 +79,24 @@ static const char *precondition_of(const gm_subject_spectrum *spectrum)
     return name && strcmp(name, "none") != 0 ? name : NULL;
 }
 
+bool gm_spectra_alike(const gm_subject_spectrum *a, const gm_subject_spectrum *b)
+{
+    static const char *const of_document[] = {"operator", "precondition", "precondition/name"};
+    const char *x = gm_result_text(a->block, "layer"), *y = gm_result_text(b->block, "layer");
+    bool same = x && y ? strcmp(x, y) == 0 : x == y;
+    for (size_t i = 0; i < sizeof of_document / sizeof *of_document; i++) {
+        x = gm_result_text(a->document, of_document[i]);
+        y = gm_result_text(b->document, of_document[i]);
+        same = same && (x && y ? strcmp(x, y) == 0 : x == y);
+    }
+    return same;
+}
+
+bool gm_spectrum_preconditioned(const gm_subject_spectrum *spectrum)
+{
+    return precondition_of(spectrum) != NULL;
+}
+
 void gm_spectrum_title(const gm_subject_spectrum *spectrum, gm_drawing *drawing)
 {
     FILE *title = drawing->title;

@@ -16,6 +16,12 @@ size_t gm_spectra_count(const gm_subject *subject, const char *path);
 const gm_subject_spectrum *gm_spectra_find(const gm_subject *subject, const char *path,
                                            size_t number);
 
+/* Whether two measurements tell of one operator: of the same layer, between the same factors. */
+bool gm_spectra_alike(const gm_subject_spectrum *a, const gm_subject_spectrum *b);
+
+/* Whether the operator stands between two factors of a preconditioner. */
+bool gm_spectrum_preconditioned(const gm_subject_spectrum *spectrum);
+
 /* Ends the drawing's title, ": Hessian H, layer dense1", and sets its step. */
 void gm_spectrum_title(const gm_subject_spectrum *spectrum, gm_drawing *drawing);
 /* HTML: "of the Hessian <i>H</i> of layer <code>dense1</code>". */

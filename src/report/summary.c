@@ -314,20 +314,6 @@ static double largest_of(const json_t *block)
     return gm_result_number(block, "eigenvalues/0");
 }
 
-/* Whether two measurements tell of one operator: of the same layer, between the same factors. */
-static bool same_operator(const gm_subject_spectrum *a, const gm_subject_spectrum *b)
-{
-    static const char *const of_document[] = {"operator", "precondition", "precondition/name"};
-    const char *x = gm_result_text(a->block, "layer"), *y = gm_result_text(b->block, "layer");
-    bool same = x && y ? strcmp(x, y) == 0 : x == y;
-    for (size_t i = 0; i < sizeof of_document / sizeof *of_document; i++) {
-        x = gm_result_text(a->document, of_document[i]);
-        y = gm_result_text(b->document, of_document[i]);
-        same = same && (x && y ? strcmp(x, y) == 0 : x == y);
-    }
-    return same;
-}
-
 /* What of a measurement goes into the summary. */
 typedef struct told {
     const char *name;       /* "largest eigenvalue" */
@@ -360,7 +346,7 @@ static void write_told(const gm_subject *subject, size_t first, const told *t, F
     const gm_subject_spectrum *one = &subject->spectrum[first];
     for (size_t i = first; i < subject->spectra; i++) {
         const gm_subject_spectrum *other = &subject->spectrum[i];
-        if (!same_operator(one, other) || !isfinite(t->read(other->block))) continue;
+        if (!gm_spectra_alike(one, other) || !isfinite(t->read(other->block))) continue;
         last = i;
         count++;
     }
@@ -390,7 +376,7 @@ static void write_spectra(const gm_subject *subject, FILE *page)
         for (size_t i = 0; i < subject->spectra; i++) {
             bool before = !isfinite(tolds[t].read(subject->spectrum[i].block));
             for (size_t j = 0; j < i && !before; j++) {
-                before = same_operator(&subject->spectrum[j], &subject->spectrum[i]) &&
+                before = gm_spectra_alike(&subject->spectrum[j], &subject->spectrum[i]) &&
                          isfinite(tolds[t].read(subject->spectrum[j].block));
             }
             if (!before) write_told(subject, i, &tolds[t], page);
