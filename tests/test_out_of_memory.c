@@ -1,13 +1,10 @@
 /* Memory runs out at every single place: pipelines of library calls are run again and again, the
  * k-th allocation failing for k = 0, 1, 2, ... until none is left to fail. Each time they must
  * report GM_ERR_MEMORY, name the array, and give back all they took (the address sanitizer's build
- * looks for leaks). This program's aligned_alloc, which stands in front of the C library's, serves
- * the library alone: no other library that is loaded calls that function. */
-#include "support.h"
+ * looks for leaks). */
+#include "failing_memory.h"
 
-#include <errno.h>
 #include <omp.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,46 +15,8 @@
 #include "gradiometer/gradiometer.h"
 #include "kernels/lapack.h"
 #include "net/net.h"
+#include "spectrum/rows.h"
 #include "study/folder.h"
-
-/* Until one fails; negative: none fails. */
-static atomic_long allocations_left = -1;
-
-void *aligned_alloc(size_t alignment, size_t size)
-{
-    if (atomic_load(&allocations_left) >= 0 && atomic_fetch_sub(&allocations_left, 1) == 0) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    void *memory = NULL;
-    return posix_memalign(&memory, alignment, size) ? NULL : memory;
-}
-
-typedef gm_status (*pipeline)(gm_error *err);
-
-/* A pipeline makes at least `fewest` allocations, else it tests nothing. It may live on in few of
- * the cases: where one way to the eigenvectors fails there is a second one. Every allocation fails
- * where leaks are looked for; elsewhere every fifth. */
-static void fail_every_allocation(pipeline run, long fewest)
-{
-    gm_error err = {0};
-    assert_int_equal(run(&err), GM_OK);
-    long failed = 0, recovered = 0;
-    for (bool met = true; met; failed += met * GM_TEST_SIZE(5, 1)) {
-        memset(&err, 0, sizeof err);
-        atomic_store(&allocations_left, failed);
-        gm_status status = run(&err);
-        met = atomic_exchange(&allocations_left, -1) < 0;
-        if (status == GM_OK) {
-            recovered += met;
-        } else if (!met || status != GM_ERR_MEMORY || err.status != status ||
-                   !strstr(err.message, "memory cannot be had")) {
-            fail_msg("allocation %ld: status %d (%s)", failed, (int)status, err.message);
-        }
-    }
-    assert_true(failed >= fewest);
-    assert_true(recovered <= failed / 20);
-}
 
 /* --- a small problem that every pipeline stands on --- */
 
@@ -1095,6 +1054,37 @@ static gm_status comparison(gm_error *err)
     return status;
 }
 
+/* --- vectors in shares, those of one rank --- */
+
+static gm_status take_row(void *context, size_t count, const double *values, gm_error *err)
+{
+    (void)context, (void)count, (void)values, (void)err;
+    return GM_OK;
+}
+
+static gm_status run_rows(gm_error *err)
+{
+    static const double a[4] = {2, 1, 1, 2}, v[4] = {1, 1, 1, -1}, value[2] = {3, 1};
+    gm_operator op = {0};
+    gm_row_product product = {0};
+    double residual[2], *whole = NULL;
+    gm_status status = gm_operator_dense(2, a, &op, err);
+    if (status == GM_OK) status = gm_row_product_make(NULL, &op, &product, err);
+    if (status == GM_OK) status = gm_row_residuals(&product, 2, value, v, residual, err);
+    if (status == GM_OK) status = gm_rows_whole(&product.rows, 2, v, &whole, err);
+    if (status == GM_OK) status = gm_rows_deliver(&product.rows, v, take_row, NULL, err);
+    gm_free(whole);
+    gm_row_product_free(&product);
+    gm_operator_destroy(&op);
+    return status;
+}
+
+static void test_rows(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(run_rows, 6);
+}
+
 static void test_comparison(void **unused)
 {
     (void)unused;
@@ -1140,18 +1130,53 @@ int main(int argc, char **argv)
 {
     omp_set_num_threads(1); /* which of several meets the end of memory would be chance */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),  cmocka_unit_test(test_dense),
-        cmocka_unit_test(test_survey),    cmocka_unit_test(test_training),
-        cmocka_unit_test(test_recording), cmocka_unit_test(test_matrices),
-        cmocka_unit_test(test_density),   cmocka_unit_test(test_resampling),
-        cmocka_unit_test(test_estimates), cmocka_unit_test(test_optimizers),
-        cmocka_unit_test(test_divisor),   cmocka_unit_test(test_tracking),
-        cmocka_unit_test(test_one_step),  cmocka_unit_test(test_comparison),
-        cmocka_unit_test(test_stability), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_policies),  cmocka_unit_test(test_posterior),
-        cmocka_unit_test(test_images),    cmocka_unit_test(test_parameter_files),
-        cmocka_unit_test(test_onnx),      cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_archive),   cmocka_unit_test(test_studies),
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_survey),
+        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_recording),
+        cmocka_unit_test(test_matrices),
+        cmocka_unit_test(test_density),
+        cmocka_unit_test(test_resampling),
+        cmocka_unit_test(test_estimates),
+        cmocka_unit_test(test_optimizers),
+        cmocka_unit_test(test_divisor),
+        cmocka_unit_test(test_tracking),
+        cmocka_unit_test(test_one_step),
+        cmocka_unit_test(test_comparison),
+        cmocka_unit_test(test_stability),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_posterior),
+        cmocka_unit_test(test_images),
+        cmocka_unit_test(test_parameter_files),
+        cmocka_unit_test(test_onnx),
+        cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_archive),
+        cmocka_unit_test(test_studies),
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_survey),
+        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_recording),
+        cmocka_unit_test(test_matrices),
+        cmocka_unit_test(test_density),
+        cmocka_unit_test(test_resampling),
+        cmocka_unit_test(test_estimates),
+        cmocka_unit_test(test_optimizers),
+        cmocka_unit_test(test_divisor),
+        cmocka_unit_test(test_tracking),
+        cmocka_unit_test(test_one_step),
+        cmocka_unit_test(test_comparison),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_stability),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_posterior),
+        cmocka_unit_test(test_images),
+        cmocka_unit_test(test_parameter_files),
+        cmocka_unit_test(test_onnx),
+        cmocka_unit_test(test_slices),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

@@ -2,6 +2,8 @@
  * solver. Every rank runs this and checks the whole result. */
 #include "spectra.h"
 
+#include "failing_memory.h"
+
 #include "cli/startup.h"
 #include "dist/dist.h"
 #include "dist/solver.h"
@@ -320,6 +322,33 @@ static void bad_operators(void **state)
     fails_with(&k, &op, GM_ERR_NUMERIC, last ? "this rank alone" : "failed on another rank");
 }
 
+/* Alone: ranks that fail apart from each other end the job, elsewhere. From nothing, and from a
+ * start. */
+static gm_status solve_twice(gm_error *err)
+{
+    double value[60], u[60], start[120] = {[0] = 1, [1] = 1, [60 + 2] = 1};
+    known k = {.p = 60, .value = value, .u = u};
+    gm_operator op = {
+        .size = 60, .precision = GM_F64, .name = "known", .self = &k, .apply = known_apply};
+    gm_eigen r = {0};
+    clustered(60, value);
+    memset(u, 0, sizeof u);
+    u[7] = 1;
+    gm_eigen_options options = asked(GM_WHICH_LA, 2, 1e-6);
+    gm_status status = gm_dist_row_solver()->solve(NULL, &op, &options, 0, NULL, &r, err);
+    gm_eigen_free(&r);
+    if (status == GM_OK)
+        status = gm_dist_row_solver()->solve(NULL, &op, &options, 2, start, &r, err);
+    gm_eigen_free(&r);
+    return status;
+}
+
+static void out_of_memory(void **state)
+{
+    (void)state;
+    if (gm_team_size(team) == 1) fail_every_allocation(solve_twice, 25);
+}
+
 /* What has converged within the limit is the result, maybe nothing. */
 static void limited_products(void **state)
 {
@@ -380,12 +409,12 @@ static void rows_for_rank_zero(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_spectrum),     cmocka_unit_test(as_the_others),
-        cmocka_unit_test(zero_operator),      cmocka_unit_test(fewer_rows_than_ranks),
-        cmocka_unit_test(exact_subspace),     cmocka_unit_test(turned_subspace),
-        cmocka_unit_test(repeated_value),     cmocka_unit_test(shares_of_products),
-        cmocka_unit_test(bad_operators),      cmocka_unit_test(limited_products),
-        cmocka_unit_test(rows_for_rank_zero),
+        cmocka_unit_test(every_spectrum), cmocka_unit_test(as_the_others),
+        cmocka_unit_test(zero_operator),  cmocka_unit_test(fewer_rows_than_ranks),
+        cmocka_unit_test(exact_subspace), cmocka_unit_test(turned_subspace),
+        cmocka_unit_test(repeated_value), cmocka_unit_test(shares_of_products),
+        cmocka_unit_test(bad_operators),  cmocka_unit_test(limited_products),
+        cmocka_unit_test(out_of_memory),  cmocka_unit_test(rows_for_rank_zero),
     };
     gm_dist *dist;
     gm_error err = {0};
