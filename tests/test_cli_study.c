@@ -76,11 +76,13 @@ static void test_cells(void **state)
 {
     (void)state;
     const char *file = write_study("grid.yaml", GRID);
-    program_result r = program("study %s --dry-run", file);
+    program_result r = program("study %s --dry-run --jobs 3", file);
     assert_int_equal(r.exit, 0);
+    assert_non_null(strstr(r.out, "2 processes"));
     assert_non_null(strstr(r.out, "g_labels0.5"));
     assert_non_null(strstr(r.out, "2 cells, 6 commands, 6 of them to run"));
     assert_non_null(strstr(r.out, "within a factor"));
+    assert_null(strstr(r.out, "3 processes")); /* there are two cells */
     program_free(&r);
     assert_false(there("out"));
 

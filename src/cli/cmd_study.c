@@ -132,6 +132,18 @@ static gm_status check_memory(const study *s, gm_error *err)
                            s->estimate.largest);
 }
 
+/* No more processes than cells, so that each has its share of all processors. */
+static gm_status limit_jobs(study *s, gm_error *err)
+{
+    const gm_study_place any = {.folder = "", .data_dir = "", .threads = 1};
+    gm_study_plan plan;
+    gm_status status = gm_study_expand(s->file, &any, &plan, err);
+    if (status != GM_OK) return status;
+    if (s->jobs > plan.cells) s->jobs = plan.cells;
+    gm_study_plan_free(&plan);
+    return GM_OK;
+}
+
 static gm_status make_plan(gm_cli *cli, study *s, gm_error *err)
 {
     const gm_study_options *set = cli->settings;
@@ -139,10 +151,10 @@ static gm_status make_plan(gm_cli *cli, study *s, gm_error *err)
     if (!set->dry_run || set->resume) status = gm_cli_require(cli, "output", err);
     if (status == GM_OK) status = gm_study_load(cli->operand[0], &s->file, err);
     if (status == GM_OK) status = read_budget(cli, s, err);
+    if (status == GM_OK) status = limit_jobs(s, err);
     if (status == GM_OK) status = place_study(cli, s, err);
     if (status == GM_OK) status = gm_study_expand(s->file, &s->place, &s->plan, err);
     if (status == GM_OK) status = gm_study_check(&s->plan, &s->fact, err);
-    if (s->jobs > s->plan.cells && status == GM_OK) s->jobs = s->plan.cells;
     if (status == GM_OK && set->resume) status = gm_study_scan(s->place.folder, &s->plan, err);
     if (status == GM_OK)
         status = gm_study_estimate_make(&s->plan, s->fact, s->place.folder, &s->place, s->jobs,
