@@ -269,8 +269,12 @@ static void measured_steps(void **unused)
     gm_train_options_default(&options);
     options.record_every = 7;
     for (uint64_t t = 0; t <= options.steps; t++) {
+        assert_int_equal(gm_train_records(&options, 5, 5, t), t % 7 == 0 || t == options.steps);
+    }
+    options.keep_every = 10; /* what is asked for is measured too */
+    for (uint64_t t = 0; t <= options.steps; t++) {
         assert_int_equal(gm_train_records(&options, 5, 5, t),
-                         t % 7 == 0 || gm_train_keeps(&options, t));
+                         t % 7 == 0 || t % 10 == 0 || t == options.steps);
     }
 }
 

@@ -98,7 +98,8 @@ static const gm_option train_options[] = {
      gm_option_steps, AT(train.keep_every), NULL, MOST_STEPS},
     {"record-every", 0, "N",
      "Measure loss, error and gradient on the whole sets at every N-th step, beside the first, the "
-     "last and those kept. Default: about 200 steps, dense at first; fewer where that would take "
+     "last and those that --keep-every keeps. Default: about 200 steps, dense at first; fewer "
+     "where that would take "
      "more than a quarter of the training, but at least about 20.",
      gm_option_steps, AT(train.record_every), NULL, MOST_STEPS},
     {"prior-fraction", 0, "F",

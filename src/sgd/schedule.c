@@ -57,11 +57,12 @@ bool gm_schedule_keeps(const gm_schedule *schedule, uint64_t t)
     return false;
 }
 
-/* Of the checkpoints kept by default, those that can be afforded, the last ones in any case. */
+/* Of the checkpoints kept by default, those that can be afforded, the last ones in any case; none
+ * where it was said how often to measure. */
 static bool measures_kept(const gm_schedule *schedule, uint64_t t)
 {
-    if (schedule->keep_every || schedule->record_every || t == 0 || t == schedule->steps)
-        return true;
+    if (schedule->keep_every || t == 0 || t == schedule->steps) return true;
+    if (schedule->record_every) return false;
     for (int i = GM_KEPT_BY_DEFAULT - 1; i >= 0; i -= schedule->stride) {
         if (schedule->keep[i] == t) return true;
     }
