@@ -37,13 +37,11 @@ def load(folder):
     return index, cells
 
 
-def grouped(cells, *tasks):
-    """{axes without the seed: [{task: document}, ...]} of the cells that hold one of these tasks, or all of the
-    rest of the tasks' names in order."""
+def grouped(cells):
+    """{axes without the seed: [{task: document}, ...]}."""
     groups = {}
     for cell, documents in cells:
-        if all(task in documents for task in tasks):
-            groups.setdefault(tuple(cell[axis] for axis in AXES), []).append(documents)
+        groups.setdefault(tuple(cell[axis] for axis in AXES), []).append(documents)
     return groups
 
 
