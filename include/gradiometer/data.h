@@ -59,6 +59,7 @@ typedef struct gm_data_options {
     const gm_dataset
         *reference;      /* NULL; the training set whose mean and sd standardize a test set */
     const gm_team *team; /* NULL; else all ranks load the set, and what they read is compared */
+    size_t share_above;  /* 0; else bytes of features above which share is on */
     bool share;          /* false; true: the rank keeps its share of the samples alone, that of
                             gm_team_share. Read are all of them */
 } gm_data_options;

@@ -13,6 +13,7 @@
 
 #include "gradiometer/operator.h"
 #include "gradiometer/status.h"
+#include "gradiometer/team.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -126,6 +127,9 @@ typedef struct gm_quadrature_options {
      * are exact atoms and the probes see the rest of the spectrum. */
     size_t deflated;
     const double *deflated_value, *deflated_vector;
+    /* NULL; else its ranks, each with an operator of its own that is the same, share the probes
+     * out, and all get all of them. */
+    const gm_team *team;
 } gm_quadrature_options;
 
 void gm_quadrature_options_default(gm_quadrature_options *options);
@@ -148,7 +152,7 @@ typedef struct gm_quadrature {
     double *atom;    /* [deflated] */
     double min, max; /* of all nodes and atoms */
     double floor;    /* noise of the products: eigenvalues within it are not told from 0 */
-    size_t products;
+    size_t products; /* of all ranks */
 } gm_quadrature;
 
 /* m steps of Lanczos with full reorthogonalization (to 1e-12) from each of the Rademacher probes.

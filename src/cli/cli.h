@@ -108,6 +108,7 @@ typedef enum gm_sharing {
     GM_SHARING_SAMPLES, /* all do the same; each holds a share of the samples and sums over it */
     GM_SHARING_SUMS,    /* the same where all samples are held, since some are picked out of them */
     GM_SHARING_RUNS,    /* each does other runs, all of every one of them */
+    GM_SHARING_PROBES,  /* each takes other probes where all samples fit it, else as with SAMPLES */
     GM_SHARING_TIMED,   /* all are asked in turn (bench) */
     GM_SHARING_COUNT
 } gm_sharing;

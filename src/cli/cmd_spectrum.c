@@ -166,7 +166,9 @@ static gm_sharing sharing(const gm_cli *cli)
 {
     const gm_spectrum_settings *set = cli->settings;
     if (cli->shared.watch || set->matrix || set->describe) return GM_SHARING_NONE;
-    return set->resamples ? GM_SHARING_SUMS : GM_SHARING_SAMPLES;
+    if (set->resamples) return GM_SHARING_SUMS;
+    bool probes = gm_cli_given(cli, "method") && set->method == GM_METHOD_DENSITY && !set->deflate;
+    return probes ? GM_SHARING_PROBES : GM_SHARING_SAMPLES;
 }
 
 static gm_status check(const gm_cli *cli, gm_error *err)
@@ -369,6 +371,7 @@ static gm_status run(gm_cli *cli, gm_error *err)
     if (status != GM_OK) goto done;
 
     set->following = series.trajectory;
+    set->probers = session.joined ? NULL : session.team;
     status = gm_spectrum_settle(cli, gm_spectrum_source_largest(&source), session.precision,
                                 session.seed, gm_session_memory(&session), set, err);
     if (status != GM_OK) goto done;

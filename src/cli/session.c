@@ -256,7 +256,9 @@ static gm_status load_data(const gm_cli *cli, gm_session *session, gm_error *err
     options.classes = session->net ? gm_net_outputs(session->net) : 0;
     options.team = session->team;
     options.share = cli->sharing == GM_SHARING_SAMPLES;
+    if (cli->sharing == GM_SHARING_PROBES) options.share_above = gm_session_memory(session) / 4;
     gm_status status = gm_data_load(shared->data, &options, &session->data, err);
+    if (status == GM_OK && session->data->whole) session->joined = true;
     if (status == GM_OK && shared->test_data) {
         options.subset = 0;
         options.test = true;

@@ -39,6 +39,7 @@ static gm_quadrature_options options_of(const gm_spectrum_settings *set)
     options.probes = set->probes;
     options.steps = set->steps;
     options.seed = set->seed;
+    options.team = set->probers;
     return options;
 }
 

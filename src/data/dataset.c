@@ -249,7 +249,7 @@ static void redraw_labels(const gm_data_options *options, gm_dataset *data)
         data->label[i] = (int32_t)gm_below(stream, 2 * place + 1, data->classes);
         redrawn++;
     }
-    if (options->share) gm_team_sum(options->team, 1, &redrawn);
+    if (data->whole) gm_team_sum(options->team, 1, &redrawn);
     data->redrawn = (size_t)redrawn;
 }
 
@@ -269,6 +269,13 @@ static gm_status weigh_positions(const gm_team *team, gm_dataset *data, gm_error
     return GM_OK;
 }
 
+/* Whether each rank keeps a share alone. */
+static bool is_shared(const gm_source *source, size_t n, const gm_data_options *options)
+{
+    double bytes = (double)n * (double)source->features * (double)gm_dtype_size(options->dtype);
+    return options->share || (options->share_above && bytes > (double)options->share_above);
+}
+
 static gm_status build(gm_source *source, const char *name, const gm_data_options *options,
                        gm_dataset *data, gm_error *err)
 {
@@ -283,7 +290,7 @@ static gm_status build(gm_source *source, const char *name, const gm_data_option
     size_t share = n;
     uint64_t hash = gm_hash_start;
     bool ranks = gm_team_size(options->team) > 1;
-    if (ranks && options->share) {
+    if (ranks && is_shared(source, n, options)) {
         gm_team_share(options->team, n, &data->first, &share);
         data->whole = n;
     }
@@ -301,7 +308,7 @@ static gm_status build(gm_source *source, const char *name, const gm_data_option
         return gm_fail(err, GM_ERR_INPUT, "data %s: rank %d reads other samples than rank 0",
                        data->name, odd);
     if (status != GM_OK) return status;
-    const gm_team *team = options->share ? options->team : NULL;
+    const gm_team *team = data->whole ? options->team : NULL;
     if (data->positions > 1) status = weigh_positions(team, data, err);
     if (status != GM_OK) return status;
     if (!source->outputs) redraw_labels(options, data);

@@ -73,9 +73,34 @@ static gm_status gauss_rule(const gm_lanczos *l, double *first, size_t probe, gm
     for (size_t j = taken; j < q->steps; j++) {
         node[j] = node[taken - 1];
     }
-    q->min = probe ? fmin(q->min, node[taken - 1]) : node[taken - 1];
-    q->max = probe ? fmax(q->max, node[0]) : node[0];
     return GM_OK;
+}
+
+/* The probes of all ranks, and how many products they took. */
+static void exchange(const gm_team *team, size_t first, size_t count, gm_quadrature *q)
+{
+    size_t row = q->steps * sizeof *q->node, number = sizeof *q->taken;
+    double products = (double)q->products;
+    gm_team_gather(team, first * row, count * row, q->node);
+    gm_team_gather(team, first * row, count * row, q->weight);
+    gm_team_gather(team, first * number, count * number, q->taken);
+    gm_team_sum(team, 1, &products);
+    q->products = (size_t)products;
+}
+
+/* Of nodes and atoms; nodes descend. */
+static void find_range(gm_quadrature *q)
+{
+    q->min = q->node[q->steps - 1];
+    q->max = q->node[0];
+    for (size_t i = 0; i < q->probes; i++) {
+        q->min = fmin(q->min, q->node[i * q->steps + q->steps - 1]);
+        q->max = fmax(q->max, q->node[i * q->steps]);
+    }
+    for (size_t i = 0; i < q->deflated; i++) {
+        q->min = fmin(q->min, q->atom[i]);
+        q->max = fmax(q->max, q->atom[i]);
+    }
 }
 
 /* The known eigenpairs: checked, and their values copied. */
@@ -141,17 +166,20 @@ gm_status gm_quadrature_make(gm_operator *op, const gm_quadrature_options *optio
     }
     /* On the complement of known vectors signs would no longer have equal lengths. */
     gm_probe_kind kind = q->deflated ? GM_PROBE_SPHERE : GM_PROBE_SIGNS;
-    for (size_t probe = 0; status == GM_OK && probe < q->probes; probe++) {
+    size_t own, count;
+    gm_team_share(options->team, q->probes, &own, &count);
+    for (size_t probe = own; status == GM_OK && probe < own + count; probe++) {
         gm_probe_fill(stream, kind, probe, 1, q->size, l.basis);
         status = gm_lanczos_run(op, &l, err);
         if (status == GM_OK) status = gauss_rule(&l, first, probe, q, err);
     }
-    for (size_t i = 0; status == GM_OK && i < q->deflated; i++) {
-        q->min = fmin(q->min, q->atom[i]);
-        q->max = fmax(q->max, q->atom[i]);
-    }
-    q->floor = gm_product_noise(op) * fmax(fabs(q->min), fabs(q->max));
     q->products = op->products - before;
+    if (status == GM_OK) {
+        exchange(options->team, own, count, q);
+        find_range(q);
+        op->products = before + q->products;
+        q->floor = gm_product_noise(op) * fmax(fabs(q->min), fabs(q->max));
+    }
     gm_free(first);
     gm_lanczos_free(&l);
     return status;

@@ -33,10 +33,23 @@ static void lanczos(void **state)
                           "spectrum " NET "--method lanczos --solver block --k 2 --layer dense2");
 }
 
+/* Probes shared out, one after the other; more ranks than probes. Then samples, which are more than
+ * a quarter of a rank's memory. */
+static void density(void **state)
+{
+    (void)state;
+    expect_same_documents((int[]){2, 4, 0}, 0.0,
+                          "spectrum " NET "--method density --steps 12 --probes 3");
+    expect_same_documents(two, ROUNDING,
+                          "spectrum --model mlp:50-4 --data gauss:k=4,d=50,n=2000 --memory 2M "
+                          "--method density --steps 8 --probes 2");
+    expect_same_documents(two, 1e-8,
+                          "spectrum " NET "--method density --steps 12 --probes 3 --deflate 2");
+}
+
 static void estimates(void **state)
 {
     (void)state;
-    expect_same_documents(two, ROUNDING, "spectrum " NET "--method density --steps 12 --probes 3");
     expect_same_documents(three, ROUNDING, "spectrum " NET "--method trace --max-products 30");
     expect_same_documents(two, ROUNDING,
                           "spectrum " NET
@@ -69,9 +82,9 @@ static void decompose(void **state)
 int main(int argc, char **argv)
 {
     ranks_prepare();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(dense),     cmocka_unit_test(gram),
-                                       cmocka_unit_test(lanczos),   cmocka_unit_test(estimates),
-                                       cmocka_unit_test(resamples), cmocka_unit_test(few_samples),
-                                       cmocka_unit_test(decompose)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(dense),       cmocka_unit_test(gram),
+                                       cmocka_unit_test(lanczos),     cmocka_unit_test(density),
+                                       cmocka_unit_test(estimates),   cmocka_unit_test(resamples),
+                                       cmocka_unit_test(few_samples), cmocka_unit_test(decompose)};
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "mpi_spectrum");
 }
