@@ -198,11 +198,11 @@ static void join_series(const gm_team *team, size_t first, size_t count,
 /* What all ranks found. */
 static void join_ranks(const gm_team *team, size_t first, size_t count, gm_spectrum_resamples *r)
 {
-    const gm_spectrum_series *series[] = {&r->eigenvalues, &r->trace, &r->frobenius, &r->diagonal,
-                                          &r->density};
-    for (size_t i = 0; i < sizeof series / sizeof *series; i++) {
-        join_series(team, first, count, series[i]);
-    }
+    join_series(team, first, count, &r->eigenvalues);
+    join_series(team, first, count, &r->trace);
+    join_series(team, first, count, &r->frobenius);
+    join_series(team, first, count, &r->diagonal);
+    join_series(team, first, count, &r->density);
     double total[2] = {(double)r->products, (double)r->converged}, worst = r->worst;
     gm_team_sum(team, 2, total);
     r->products = (size_t)total[0];
