@@ -117,12 +117,12 @@ static inline void expect_same(const char *path, const json_t *one, const json_t
  * the documents. */
 static inline void expect_same_documents(const int *counts, double tolerance, const char *command)
 {
-    json_t *one = program_document(program("%s --json", command));
+    json_t *one = program_document(program("%s --json -q", command));
     assert_non_null(one);
     for (size_t i = 0; counts[i]; i++) {
         char path[64];
         snprintf(path, sizeof path, "%d ranks: ", counts[i]);
-        json_t *many = program_document(mpirun("-n %d " RANKS " %s --json", counts[i], command));
+        json_t *many = program_document(mpirun("-n %d " RANKS " %s --json -q", counts[i], command));
         assert_non_null(many);
         expect_same(path, one, many, tolerance, 0.0);
         json_decref(many);

@@ -28,7 +28,7 @@ static void document(void **state)
     (void)state;
     json_t *d =
         program_document(mpirun("-n 2 " RANKS " bench --quick --model mlp:20-30-4 --latency "
-                                "2 --bandwidth 10 --for-samples 1e6 --json"));
+                                "2 --bandwidth 10 --for-samples 1e6 --json -q"));
     assert_non_null(d);
     const json_t *lines = json_object_get(d, "products"), *cost = json_object_get(d, "cost_model");
     const json_t *ahead = json_object_get(d, "ahead"), *more = json_object_get(ahead, "ranks");

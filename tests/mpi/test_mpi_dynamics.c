@@ -25,10 +25,10 @@ static void ensembles(void **state)
 static void continued(void **state)
 {
     (void)state;
-    json_t *once = program_document(program("%s --json", RUNS));
+    json_t *once = program_document(program("%s --json -q", RUNS));
     unlink("mpi_dynamics.gmr");
     static const char *const more = "dynamics ensemble " NET "--steps 6 --batch 4 --step 0.2 "
-                                    "--record all --json -o mpi_dynamics.gmr";
+                                    "--record all --json -q -o mpi_dynamics.gmr";
     json_decref(program_document(mpirun("-n 2 " RANKS " %s --runs 4 --keep-runs 1", more)));
     json_decref(program_document(mpirun("-n 3 " RANKS " %s --runs 8 --keep-runs 1", more)));
     json_t *last = program_document(program("%s --runs 11 --keep-runs 1", more));

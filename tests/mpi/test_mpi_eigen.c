@@ -40,9 +40,9 @@ static void like_arpack(void **state)
     (void)state;
     static const char *const ends[] = {"LA", "BE", "LM"};
     for (size_t e = 0; e < 3; e++) {
-        json_t *one = program_document(program(SMALL " --which %s --json", ends[e]));
-        json_t *many = program_document(
-            mpirun("-n %zu " RANKS " " SMALL " --solver slepc --which %s --json", 1 + e, ends[e]));
+        json_t *one = program_document(program(SMALL " --which %s --json -q", ends[e]));
+        json_t *many = program_document(mpirun(
+            "-n %zu " RANKS " " SMALL " --solver slepc --which %s --json -q", 1 + e, ends[e]));
         assert_non_null(one);
         assert_non_null(many);
         expect_same("eigenvalues", numbers_of(one, "eigenvalues", 6),
@@ -77,9 +77,11 @@ static void vectors_in_shares(void **state)
 {
     (void)state;
     enum { K = 11, P = 99910 };
-    json_t *one = program_document(program(WIDE " --export-vectors mpi_one.npy --tol 1e-6 --json"));
-    json_t *many = program_document(mpirun(
-        "-n 3 " RANKS " " WIDE " --solver slepc --tol 1e-6 --export-vectors mpi_many.npy --json"));
+    json_t *one =
+        program_document(program(WIDE " --export-vectors mpi_one.npy --tol 1e-6 --json -q"));
+    json_t *many = program_document(
+        mpirun("-n 3 " RANKS " " WIDE
+               " --solver slepc --tol 1e-6 --export-vectors mpi_many.npy --json -q"));
     assert_non_null(one);
     assert_non_null(many);
     expect_same("eigenvalues", numbers_of(one, "eigenvalues", K),
@@ -103,7 +105,7 @@ static void vectors_in_shares(void **state)
 static void chosen(void **state)
 {
     (void)state;
-    const char *command = WIDE " --memory 38M --json";
+    const char *command = WIDE " --memory 38M --json -q";
     program_result alone = program("%s", command);
     assert_int_equal(alone.exit, 2);
     assert_non_null(strstr(alone.err, "--memory: the basis of the eigenproblem takes"));
@@ -125,7 +127,7 @@ static void basis_that_fits(void **state)
 {
     (void)state;
     /* 14 vectors and 3 beside them, 11 of the result, of 33304 rows in doubles: 7.115 MiB. */
-    const char *command = WIDE " --solver slepc --json --memory";
+    const char *command = WIDE " --solver slepc --json -q --memory";
     json_t *many = program_document(mpirun("-n 3 " RANKS " %s 7.2M", command));
     assert_non_null(many);
     bool said = false;

@@ -23,7 +23,7 @@ static void alone(void **state)
     (void)state;
     const char *command = "data --data gauss:n=30";
     expect_same_documents((int[]){2, 0}, 0.0, command);
-    json_t *three = program_document(mpirun("-n 3 " RANKS " %s --json", command));
+    json_t *three = program_document(mpirun("-n 3 " RANKS " %s --json -q", command));
     assert_non_null(three);
     json_t *note = json_array_get(json_object_get(three, "notes"), 0);
     assert_non_null(strstr(json_string_value(note), "3 ranks: rank 0 works alone"));
