@@ -17,6 +17,7 @@ static inline void ranks_prepare(void)
     setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 1);
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 1);
     setenv("OMP_NUM_THREADS", "1", 1);
+    program_test_kernels();
 }
 
 /* Runs "mpirun -q ARGUMENTS" (printf-style, through the shell); -q: without mpirun's own report on
