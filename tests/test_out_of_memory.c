@@ -1126,6 +1126,37 @@ static void test_studies(void **unused)
     rmdir("test_out_of_memory_study");
 }
 
+/* Two runs compared, with a figure that they have numbers for. */
+static gm_status reports(gm_error *err)
+{
+    static const char *const path[] = {"test_out_of_memory_a.gmr", "test_out_of_memory_b.gmr"};
+    char *html = NULL;
+    size_t size;
+    FILE *page = open_memstream(&html, &size);
+    gm_status status = gm_report_compare(2, path, NULL, page, err);
+    fclose(page);
+    free(html);
+    return status;
+}
+
+static void test_reports(void **unused)
+{
+    (void)unused;
+    static const char *const path[] = {"test_out_of_memory_a.gmr", "test_out_of_memory_b.gmr"};
+    static const gm_metric metric[] = {{0, "loss", 2.0}, {9, "loss", 1.0}};
+    gm_error err = {0};
+    for (int i = 0; i < 2; i++) {
+        gm_setting setting = {"train.batch", i ? "5" : "50"};
+        gm_run *run = NULL;
+        assert_int_equal(gm_run_create(path[i], true, &setting, 1, &run, &err), GM_OK);
+        assert_int_equal(gm_run_add_metrics(run, metric, 2, &err), GM_OK);
+        gm_run_close(run);
+    }
+    fail_every_allocation(reports, 60);
+    unlink(path[0]);
+    unlink(path[1]);
+}
+
 int main(int argc, char **argv)
 {
     omp_set_num_threads(1); /* which of several meets the end of memory would be chance */
@@ -1142,7 +1173,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_images),    cmocka_unit_test(test_parameter_files),
         cmocka_unit_test(test_onnx),      cmocka_unit_test(test_slices),
         cmocka_unit_test(test_archive),   cmocka_unit_test(test_studies),
-        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_rows),      cmocka_unit_test(test_reports),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

@@ -226,9 +226,13 @@ static gm_status run_together(rendering *r, size_t count, gm_error *err)
     if (status == GM_OK) status = buffer_finish(&script, err);
     if (status == GM_OK && pictures) {
         status = gm_gnuplot_run("figures", script.bytes, script.length, &output, &size, &first);
-        if (status == GM_OK) status = take_apart(output, r, count, &whole, err);
-        if (status == GM_ERR_DEPENDENCY || status == GM_ERR_IO) *err = first;
-        if (status == GM_ERR_NUMERIC) status = GM_OK;
+        if (status == GM_OK) {
+            status = take_apart(output, r, count, &whole, err);
+        } else if (status == GM_ERR_NUMERIC) {
+            status = GM_OK;
+        } else {
+            gm_fail(err, status, "%s", first.message);
+        }
     }
     for (size_t i = 0; i < count && status == GM_OK && pictures && !whole; i++) {
         gm_free(r[i].svg);

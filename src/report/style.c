@@ -51,7 +51,7 @@ static const char light_and_layout[] =
     "white-space:pre-wrap;overflow-wrap:anywhere;font:0.875rem/1.5 ui-monospace,\"Liberation "
     "Mono\",Menlo,Consolas,monospace}\n"
     "footer{margin-top:3rem;color:var(--quiet);font-size:.875rem}\n"
-    "@media print{body{max-width:none;padding:0;font-size:10pt}nav{display:none}"
+    "@media print{html{font-size:10pt}body{max-width:none;padding:0}nav{display:none}"
     "a{color:inherit;text-decoration:none}h2{break-before:page}h2.first{break-before:auto}"
     ".film.live>.stepper,.film.live>figure.shown{display:none}"
     ".film.live>figure.key{display:block}"
