@@ -64,7 +64,9 @@ static void test_settings_and_groups(void **state)
     gm_runs_free(&runs);
 
     /* A run file for results alone lacks settings; that is no difference. */
-    gm_subject with_results[] = {c.run[0], c.run[1], {.name = "compare.gmr"}};
+    gm_setting own = {"seed", "0"};
+    gm_subject with_results[] = {
+        c.run[0], c.run[1], {.name = "compare.gmr", .setting = &own, .settings = 1}};
     assert_int_equal(gm_runs_make(with_results, 3, &runs, &err), GM_OK);
     assert_int_equal(runs.settings, 1);
     assert_string_equal(runs.setting[0].key, "seed");

@@ -101,8 +101,9 @@ static bool listed(const gm_runs *runs, const char *key)
 {
     for (size_t s = 0; s < runs->settings; s++) {
         size_t i = 0;
-        while (i < runs->count && same_value(gm_runs_value(&runs->run[i], runs->setting[s].key),
-                                             gm_runs_value(&runs->run[i], key))) {
+        while (i < runs->count && (!tells(&runs->run[i], key) ||
+                                   same_value(gm_runs_value(&runs->run[i], runs->setting[s].key),
+                                              gm_runs_value(&runs->run[i], key)))) {
             i++;
         }
         if (i == runs->count) return true;
