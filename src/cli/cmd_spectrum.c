@@ -16,6 +16,10 @@
 #include "cli/spectrum_source.h"
 #include "data/npy.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 static const gm_spectrum_settings spectrum_defaults = {
     .kind = GM_HESSIAN, .method = GM_METHOD_DENSE, .which = GM_WHICH_LA, .probes = 10, .steps = 80};
 
@@ -352,6 +356,9 @@ static void spare_memory(gm_session *session, const gm_spectrum_settings *set,
     gm_linearization_trim(source->lin);
     gm_free(session->theta);
     session->theta = NULL;
+#ifdef __GLIBC__
+    malloc_trim(0); /* MPI has the C library keep what is freed */
+#endif
 }
 
 static gm_status run(gm_cli *cli, gm_error *err)
