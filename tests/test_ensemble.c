@@ -381,7 +381,9 @@ static void test_resume(void **state)
             stopper s = {.left = 130};
             gm_ensemble_hooks hooks = {.context = &s, .stop = stop, .block = told};
             expect_ok(gm_ensemble_run(e, &hooks, &err), &err);
-            assert_true(gm_ensemble_done(e) > done && s.block == gm_ensemble_done(e));
+            /* Nothing new where the first run's thread was given no time while the others ran. */
+            assert_true(gm_ensemble_done(e) == done || s.block == gm_ensemble_done(e));
+            assert_true(gm_ensemble_done(e) >= done && rounds < 1000);
             done = gm_ensemble_done(e);
             gm_ensemble *back = through_file(&t, e, &o);
             assert_true(equal_arrays(e, back));
