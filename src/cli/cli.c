@@ -59,9 +59,7 @@ const char *gm_sharing_text(gm_sharing sharing)
         [GM_SHARING_NONE] = "rank 0 works alone",
         [GM_SHARING_SAMPLES] = "each holds a share of the samples, and their sums are joined",
         [GM_SHARING_RUNS] = "each does a share of the runs, cells or draws",
-        [GM_SHARING_PROBES] =
-            "each takes a share of the probes where it can hold all samples, else "
-            "of the samples",
+        [GM_SHARING_PROBES] = "each takes a share of the probes, or of the samples",
         [GM_SHARING_TIMED] = "teams of 1, 2, 4 ... of them are timed",
         [GM_SHARING_SUMS] = "each sums over a share of the samples, and the sums are joined",
     };
