@@ -73,7 +73,8 @@ typedef struct gm_optimize_result {
  * the prior N(theta0, (scale unit)^2), by natural gradients: nothing depends on the scales of the
  * layers. Each step draws a batch, with a draw of the weights for each sample (local
  * reparameterization, Kingma et al. 2015, arXiv 1506.02557); layers whose weights act more than
- * once on a sample (convolutions) have one draw for the batch.
+ * once on a sample (convolutions) have one draw for a tenth of the batch, and their precisions go
+ * by the scatter of gradients over it, the Fisher matrix in the place of the Hessian.
  *
  * GM_ERR_USAGE for options out of range, the squared loss, and several labels a sample. Cost: about
  * two gradients of a batch a step, and three p numbers' update. Memory: seven arrays of p numbers.

@@ -35,7 +35,7 @@ typedef struct gm_local {
     void *memory;        /* of these */
     void *drawn, *pull;  /* [p], NULL without shared layers: their weights, the gradient by them */
     void *square, *push; /* [rows, widest]: squared inputs, signals */
-    double *normal;      /* [rows, widest], or the weights of a shared layer */
+    double *normal;      /* [rows, widest] */
     void *prob, *x;      /* [rows, K], [rows, features] */
     int32_t *label;
     double *target, *loss; /* [rows, outputs], [rows] */
