@@ -8,7 +8,7 @@ if [[ -n $found ]]; then
     echo "$found"
     failed=1
 fi
-if ! ldd "$2" | grep -q libmpi; then
+if [[ -z $(ldd "$2" | grep libmpi) ]]; then
     echo "$2 does not load MPI: nothing was compared"
     failed=1
 fi
