@@ -127,7 +127,33 @@ static void test_cells(void **state)
     json_decref(index);
 }
 
-/* On the folder of the test before. */
+/* The longer cell is begun first, although it stands last in the grid, which the index keeps. */
+static void test_longest_first(void **state)
+{
+    (void)state;
+    const char *file = write_study("order.yaml", "name: order\n"
+                                                 "data:\n"
+                                                 "  - {name: g, train: 'gauss:k=3,d=4,n=20'}\n"
+                                                 "model: ['mlp:4-3-3', 'mlp:4-300-3']\n"
+                                                 "steps: 2\n"
+                                                 "batch: [5]\n");
+    program_result r = program("study %s -o %s -q --jobs 1", file, folder_path("order"));
+    assert_int_equal(r.exit, 0);
+    program_free(&r);
+    char first[128] = "";
+    FILE *times = fopen(folder_path("order/times.csv"), "r");
+    assert_non_null(times);
+    assert_non_null(fgets(first, sizeof first, times));
+    fclose(times);
+    assert_non_null(strstr(first, "mlp-4-300-3"));
+    json_t *index = read_json("order/index.json"), *cells = json_object_get(index, "cells");
+    assert_int_equal(json_array_size(cells), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(cells, 0), "model")),
+                        "mlp:4-3-3");
+    json_decref(index);
+}
+
+/* On the folder of the test of cells. */
 static void test_refusals(void **state)
 {
     (void)state;
@@ -147,6 +173,10 @@ static void test_refusals(void **state)
     is_refused(study(file, "--resume"), "another study is writing to ");
     close(lock);
 
+    char piped[512];
+    snprintf(piped, sizeof piped, "cat %s | " GM_PROGRAM " study /dev/stdin --dry-run 2>/dev/null",
+             file);
+    assert_int_equal(WEXITSTATUS(system(piped)), 2); /* it is read more than once */
     is_refused(program("study %s", file), "--output: not given");
     is_refused(program("study %s -o %s", file, folder), "is not empty and no study");
     is_refused(program("study %s -o %s", file, file), "is a file, expected a folder");
@@ -303,10 +333,10 @@ static void test_failures(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cells),      cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_impossible), cmocka_unit_test(test_shipped),
-        cmocka_unit_test(test_kills),      cmocka_unit_test(test_interrupt),
-        cmocka_unit_test(test_failures)};
+        cmocka_unit_test(test_cells),     cmocka_unit_test(test_longest_first),
+        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_impossible),
+        cmocka_unit_test(test_shipped),   cmocka_unit_test(test_kills),
+        cmocka_unit_test(test_interrupt), cmocka_unit_test(test_failures)};
     (void)argc;
     (void)argv;
     return cmocka_run_group_tests_name("cli_study", tests, folder_make, remove_all);

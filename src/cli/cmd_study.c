@@ -50,6 +50,7 @@ typedef struct study {
 static void close_study(study *s)
 {
     if (s->lock >= 0) close(s->lock);
+    gm_free(s->estimate.order);
     gm_free(s->estimate.seconds);
     gm_free(s->fact);
     gm_study_plan_free(&s->plan);
@@ -316,11 +317,14 @@ static gm_status open_folder(const gm_cli *cli, study *s, gm_error *err)
 
 static gm_status run_cells(gm_cli *cli, study *s, gm_error *err)
 {
+    /* Each rank calibrated by itself; they share the cells out by the times of one of them. */
+    gm_team_broadcast(cli->team, s->plan.cells * sizeof *s->estimate.order, s->estimate.order);
     gm_study_run run = {.cli = cli,
                         .plan = &s->plan,
                         .place = &s->place,
                         .folder = s->place.folder,
                         .jobs = s->jobs,
+                        .order = s->estimate.order,
                         .time = s->time,
                         .team = cli->team};
     gm_study_end end;

@@ -32,6 +32,7 @@ gm_status gm_study_check(const gm_study_plan *plan, gm_study_fact **fact, gm_err
 
 typedef struct gm_study_estimate {
     double *seconds; /* [tasks] of the plan: counted, then scaled by what was finished; gm_free */
+    size_t *order;   /* [cells]: the one with most time left first; gm_free */
     double total;    /* wall clock of what is left, over `jobs` processes */
     double all;      /* sum over all tasks of the plan */
     double rate;     /* operations a second of one process, as calibrated */
@@ -54,6 +55,7 @@ typedef struct gm_study_run {
     const gm_study_place *place;
     const char *folder;
     size_t jobs;
+    const size_t *order; /* [cells]: in which they are given out; the same on all ranks */
     double time;         /* budget in seconds; 0 = none */
     const gm_team *team; /* NULL; else its ranks share the cells out, in a folder that all see */
 } gm_study_run;

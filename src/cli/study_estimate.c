@@ -237,29 +237,58 @@ static gm_status scale(const gm_study_plan *plan, const double *measured, gm_stu
     return GM_OK;
 }
 
-/* Cells are taken in their order by whichever process is free. */
-static gm_status add_up(const gm_study_plan *plan, size_t jobs, gm_study_estimate *e, gm_error *err)
+typedef struct cell_time {
+    double left; /* seconds of what is not finished */
+    size_t cell;
+} cell_time;
+
+static int longest_first(const void *a, const void *b)
 {
-    double *busy = gm_alloc(jobs, sizeof *busy, "processes", err);
-    if (!busy) return GM_ERR_MEMORY;
-    size_t number = 0;
-    for (size_t i = 0; i < plan->cells; i++) {
+    const cell_time *x = a, *y = b;
+    if (x->left != y->left) return x->left < y->left ? 1 : -1;
+    return x->cell < y->cell ? -1 : 1;
+}
+
+/* Whichever process is free takes the longest cell that is left: a long one taken last would run
+ * alone. */
+static void share_out(size_t cells, const cell_time *time, size_t jobs, double *busy,
+                      gm_study_estimate *e)
+{
+    for (size_t i = 0; i < cells; i++) {
         size_t first = 0;
         for (size_t j = 1; j < jobs; j++) {
             if (busy[j] < busy[first]) first = j;
         }
-        for (size_t t = 0; t < plan->cell[i].tasks; t++, number++) {
-            e->all += e->seconds[number];
-            if (plan->cell[i].task[t].state == GM_STUDY_DONE) continue;
-            busy[first] += e->seconds[number];
-            e->left++;
-        }
+        busy[first] += time[i].left;
+        e->order[i] = time[i].cell;
     }
     for (size_t j = 0; j < jobs; j++) {
         e->total = fmax(e->total, busy[j]);
     }
+}
+
+static gm_status add_up(const gm_study_plan *plan, size_t jobs, gm_study_estimate *e, gm_error *err)
+{
+    double *busy = gm_alloc(jobs, sizeof *busy, "processes", err);
+    cell_time *time = busy ? gm_alloc(plan->cells, sizeof *time, "times", err) : NULL;
+    e->order = time ? gm_alloc(plan->cells, sizeof *e->order, "order", err) : NULL;
+    size_t number = 0;
+    for (size_t i = 0; e->order && i < plan->cells; i++) {
+        time[i].cell = i;
+        for (size_t t = 0; t < plan->cell[i].tasks; t++, number++) {
+            e->all += e->seconds[number];
+            if (plan->cell[i].task[t].state == GM_STUDY_DONE) continue;
+            time[i].left += e->seconds[number];
+            e->left++;
+        }
+    }
+    if (e->order) {
+        qsort(time, plan->cells, sizeof *time, longest_first);
+        share_out(plan->cells, time, jobs, busy, e);
+    }
+    gm_free(time);
     gm_free(busy);
-    return GM_OK;
+    return e->order ? GM_OK : GM_ERR_MEMORY;
 }
 
 static void add_memory(const gm_study_plan *plan, const gm_study_fact *fact,

@@ -43,7 +43,7 @@ typedef struct slot {
 typedef struct pool {
     gm_study_run *run;
     slot *slot;  /* [jobs] */
-    size_t next; /* cell that is given out next */
+    size_t next; /* place in the order of the cell that is given out next */
     size_t done, failed, finished_cells;
     bool stopping;
     gm_study_end end;
@@ -267,7 +267,7 @@ static gm_status feed(pool *p, slot *s, gm_error *err)
         }
         p->finished_cells += cell != NULL;
         if (p->next >= p->run->plan->cells) return GM_OK;
-        cell = p->run->plan->cell + p->next;
+        cell = p->run->plan->cell + p->run->order[p->next];
         p->next += (size_t)gm_team_size(p->run->team);
     }
     return GM_OK;
@@ -390,7 +390,8 @@ static void join_ends(pool *p)
     }
 }
 
-/* What became of the other ranks' tasks. */
+/* What became of the other ranks' tasks: states go round in the order in which cells were given
+ * out, by which each rank knows its own. */
 static gm_status join_ranks(pool *p, gm_error *err)
 {
     const gm_team *team = p->run->team;
@@ -401,17 +402,19 @@ static gm_status join_ranks(pool *p, gm_error *err)
     double *state = gm_alloc(plan->tasks, sizeof *state, "states of the tasks", err);
     if (!state) return GM_ERR_MEMORY;
     for (size_t i = 0; i < plan->cells; i++) {
-        for (size_t t = 0; t < plan->cell[i].tasks; t++, at++) {
-            if (i % ranks == rank) state[at] = (double)plan->cell[i].task[t].state;
+        const gm_study_cell *cell = plan->cell + p->run->order[i];
+        for (size_t t = 0; t < cell->tasks; t++, at++) {
+            if (i % ranks == rank) state[at] = (double)cell->task[t].state;
         }
     }
     gm_team_sum(team, plan->tasks, state);
     at = 0;
     for (size_t i = 0; i < plan->cells; i++) {
-        for (size_t t = 0; t < plan->cell[i].tasks && status == GM_OK; t++, at++) {
-            gm_study_task *task = plan->cell[i].task + t;
+        gm_study_cell *cell = plan->cell + p->run->order[i];
+        for (size_t t = 0; t < cell->tasks && status == GM_OK; t++, at++) {
+            gm_study_task *task = cell->task + t;
             task->state = (gm_study_state)state[at];
-            if (task->state == GM_STUDY_FAILED) status = take_failure(p, &plan->cell[i], task, err);
+            if (task->state == GM_STUDY_FAILED) status = take_failure(p, cell, task, err);
         }
     }
     gm_free(state);

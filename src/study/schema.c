@@ -337,6 +337,10 @@ gm_status gm_study_load(const char *path, gm_study **study, gm_error *err)
             cyaml_load_file(path, &config, &file_value, (cyaml_data_t **)&fresh->file, NULL);
         if (code != CYAML_OK) status = explain(path, code, &said, err);
     }
+    if (status == GM_OK && !fresh->file)
+        status =
+            gm_fail(err, GM_ERR_INPUT,
+                    "%s: empty when read again, as a pipe is: expected a file that stays", path);
     if (status == GM_OK) status = check(fresh, err);
     if (status != GM_OK) {
         gm_study_free(fresh);
