@@ -333,6 +333,7 @@ static void memory_stays_within_the_basis(void **state)
         k.inside = watch_heap;
         double before = heap();
         gm_eigen_options options = asked(GM_WHICH_LA, 2, 1e-8);
+        options.spare = 80 * k.p * sizeof(double);
         succeed(solve_with(m, &op, &options, &r, &err), &err);
         check_pairs(&k, GM_WHICH_LA, &r, 2, 2e-8);
         /* 80 + 6 + 2 x 2 vectors of ARPACK; 2 x 26 + 6 of the block method. What is told in

@@ -95,6 +95,37 @@ static void blocks_stop_at_the_noise(void **state)
     }
 }
 
+/* The lower end of a net that has learned its labels: values near 0 that crowd beside a large one
+ * at the other end. One long run finds them where restarts of a short basis take several times as
+ * many products. */
+static void long_runs_where_values_crowd(void **state)
+{
+    (void)state;
+    size_t products[2];
+    for (int narrow = 0; narrow < 2; narrow++) {
+        known k;
+        gm_operator op;
+        gm_eigen r;
+        gm_error err;
+        known_make(6000, &k, &op); /* too large to be formed */
+        for (size_t i = 0; i < k.p; i++) {
+            double low = (double)(k.p - 1 - i);
+            k.value[i] = low < 40 ? -1e-3 + 2e-5 * low : 1.0 / (1.0 + (double)i);
+        }
+        gm_eigen_options options = asked(GM_WHICH_BE, 20, 1e-7);
+        if (narrow) options.spare = 80 * k.p * sizeof(double);
+        succeed(gm_eigenpairs(&op, &options, &r, &err), &err);
+        check_pairs(&k, GM_WHICH_BE, &r, 20, 2e-7);
+        assert_false(r.dense);
+        products[narrow] = r.products;
+        gm_eigen_free(&r);
+        known_free(&k);
+    }
+    /* 269 and 507 when this was written. */
+    assert_true(products[0] > 128 && products[0] < 300);
+    assert_true(3 * products[0] < 2 * products[1]);
+}
+
 /* Products no more than those of the usual driver of ARPACK (2 k + 1 Krylov vectors, the same start
  * and tolerance), but for the k of the true residuals. Counted with ARPACK-NG 3.8, for both
  * spectra: 22. */
@@ -383,6 +414,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(float_products),
         cmocka_unit_test(noise_beyond_the_tolerance_is_admitted),
         cmocka_unit_test(blocks_stop_at_the_noise),
+        cmocka_unit_test(long_runs_where_values_crowd),
         cmocka_unit_test(as_few_products_as_arpack_needs),
         cmocka_unit_test(loose_tolerances_miss_nothing),
         cmocka_unit_test(loose_tolerances_miss_nothing_in_a_small_basis),

@@ -33,7 +33,8 @@ typedef struct gm_eigen_options {
     gm_which which;
     size_t k;            /* pairs asked for, 1 ... size */
     double tol;          /* of the residual, relative to |lambda|_max; gm_eigen_floor ... 1 */
-    size_t basis;        /* vectors held at once; 0 = chosen from k */
+    size_t basis;        /* vectors held at once; 0 = chosen from k and spare */
+    size_t spare;        /* bytes up to which a basis is larger than it must be */
     size_t max_products; /* 0 = no limit */
     uint64_t seed;       /* of the start vectors */
     /* For gm_eigen_track alone: pairs beyond the k-th are added while they lie above the threshold
@@ -43,7 +44,7 @@ typedef struct gm_eigen_options {
     size_t max_pairs; /* 0 = 2 k */
 } gm_eigen_options;
 
-/* LA, k = 10, tol = 1e-4, seed 0, no limit, no threshold. */
+/* LA, k = 10, tol = 1e-4, seed 0, no limit, no threshold, spare 512 MiB. */
 void gm_eigen_options_default(gm_eigen_options *options);
 
 /* The smallest tolerance that makes sense with products of this precision: 8 eps in f32 (9.5e-7),
@@ -79,20 +80,21 @@ typedef struct gm_eigen {
 
 void gm_eigen_free(gm_eigen *result);
 
-/* k extreme eigenpairs by Lanczos' method with a basis of max(2 k + 1, 20) vectors by default, 60
- * more where they fit into 512 MiB, until the pairs have converged: looked at from the
+/* k extreme eigenpairs by Lanczos' method until they have converged: looked at from the
  * max(2 k + 1, 20)-th product on, and confirmed by true residuals. One run with full
- * reorthogonalization comes first (without max_products, and with more than that least basis). Its
- * products give the residuals too; one more, with a random combination of the eigenvectors, is held
- * against them, and where that differs by more than 5 % of tol each vector gets its own. What the
- * run does not find is left to implicitly restarted Lanczos (ARPACK), from the start again. The
- * operator is formed instead (result->dense) where size <= 2 max(2 k + 1, 20), or k >= size - 1, or
- * size <= a basis that was given; and, up to size 5,000, as soon as Lanczos has spent as many
- * products as that takes (eigenvalues that crowd at the end asked for). Of a repeated eigenvalue
- * some copies may be missed, at loose tolerances above all; gm_eigen_track finds them. Looser than
- * 1e-4, residuals are as small as asked before every pair has shown up: without max_products both
- * solvers then go on to 1e-4. With max_products the pairs converged by then are returned, maybe
- * none.
+ * reorthogonalization comes first (without max_products), of size / 2 steps, 512 at most, fewer
+ * where so many vectors take more than `spare` bytes, none where only the least max(2 k + 1, 20)
+ * fit. Its products give the residuals too; one more, with a random combination of the
+ * eigenvectors, is held against them, and where that differs by more than 5 % of tol each vector
+ * gets its own. What the run does not find is left to implicitly restarted Lanczos (ARPACK), from
+ * the start again, with a basis of the least size and 60 more vectors where they fit. A basis that
+ * was given serves both. The operator is formed instead (result->dense) where size <= 2 max(2 k +
+ * 1, 20), or k >= size - 1, or size <= a basis that was given; and, up to size 5,000, as soon as
+ * Lanczos has spent as many products as that takes (eigenvalues that crowd at the end asked for).
+ * Of a repeated eigenvalue some copies may be missed, at loose tolerances above all; gm_eigen_track
+ * finds them. Looser than 1e-4, residuals are as small as asked before every pair has shown up:
+ * without max_products both solvers then go on to 1e-4. With max_products the pairs converged by
+ * then are returned, maybe none.
  *
  * ARPACK is not re-entrant: callers in several threads take turns, and an operator that calls this
  * function from within a product, in the same thread, is refused. (From a thread that it starts
@@ -131,6 +133,9 @@ gm_status gm_eigen_track(gm_operator *op, const gm_eigen_options *options, size_
  * an operator of this size, in bytes, the result included; beside the caller's start and what the
  * operator takes for itself. The options must be valid; SIZE_MAX where the sum overflows. */
 size_t gm_eigen_bytes(size_t size, const gm_eigen_options *options);
+/* Lowers options->spare as far as it must be, to 0 at most, for gm_eigen_bytes to stay within
+ * `bytes`. */
+void gm_eigen_fit(size_t size, double bytes, gm_eigen_options *options);
 size_t gm_eigen_track_bytes(size_t size, const gm_eigen_options *options, size_t start_count);
 
 #ifdef __cplusplus

@@ -67,6 +67,8 @@ static gm_status solve(const gm_bench *bench, gm_linearization *lin, gm_progress
     options.k = bench->settings->k;
     options.tol = bench->tol;
     options.seed = bench->session->seed;
+    size_t p = gm_net_parameters(bench->session->net);
+    gm_eigen_fit(p, (double)gm_session_memory(bench->session), &options);
     gm_status status = watch_hessian(lin, progress, &w, &op, err);
     if (status != GM_OK) return status;
     double begin = omp_get_wtime();

@@ -146,6 +146,7 @@ static gm_status check_memory(const gm_session *session, const gm_bench_settings
     gm_eigen_options_default(&options);
     options.k = set->k;
     options.tol = tol;
+    gm_eigen_fit(p, (double)gm_session_memory(session), &options);
     gm_status status = GM_OK;
     if (set->parts & GM_BENCH_DENSE) {
         status = gm_session_check_matrix(session, "the matrix", 1, p, p, err);

@@ -14,6 +14,8 @@ static gm_eigen_options options_of(const gm_spectrum_settings *set, size_t size)
     options.max_products = set->max_products;
     options.seed = set->seed;
     if (set->solver == GM_SOLVER_SLEPC) options.basis = set->basis;
+    double held = set->following ? (double)options.k * (double)size * sizeof(double) : 0;
+    gm_eigen_fit(size, (double)set->memory - held, &options);
     return options;
 }
 

@@ -30,13 +30,13 @@
 
 enum {
     LEAST_BASIS = 20,
-    SPARE_BASIS = 60, /* more vectors where memory allows: fewer restarts, fewer products */
+    SPARE_BASIS = 60,  /* more vectors for ARPACK where memory allows: fewer restarts */
+    FIRST_BASIS = 512, /* steps of the first run where memory allows: no restarts at all */
     MOST_RESTARTS = 300,
     MOST_FORMED = 5000, /* size up to which an operator is formed when that is the cheaper way */
     MOST_ATTEMPTS = 2,  /* early ends that the true residuals may turn down */
     THRESHOLD_EXPONENT = -35 /* 2^-35 >= eps^(2/3) = 2^-35.33, ARPACK's eps being 2^-53 */
 };
-static const size_t SPARE_BYTES = (size_t)512 << 20; /* a basis with spare vectors at most */
 
 /* Of tol: what T may say where the true residuals shall stay below it. */
 static const double EARLY_SHARE = 0.9;
@@ -406,12 +406,17 @@ static gm_status solve(lanczos *l, gm_eigen *result, size_t *count, gm_error *er
     return status;
 }
 
+static size_t least_basis(size_t k)
+{
+    return 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
+}
+
 /* One run of Lanczos' method of as many steps as the basis has room for: where that suffices,
  * nothing is as cheap. */
 static gm_status try_first(gm_operator *op, const gm_eigen_options *options, size_t basis,
                            gm_eigen *result, bool *done, gm_error *err)
 {
-    size_t k = options->k, least = 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
+    size_t least = least_basis(options->k);
     *done = false;
     if (options->max_products > 0 || basis <= least) return GM_OK;
     gm_status status = enter(op, err);
@@ -452,14 +457,23 @@ static size_t choose_basis(size_t n, const gm_eigen_options *options, bool *dens
     size_t k = options->k, basis = options->basis;
     *dense = k + 1 >= n || (basis != 0 && basis >= n);
     if (basis != 0) return basis;
-    basis = 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
+    basis = least_basis(k);
     /* A first basis and a restart or two would cost as much. */
     if (n <= 2 * basis) *dense = true;
-    size_t wide = basis + SPARE_BASIS;
+    /* Beyond half of the size all of the operator is nearly as cheap. */
+    size_t wide = n / 2 < FIRST_BASIS ? n / 2 : FIRST_BASIS;
+    if (wide < basis + SPARE_BASIS) wide = basis + SPARE_BASIS;
     if (wide >= n) wide = n - 1;
-    size_t room = SPARE_BYTES / sizeof(double) / n;
+    size_t room = options->spare / sizeof(double) / n;
     if (wide > room) wide = room;
     return wide > basis ? wide : basis;
+}
+
+/* Of these, those that ARPACK gets: it turns its whole basis at every restart. */
+static size_t restarted_basis(const gm_eigen_options *options, size_t basis)
+{
+    size_t wide = least_basis(options->k) + SPARE_BASIS;
+    return options->basis == 0 && basis > wide ? wide : basis;
 }
 
 size_t gm_eigen_bytes(size_t size, const gm_eigen_options *options)
@@ -475,6 +489,13 @@ size_t gm_eigen_bytes(size_t size, const gm_eigen_options *options)
         !gm_mul_size(numbers, sizeof(double), &numbers))
         return SIZE_MAX;
     return size <= MOST_FORMED && formed > numbers ? formed : numbers;
+}
+
+void gm_eigen_fit(size_t size, double bytes, gm_eigen_options *options)
+{
+    while (options->spare > 0 && (double)gm_eigen_bytes(size, options) > bytes) {
+        options->spare -= options->spare / 16 + 1;
+    }
 }
 
 /* The result from where ARPACK left its own: the first rows of the basis, ascending. */
@@ -513,7 +534,8 @@ gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eig
     bool dense;
     size_t basis = choose_basis(op->size, options, &dense);
     if (dense) return gm_eigen_dense(op, options, result, err);
-    if (!fit(options, &basis, &restarts)) {
+    size_t restarted = restarted_basis(options, basis);
+    if (!fit(options, &restarted, &restarts)) {
         status = gm_eigen_alloc(op, 0, result, err);
         if (status == GM_OK) gm_eigen_judge(result, options->k, options->tol, true);
         return status;
@@ -528,7 +550,7 @@ gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eig
     size_t first = result->solver_products;
     double noise = result->noise;
     *result = (gm_eigen){0};
-    status = lanczos_make(op, options, basis, &l, err);
+    status = lanczos_make(op, options, restarted, &l, err);
     l.products = first;
     if (status == GM_OK) status = solve(&l, result, &count, err);
     if (status == GM_OK && l.form) {

@@ -12,10 +12,12 @@
 /* Products with this many vectors at a time when the operator is formed. */
 enum { DENSE_BLOCK = 64 };
 
+static const size_t SPARE = (size_t)512 << 20;
+
 void gm_eigen_options_default(gm_eigen_options *options)
 {
     *options = (gm_eigen_options){
-        .which = GM_WHICH_LA, .k = 10, .tol = 1e-4, .threshold = (double)INFINITY};
+        .which = GM_WHICH_LA, .k = 10, .tol = 1e-4, .spare = SPARE, .threshold = (double)INFINITY};
 }
 
 double gm_eigen_floor(gm_dtype precision)

@@ -90,6 +90,7 @@ static double products_bytes(const gm_problem *problem, size_t size, double all,
     gm_eigen_options_default(&eigen);
     eigen.k = options->k < size ? options->k + 1 : size;
     eigen.tol = gm_decompose_tolerance(options, gm_problem_data(problem)->dtype);
+    eigen.spare = 0; /* what is left may be used, gm_decompose_spare */
     size_t leads = eigen.k, solver = gm_eigen_bytes(size, &eigen);
     size_t ends = options->by_magnitude ? 1 : 2; /* of an indefinite operator */
     /* H, M and one end of another. Along a run those of all operators, some from this point and
@@ -141,12 +142,30 @@ size_t gm_decompose_bytes(const gm_problem *problem, const gm_decompose_options 
     return bytes < (double)SIZE_MAX ? (size_t)bytes : SIZE_MAX;
 }
 
-size_t gm_decompose_gram_rows(const gm_problem *problem, const gm_decompose_options *options,
-                              size_t points)
+/* Bytes allowed beyond what is needed. */
+static double bytes_left(const gm_problem *problem, const gm_decompose_options *options,
+                         size_t points)
 {
     size_t size;
     gm_decompose_method method;
-    double left = memory_allowed(options) - bytes_needed(problem, options, points, &size, &method);
+    return memory_allowed(options) - bytes_needed(problem, options, points, &size, &method);
+}
+
+size_t gm_decompose_spare(const gm_problem *problem, const gm_decompose_options *options,
+                          size_t points)
+{
+    gm_eigen_options eigen;
+    gm_eigen_options_default(&eigen);
+    double half = 0.5 * bytes_left(problem, options, points);
+    if (!(half > 0.0)) return 0;
+    return half < (double)eigen.spare ? (size_t)half : eigen.spare;
+}
+
+size_t gm_decompose_gram_rows(const gm_problem *problem, const gm_decompose_options *options,
+                              size_t points)
+{
+    double left =
+        bytes_left(problem, options, points) - (double)gm_decompose_spare(problem, options, points);
     double rows = left > 0.0 ? floor(sqrt(left / (GRAM_MATRICES * sizeof(double)))) : 0.0;
     return rows < GRAM_ROWS ? (size_t)rows : GRAM_ROWS;
 }

@@ -60,6 +60,8 @@ static gm_status find_pairs(const gm_block_task *task, gm_operator *op, gm_which
     options.k = smaller(task->k + 1, task->size);
     options.tol = gm_decompose_tolerance(task->options, task->precision);
     options.seed = task->options->seed;
+    options.spare = gm_decompose_spare(gm_linearization_problem(task->lin), task->options,
+                                       task->keep || task->past ? 2 : 1);
     size_t before = op->products, asked = task->options->max_products;
     bool edge = state->cold > EDGE_PRODUCTS * options.k;
     if (start_count > 0 && state->wait == 0 && !edge) {

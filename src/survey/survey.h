@@ -49,8 +49,11 @@ size_t gm_survey_gram_rows(const gm_block_task *task, gm_curvature kind);
 gm_status gm_survey_gram(const gm_block_task *task, gm_curvature kind, size_t rows, bool all,
                          gm_operator_survey *survey, gm_error *err);
 
-/* Tolerance of eigenpairs, and the most rows of a Gram form beside everything else. */
+/* Tolerance of eigenpairs; bytes for more Krylov vectors than must be (half of what is left at
+ * most), and the most rows of a Gram form beside everything else. */
 double gm_decompose_tolerance(const gm_decompose_options *options, gm_dtype precision);
+size_t gm_decompose_spare(const gm_problem *problem, const gm_decompose_options *options,
+                          size_t points);
 size_t gm_decompose_gram_rows(const gm_problem *problem, const gm_decompose_options *options,
                               size_t points);
 
