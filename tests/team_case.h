@@ -3,6 +3,7 @@
 #define TESTS_TEAM_CASE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,8 +12,11 @@
 enum { TEAM_MOST = 8 };
 
 typedef struct team_meeting {
-    int size;
-    pthread_barrier_t barrier;
+    int size, waiting;
+    unsigned round; /* meetings that were complete */
+    bool left;      /* a rank has: nobody is waited for any more */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
     void *at[TEAM_MOST]; /* each rank's array */
     size_t first[TEAM_MOST], bytes[TEAM_MOST];
 } team_meeting;
@@ -24,20 +28,49 @@ typedef struct team_rank {
     void *data;
 } team_rank;
 
+/* Waits for all ranks; false where one has left. */
+static inline bool team_meet(team_meeting *m)
+{
+    pthread_mutex_lock(&m->lock);
+    unsigned round = m->round;
+    if (!m->left && ++m->waiting == m->size) {
+        m->waiting = 0;
+        m->round++;
+        pthread_cond_broadcast(&m->changed);
+    }
+    while (m->round == round && !m->left) {
+        pthread_cond_wait(&m->changed, &m->lock);
+    }
+    bool complete = m->round != round;
+    pthread_mutex_unlock(&m->lock);
+    return complete;
+}
+
+/* For a rank that fails alone, of a team of two: the other one goes on with what it has, in the
+ * place of being ended. */
+static inline void team_leave(const gm_team *team)
+{
+    team_meeting *m = ((team_rank *)team->self)->meeting;
+    pthread_mutex_lock(&m->lock);
+    m->left = true;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+}
+
 static inline void team_sum(void *self, size_t count, double *x)
 {
     team_rank *r = self;
     team_meeting *m = r->meeting;
-    double *total = malloc((count + 1) * sizeof *total);
     m->at[r->team.rank] = x;
-    pthread_barrier_wait(&m->barrier);
+    if (!team_meet(m)) return;
+    double *total = malloc((count + 1) * sizeof *total);
     for (size_t i = 0; i < count; i++) {
         total[i] = ((double *)m->at[0])[i];
         for (int other = 1; other < m->size; other++) {
             total[i] += ((double *)m->at[other])[i];
         }
     }
-    pthread_barrier_wait(&m->barrier);
+    team_meet(m);
     memcpy(x, total, count * sizeof *x);
     free(total);
 }
@@ -50,13 +83,13 @@ static inline void team_gather(void *self, size_t first, size_t bytes, void *all
     m->at[rank] = all;
     m->first[rank] = first;
     m->bytes[rank] = bytes;
-    pthread_barrier_wait(&m->barrier);
+    if (!team_meet(m)) return;
     for (int other = 0; other < m->size; other++) {
         if (other == rank) continue;
         memcpy((char *)all + m->first[other], (char *)m->at[other] + m->first[other],
                m->bytes[other]);
     }
-    pthread_barrier_wait(&m->barrier);
+    team_meet(m);
 }
 
 static inline void team_broadcast(void *self, size_t bytes, void *data)
@@ -64,9 +97,9 @@ static inline void team_broadcast(void *self, size_t bytes, void *data)
     team_rank *r = self;
     team_meeting *m = r->meeting;
     m->at[r->team.rank] = data;
-    pthread_barrier_wait(&m->barrier);
+    if (!team_meet(m)) return;
     if (r->team.rank > 0) memcpy(data, m->at[0], bytes);
-    pthread_barrier_wait(&m->barrier);
+    team_meet(m);
 }
 
 static inline void *team_thread(void *self)
@@ -82,7 +115,8 @@ static inline void team_run(int size, void (*work)(const gm_team *team, void *da
     team_meeting meeting = {.size = size};
     team_rank rank[TEAM_MOST];
     pthread_t thread[TEAM_MOST];
-    pthread_barrier_init(&meeting.barrier, NULL, (unsigned)size);
+    pthread_mutex_init(&meeting.lock, NULL);
+    pthread_cond_init(&meeting.changed, NULL);
     for (int i = 0; i < size; i++) {
         rank[i] = (team_rank){.team = {.rank = i,
                                        .size = size,
@@ -99,7 +133,8 @@ static inline void team_run(int size, void (*work)(const gm_team *team, void *da
     for (int i = 0; i < size; i++) {
         pthread_join(thread[i], NULL);
     }
-    pthread_barrier_destroy(&meeting.barrier);
+    pthread_mutex_destroy(&meeting.lock);
+    pthread_cond_destroy(&meeting.changed);
 }
 
 #endif

@@ -61,7 +61,8 @@ typedef struct gm_data_options {
     const gm_team *team; /* NULL; else all ranks load the set, and what they read is compared */
     size_t share_above;  /* 0; else bytes of features above which share is on */
     bool share;          /* false; true: the rank keeps its share of the samples alone, that of
-                            gm_team_share. Read are all of them */
+                            gm_team_share. It reads these, and once more the share of one other
+                            rank, to compare; the rest is passed over */
 } gm_data_options;
 
 void gm_data_options_default(gm_data_options *options);

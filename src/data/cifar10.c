@@ -80,6 +80,24 @@ static gm_status cifar10_next(gm_source *source, gm_sample *sample, gm_error *er
     return GM_OK;
 }
 
+static gm_status cifar10_seek(gm_source *source, size_t i, gm_error *err)
+{
+    cifar10 *set = source->state;
+    int file = 0;
+    while (i >= set->records[file]) {
+        i -= set->records[file++];
+    }
+    if (set->stream && file != set->current) {
+        fclose(set->stream);
+        set->stream = NULL;
+    }
+    set->current = file;
+    set->next = i;
+    gm_status status = advance(set, err);
+    if (status != GM_OK || fseeko(set->stream, (off_t)(i * RECORD), SEEK_SET) == 0) return status;
+    return gm_fail(err, GM_ERR_IO, "%s: cannot be read: %s", set->path[file], strerror(errno));
+}
+
 static void cifar10_close(void *state)
 {
     cifar10 *set = state;
@@ -99,6 +117,7 @@ gm_status gm_cifar10_open(const char *body, bool test, gm_source *source, gm_err
     source->state = set;
     source->close = cifar10_close;
     source->next = cifar10_next;
+    source->seek = cifar10_seek;
 
     gm_status status = GM_OK;
     if (test) {

@@ -20,6 +20,7 @@ typedef struct csv {
     char *line; /* of getline */
     size_t capacity;
     size_t number; /* of the line last read, from 1 */
+    size_t next;   /* sample that comes next */
     size_t columns;
 } csv;
 
@@ -118,13 +119,31 @@ static gm_status skip_header(csv *file, gm_error *err)
     return GM_OK;
 }
 
+static gm_status next_sample(csv *file, gm_error *err)
+{
+    bool found;
+    gm_status status = next_line(file, &found, err);
+    file->next++;
+    if (status == GM_OK && !found)
+        return gm_fail(err, GM_ERR_IO, "%s: became shorter while it was read", file->path);
+    return status;
+}
+
+static gm_status csv_seek(gm_source *source, size_t i, gm_error *err)
+{
+    csv *file = source->state;
+    gm_status status = GM_OK;
+    while (status == GM_OK && file->next < i) {
+        status = next_sample(file, err);
+    }
+    return status;
+}
+
 static gm_status csv_next(gm_source *source, gm_sample *sample, gm_error *err)
 {
     csv *file = source->state;
-    bool found;
-    gm_status status = next_line(file, &found, err);
+    gm_status status = next_sample(file, err);
     if (status != GM_OK) return status;
-    if (!found) return gm_fail(err, GM_ERR_IO, "%s: became shorter while it was read", file->path);
     source->position = file->number;
     size_t columns = count_columns(file->line);
     if (columns != file->columns)
@@ -179,6 +198,7 @@ gm_status gm_csv_open(const char *body, bool test, gm_source *source, gm_error *
     source->state = file;
     source->close = csv_close;
     source->next = csv_next;
+    source->seek = csv_seek;
     file->path = gm_strdup(body, err);
     if (!file->path) return GM_ERR_MEMORY;
     struct stat info;

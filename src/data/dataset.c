@@ -7,14 +7,8 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
-#include "data/source.h"
+#include "data/read.h"
 #include "gradiometer/random.h"
-
-/* A label beyond this is taken for an error of the file: nothing here has so many outputs. */
-enum { MAX_CLASSES = 1 << 24 };
-
-/* position[i] of a sample that is left out. */
-static const size_t left_out = SIZE_MAX;
 
 void gm_data_options_default(gm_data_options *options)
 {
@@ -52,15 +46,10 @@ static gm_status check_options(const gm_data_options *options, gm_error *err)
     return GM_OK;
 }
 
-static size_t positions_of(const gm_source *source)
-{
-    return source->positions ? source->positions : 1;
-}
-
 /* K as asked for: of the model, else of the reference set, else of format or spec; 0 = unknown. */
 static size_t classes_asked(const gm_source *source, const gm_data_options *options)
 {
-    if (options->classes) return options->classes / positions_of(source);
+    if (options->classes) return options->classes / gm_source_positions(source);
     return options->reference ? options->reference->classes : source->classes;
 }
 
@@ -77,15 +66,16 @@ static gm_status check_source(const gm_source *source, const gm_data_options *op
         return gm_fail(err, GM_ERR_INPUT,
                        "%s: %zu features, expected the %zu of the reference set %s", source->x_file,
                        source->features, reference->features, reference->name);
-    if (options->classes % positions_of(source))
+    if (options->classes % gm_source_positions(source))
         return gm_fail(err, GM_ERR_INPUT,
                        "%s: labels at %zu positions, but the model's %zu outputs are not so many "
                        "times K",
-                       source->y_file, positions_of(source), options->classes);
-    if (reference && reference->positions != positions_of(source))
+                       source->y_file, gm_source_positions(source), options->classes);
+    if (reference && reference->positions != gm_source_positions(source))
         return gm_fail(err, GM_ERR_INPUT,
                        "%s: labels at %zu positions, expected the %zu of the reference set %s",
-                       source->y_file, positions_of(source), reference->positions, reference->name);
+                       source->y_file, gm_source_positions(source), reference->positions,
+                       reference->name);
     if (source->outputs && options->random_labels > 0)
         return gm_fail(err, GM_ERR_USAGE, "random labels: %s holds targets, expected labels",
                        source->y_file);
@@ -95,9 +85,9 @@ static gm_status check_source(const gm_source *source, const gm_data_options *op
     if (classes && classes < source->classes)
         return gm_fail(err, GM_ERR_INPUT, "%s: has %zu classes, expected at most K = %zu",
                        source->x_file, source->classes, classes);
-    if (source->classes > MAX_CLASSES || classes > MAX_CLASSES)
+    if (source->classes > GM_MAX_CLASSES || classes > GM_MAX_CLASSES)
         return gm_fail(err, GM_ERR_INPUT, "%s: %zu classes, expected at most %d", source->y_file,
-                       source->classes > classes ? source->classes : classes, (int)MAX_CLASSES);
+                       source->classes > classes ? source->classes : classes, (int)GM_MAX_CLASSES);
     return GM_OK;
 }
 
@@ -109,129 +99,10 @@ static gm_status choose_subset(const gm_data_options *options, size_t n, size_t 
     if (!order) return GM_ERR_MEMORY;
     gm_permutation(gm_stream_of(options->seed, GM_PURPOSE_SUBSET, options->test), 0, n, order);
     for (size_t i = 0; i < n; i++) {
-        position[order[i]] = i < kept ? i : left_out;
+        position[order[i]] = i < kept ? i : gm_left_out;
     }
     gm_free(order);
     return GM_OK;
-}
-
-static gm_status allocate(const gm_source *source, size_t n, gm_dataset *data, gm_error *err)
-{
-    size_t count, targets, labels;
-    if (!gm_mul_size(n, source->features, &count) || !gm_mul_size(n, source->outputs, &targets) ||
-        !gm_mul_size(n, positions_of(source), &labels))
-        return gm_fail(err, GM_ERR_MEMORY, "%s: %zu samples of %zu numbers overflow",
-                       source->x_file, n, source->features);
-    data->n = n;
-    data->shape = source->shape;
-    data->features = source->features;
-    data->outputs = source->outputs;
-    data->positions = positions_of(source);
-    data->weight = 1.0;
-    data->x = gm_alloc(count, gm_dtype_size(data->dtype), source->x_file, err);
-    if (!data->x) return GM_ERR_MEMORY;
-    if (source->outputs)
-        data->target = gm_alloc(targets, sizeof *data->target, source->y_file, err);
-    else
-        data->label = gm_alloc(labels, sizeof *data->label, source->y_file, err);
-    return data->target || data->label ? GM_OK : GM_ERR_MEMORY;
-}
-
-static gm_status fail_number(const gm_source *source, const char *file, size_t column, double value,
-                             gm_error *err)
-{
-    const char *found = isnan(value) ? "NaN" : isinf(value) ? "infinity" : "a number beyond f32";
-    return gm_fail(err, GM_ERR_INPUT, "%s: %s %zu, column %zu%s: %s, expected a finite number",
-                   file, source->unit, source->position, column + (size_t)source->base,
-                   source->base ? "" : " (counted from 0)", found);
-}
-
-static gm_status check_label(const gm_source *source, int64_t label, size_t classes, gm_error *err)
-{
-    const char *note = source->base ? "" : " (counted from 0)";
-    if (label >= 0 && (uint64_t)label < (classes ? classes : MAX_CLASSES)) return GM_OK;
-    const char *masked = positions_of(source) > 1 ? ", or -100 where masked" : "";
-    if (label == GM_LABEL_MASKED && *masked) return GM_OK;
-    if (classes)
-        return gm_fail(err, GM_ERR_INPUT,
-                       "%s: %s %zu%s: label %lld, expected 0 ... %zu (K = %zu)%s", source->y_file,
-                       source->unit, source->position, note, (long long)label, classes - 1, classes,
-                       masked);
-    return gm_fail(err, GM_ERR_INPUT, "%s: %s %zu%s: label %lld, expected 0 ... %d%s",
-                   source->y_file, source->unit, source->position, note, (long long)label,
-                   MAX_CLASSES - 1, masked);
-}
-
-/* Checks the sample that the source has just delivered and stores it as number `at` of data. limit:
- * labels must lie below it, 0 = unknown. */
-static gm_status store_sample(const gm_source *source, const gm_sample *sample, size_t limit,
-                              size_t at, gm_dataset *data, gm_error *err)
-{
-    size_t bad = gm_dataset_store(data, at, sample->x);
-    if (bad < source->features)
-        return fail_number(source, source->x_file, bad, sample->x[bad], err);
-    size_t positions = positions_of(source);
-    for (size_t t = 0; !source->outputs && t < positions; t++) {
-        gm_status status = check_label(source, sample->label[t], limit, err);
-        if (status != GM_OK) return status;
-        data->label[at * positions + t] = (int32_t)sample->label[t];
-    }
-    for (size_t k = 0; k < source->outputs; k++) {
-        if (!isfinite(sample->target[k]))
-            return fail_number(source, source->y_file, k, sample->target[k], err);
-        data->target[at * source->outputs + k] = sample->target[k];
-    }
-    return GM_OK;
-}
-
-static uint64_t hash_sample(const gm_source *source, const gm_sample *sample, uint64_t hash)
-{
-    hash = gm_hash(hash, sample->x, source->features * sizeof *sample->x);
-    hash = gm_hash(hash, sample->target, source->outputs * sizeof *sample->target);
-    if (source->outputs) return hash;
-    return gm_hash(hash, sample->label, positions_of(source) * sizeof *sample->label);
-}
-
-/* Reads every sample and keeps those that have a position within the share; the others are checked
- * too (a bad file is bad whatever the subset). classes: K as asked for, 0 = largest label + 1.
- * *hash (NULL: not wanted) of all that was read. */
-static gm_status read_samples(gm_source *source, const size_t *position, size_t classes,
-                              uint64_t *hash, gm_dataset *data, gm_error *err)
-{
-    size_t limit = source->classes ? source->classes : classes;
-    int64_t largest = 0;
-    gm_sample sample = {0};
-    gm_dataset aside = {.dtype = data->dtype}; /* room for one sample that is left out */
-    gm_status status = allocate(source, 1, &aside, err);
-    if (status != GM_OK) goto done;
-    status = GM_ERR_MEMORY;
-    sample.x = gm_alloc(source->features, sizeof *sample.x, "a sample", err);
-    sample.target = gm_alloc(source->outputs, sizeof *sample.target, "a target", err);
-    sample.label = gm_alloc(positions_of(source), sizeof *sample.label, "labels", err);
-    if (!sample.x || !sample.target || !sample.label) goto done;
-
-    for (size_t i = 0; i < source->n; i++) {
-        size_t at = position ? position[i] : i;
-        bool kept = at != left_out && at >= data->first && at - data->first < data->n;
-        status = source->next(source, &sample, err);
-        if (status == GM_OK)
-            status = store_sample(source, &sample, limit, kept ? at - data->first : 0,
-                                  kept ? data : &aside, err);
-        if (status != GM_OK) goto done;
-        if (hash) *hash = hash_sample(source, &sample, *hash);
-        for (size_t t = 0; t < positions_of(source); t++) {
-            if (sample.label[t] > largest) largest = sample.label[t];
-        }
-    }
-    data->classes = source->outputs ? source->outputs : classes ? classes : (size_t)largest + 1;
-done:
-    gm_free(sample.x);
-    gm_free(sample.target);
-    gm_free(sample.label);
-    gm_free(aside.x);
-    gm_free(aside.label);
-    gm_free(aside.target);
-    return status;
 }
 
 /* Sample i of the set is redrawn where uniform draw 2i falls below the share; draw 2i + 1 is its
@@ -276,37 +147,52 @@ static bool is_shared(const gm_source *source, size_t n, const gm_data_options *
     return options->share || (options->share_above && bytes > (double)options->share_above);
 }
 
-static gm_status build(gm_source *source, const char *name, const gm_data_options *options,
-                       gm_dataset *data, gm_error *err)
+/* What the heads of the files say must be the same at all ranks, whose parts hang on it. */
+static gm_status compare_heads(const gm_team *team, const gm_source *source, const char *name,
+                               gm_error *err)
 {
-    size_t *position = NULL;
-    size_t n = options->subset ? options->subset : source->n;
-    data->dtype = options->dtype;
-    gm_status status = check_source(source, options, err);
-    if (status != GM_OK) return status;
+    size_t numbers[] = {source->n, source->features, source->classes, source->outputs,
+                        gm_source_positions(source)};
+    int odd = gm_team_odd_one(team, gm_hash(gm_hash_start, numbers, sizeof numbers));
+    if (odd < 0) return GM_OK;
+    return gm_fail(err, GM_ERR_INPUT,
+                   "data %s: rank %d reads other samples than rank 0, of another number or shape",
+                   name, odd);
+}
+
+/* Name, arrays and samples of the set. */
+static gm_status read_set(gm_source *source, const char *name, const gm_data_options *options,
+                          gm_dataset *data, gm_error *err)
+{
+    const gm_team *team = options->team;
+    size_t n = options->subset ? options->subset : source->n, share = n, *position = NULL;
     data->name = gm_strdup(source->name ? source->name : name, err);
     if (!data->name) return GM_ERR_MEMORY;
-
-    size_t share = n;
-    uint64_t hash = gm_hash_start;
-    bool ranks = gm_team_size(options->team) > 1;
-    if (ranks && is_shared(source, n, options)) {
-        gm_team_share(options->team, n, &data->first, &share);
+    gm_status status = compare_heads(team, source, data->name, err);
+    if (status != GM_OK) return status;
+    if (gm_team_size(team) > 1 && is_shared(source, n, options)) {
+        gm_team_share(team, n, &data->first, &share);
         data->whole = n;
     }
-    status = allocate(source, share, data, err);
+    status = gm_source_allocate(source, share, data, err);
     if (status == GM_OK && options->subset) {
         position = gm_alloc(source->n, sizeof *position, "the subset", err);
         status = position ? choose_subset(options, source->n, n, position, err) : GM_ERR_MEMORY;
     }
-    if (status == GM_OK)
-        status = read_samples(source, position, classes_asked(source, options),
-                              ranks ? &hash : NULL, data, err);
+    if (status == GM_OK) {
+        size_t classes = classes_asked(source, options);
+        status = gm_source_read(source, position, classes, team, data, err);
+    }
     gm_free(position);
-    int odd = status == GM_OK ? gm_team_odd_one(options->team, hash) : -1;
-    if (odd > 0)
-        return gm_fail(err, GM_ERR_INPUT, "data %s: rank %d reads other samples than rank 0",
-                       data->name, odd);
+    return status;
+}
+
+static gm_status build(gm_source *source, const char *name, const gm_data_options *options,
+                       gm_dataset *data, gm_error *err)
+{
+    data->dtype = options->dtype;
+    gm_status status = check_source(source, options, err);
+    if (status == GM_OK) status = read_set(source, name, options, data, err);
     if (status != GM_OK) return status;
     const gm_team *team = data->whole ? options->team : NULL;
     if (data->positions > 1) status = weigh_positions(team, data, err);
@@ -377,14 +263,14 @@ static gm_status count_classes(gm_source *source, size_t *classes, gm_error *err
     gm_sample sample = {0};
     gm_status status = GM_OK;
     sample.x = gm_alloc(source->features, sizeof *sample.x, "a sample", err);
-    sample.label = gm_alloc(positions_of(source), sizeof *sample.label, "labels", err);
+    sample.label = gm_alloc(gm_source_positions(source), sizeof *sample.label, "labels", err);
     if (!sample.x || !sample.label) status = GM_ERR_MEMORY;
     *classes = 0;
     for (size_t i = 0; status == GM_OK && i < source->n; i++) {
         status = source->next(source, &sample, err);
-        for (size_t t = 0; status == GM_OK && t < positions_of(source); t++) {
+        for (size_t t = 0; status == GM_OK && t < gm_source_positions(source); t++) {
             int64_t label = sample.label[t];
-            status = check_label(source, label, 0, err);
+            status = gm_source_check_label(source, label, 0, err);
             if (label >= 0 && (size_t)label >= *classes) *classes = (size_t)label + 1;
         }
     }

@@ -138,6 +138,13 @@ static gm_status gauss_next(gm_source *source, gm_sample *sample, gm_error *err)
     return GM_OK;
 }
 
+static gm_status gauss_seek(gm_source *source, size_t i, gm_error *err)
+{
+    (void)err;
+    ((gauss *)source->state)->next = i;
+    return GM_OK;
+}
+
 static void gauss_close(void *state)
 {
     gauss *g = state;
@@ -152,6 +159,7 @@ gm_status gm_gauss_open(const char *body, bool test, gm_source *source, gm_error
     source->state = g;
     source->close = gauss_close;
     source->next = gauss_next;
+    source->seek = gauss_seek;
     *g = (gauss){.k = 10, .d = 50, .n = 1000, .sep = 2.0, .seed = 1};
     gm_status status = parse_spec(g, body, err);
     if (status != GM_OK) return status;

@@ -156,6 +156,25 @@ static gm_status idx_next(gm_source *source, gm_sample *sample, gm_error *err)
     return status == GM_OK ? check_end(&files->labels, err) : status;
 }
 
+/* A plain file is sought in; a compressed one is read on when its next bytes are asked for. */
+static gm_status pass_over(idx_file *file, size_t bytes, gm_error *err)
+{
+    errno = 0;
+    if (gzseek(file->gz, (z_off_t)bytes, SEEK_CUR) >= 0) return GM_OK;
+    return gm_fail(err, GM_ERR_IO, "%s: cannot be read: %s", file->path,
+                   strerror(errno ? errno : EIO));
+}
+
+static gm_status idx_seek(gm_source *source, size_t i, gm_error *err)
+{
+    idx *files = source->state;
+    size_t samples = i - files->next;
+    gm_status status = pass_over(&files->images, samples * source->features, err);
+    if (status == GM_OK) status = pass_over(&files->labels, samples, err);
+    files->next = i;
+    return status;
+}
+
 static void idx_close(void *state)
 {
     idx *files = state;
@@ -171,6 +190,7 @@ static gm_status idx_new(gm_source *source, gm_error *err)
     source->state = gm_alloc(1, sizeof(idx), "IDX files", err);
     source->close = idx_close;
     source->next = idx_next;
+    source->seek = idx_seek;
     return source->state ? GM_OK : GM_ERR_MEMORY;
 }
 

@@ -389,6 +389,13 @@ gm_status gm_npy_read_integers(gm_npy *npy, size_t count, int64_t *values, gm_er
     return read_elements(npy, count, NULL, values, err);
 }
 
+gm_status gm_npy_pass_over(gm_npy *npy, size_t count, gm_error *err)
+{
+    npy->next += count;
+    if (fseeko(npy->file, (off_t)(count * types[npy->type].size), SEEK_CUR) == 0) return GM_OK;
+    return gm_fail(err, GM_ERR_IO, "%s: cannot be read: %s", npy->path, strerror(errno));
+}
+
 gm_status gm_npy_read_vector(const char *path, double **values, size_t *n, gm_error *err)
 {
     *values = NULL;

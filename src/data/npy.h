@@ -58,6 +58,8 @@ void gm_npy_type_code(gm_npy_type type, char code[8]);
 gm_status gm_npy_read(gm_npy *npy, size_t count, double *values, gm_error *err);
 /* Likewise as integers, of integer types only. A u8 beyond INT64_MAX becomes INT64_MAX. */
 gm_status gm_npy_read_integers(gm_npy *npy, size_t count, int64_t *values, gm_error *err);
+/* Moves on by count elements; the caller's duty as above. GM_ERR_IO. */
+gm_status gm_npy_pass_over(gm_npy *npy, size_t count, gm_error *err);
 
 /* Reads a whole file that holds one vector: *values [*n], freed by gm_free. Refuses any rank but 1,
  * length 0, and NaN or infinity, naming the first index that has one. What a parameter file

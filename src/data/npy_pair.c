@@ -21,6 +21,16 @@ static gm_status pair_next(gm_source *source, gm_sample *sample, gm_error *err)
     return gm_npy_read_integers(pair->y, source->positions, sample->label, err);
 }
 
+static gm_status pair_seek(gm_source *source, size_t i, gm_error *err)
+{
+    npy_pair *pair = source->state;
+    size_t rows = i - pair->next, columns = source->outputs ? source->outputs : source->positions;
+    gm_status status = gm_npy_pass_over(pair->x, rows * source->features, err);
+    if (status == GM_OK) status = gm_npy_pass_over(pair->y, rows * columns, err);
+    pair->next = i;
+    return status;
+}
+
 static void pair_close(void *state)
 {
     npy_pair *pair = state;
@@ -80,6 +90,7 @@ gm_status gm_npy_pair_open(const char *body, bool test, gm_source *source, gm_er
     source->state = pair;
     source->close = pair_close;
     source->next = pair_next;
+    source->seek = pair_seek;
     gm_status status = gm_split_pair(body, "npy:X.npy,Y.npy", &pair->x_path, &pair->y_path, err);
     if (status == GM_OK) status = gm_npy_open(pair->x_path, &pair->x, err);
     if (status == GM_OK) status = gm_npy_open(pair->y_path, &pair->y, err);

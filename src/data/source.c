@@ -11,6 +11,11 @@ void gm_source_close(gm_source *source)
     *source = (gm_source){0};
 }
 
+size_t gm_source_positions(const gm_source *source)
+{
+    return source->positions ? source->positions : 1;
+}
+
 gm_status gm_source_set_features(gm_source *source, const char *file, gm_error *err)
 {
     for (int i = 0; i < source->shape.rank; i++) {

@@ -1,6 +1,7 @@
 /* A source delivers the samples of one data set in order, one row of doubles at a time, whatever
- * the format. gm_data_load (dataset.c) is its only reader: it selects, checks and stores. So a
- * format holds no more than a bounded buffer, and a new format is one file with one open function.
+ * the format. gm_source_read (read.c) is its only reader of samples: it selects, checks and stores.
+ * So a format holds no more than a bounded buffer, and a new format is one file with one open
+ * function.
  */
 #ifndef GM_DATA_SOURCE_H
 #define GM_DATA_SOURCE_H
@@ -41,6 +42,10 @@ struct gm_source {
      * end of its files. Called n times at most. NaN, infinity and labels of any value may pass: the
      * reader checks them. */
     gm_status (*next)(gm_source *source, gm_sample *sample, gm_error *err);
+    /* Moves on to sample i, beyond the one delivered last; next delivers it. What is passed over is
+     * not kept, checked or converted, and not read where the format has a place for every sample.
+     * Called for ranks alone (NULL: for none). */
+    gm_status (*seek)(gm_source *source, size_t i, gm_error *err);
     void (*close)(void *state); /* accepts a half-built state */
 };
 
@@ -54,6 +59,9 @@ gm_status gm_npy_pair_open(const char *body, bool test, gm_source *source, gm_er
 gm_status gm_csv_open(const char *body, bool test, gm_source *source, gm_error *err);
 
 void gm_source_close(gm_source *source);
+
+/* Labels of a sample, at least 1. */
+size_t gm_source_positions(const gm_source *source);
 
 /* Sets source->features; GM_ERR_INPUT naming file where the shape is empty or overflows. */
 gm_status gm_source_set_features(gm_source *source, const char *file, gm_error *err);
