@@ -17,6 +17,7 @@
 #include "net/net.h"
 #include "spectrum/rows.h"
 #include "study/folder.h"
+#include "team_case.h"
 
 /* --- a small problem that every pipeline stands on --- */
 
@@ -1126,6 +1127,92 @@ static void test_studies(void **unused)
     rmdir("test_out_of_memory_study");
 }
 
+/* --- two ranks, of which one runs out of memory --- */
+
+typedef struct shared_world {
+    world w;
+    gm_operator op;
+    double *v; /* [2, p] */
+    gm_status status;
+    gm_error err;
+} shared_world;
+
+static gm_status open_shared(const gm_team *team, shared_world *s)
+{
+    gm_data_options data;
+    gm_problem_options options;
+    world *w = &s->w;
+    gm_data_options_default(&data);
+    gm_problem_options_default(&options);
+    data.subset = 11;
+    data.random_labels = 0.2;
+    data.standardize = data.share = true;
+    data.team = options.team = team;
+    options.chunk = 4;
+    gm_status status = gm_data_load("gauss:k=3,d=4,n=13", &data, &w->data, &s->err);
+    if (status == GM_OK)
+        status = gm_net_from_spec("mlp:4-5-3", &w->data->shape, 3, &w->net, &s->err);
+    if (status == GM_OK)
+        status = gm_problem_create(w->net, w->data, &options, &w->problem, &s->err);
+    if (status != GM_OK) return status;
+    size_t p = gm_net_parameters(w->net);
+    w->theta = gm_alloc(p, sizeof(double), "parameters", &s->err);
+    s->v = gm_alloc(2 * p, sizeof(double), "vectors", &s->err);
+    if (!w->theta || !s->v) return GM_ERR_MEMORY;
+    gm_net_init(w->net, GM_INIT_HE, 7, 0, w->theta);
+    return gm_linearize(w->problem, w->theta, &w->lin, &s->err);
+}
+
+/* Sums of samples in shares, and probes. */
+static gm_status measure_shared(const gm_team *team, shared_world *s)
+{
+    size_t p = gm_net_parameters(s->w.net);
+    double identity[4] = {1, 0, 0, 1};
+    gm_operator alone = {0}; /* each rank's own: probes of it are shared out */
+    gm_estimate_options options;
+    gm_trace_result trace;
+    gm_estimate_options_default(&options);
+    options.max_products = 6;
+    options.team = team;
+    gm_status status = gm_curvature_operator(s->w.lin, GM_HESSIAN, GM_ALL_LAYERS, &s->op, &s->err);
+    if (status == GM_OK) status = gm_operator_apply(&s->op, 1, s->v, s->v + p, &s->err);
+    if (status == GM_OK)
+        status = gm_curvature_diagonal(s->w.lin, GM_GGN, GM_ALL_LAYERS, s->v, &s->err);
+    if (status == GM_OK) status = gm_operator_dense(2, identity, &alone, &s->err);
+    if (status == GM_OK)
+        status = gm_trace_estimate(&alone, GM_TRACE_HUTCHINSON, &options, &trace, &s->err);
+    gm_operator_destroy(&alone);
+    return status;
+}
+
+static void work_shared(const gm_team *team, void *data)
+{
+    shared_world *s = data;
+    omp_set_num_threads(1);
+    s->status = open_shared(team, s);
+    if (s->status == GM_OK) s->status = measure_shared(team, s);
+    if (s->status != GM_OK) team_leave(team);
+    gm_operator_destroy(&s->op);
+    gm_free(s->v);
+    close_world(&s->w);
+}
+
+static gm_status by_ranks(gm_error *err)
+{
+    shared_world both[2] = {0};
+    void *data[] = {&both[0], &both[1]};
+    team_run(2, work_shared, data);
+    int failed = both[1].status == GM_ERR_MEMORY; /* the other one may fail of what it then lacks */
+    *err = both[failed].err;
+    return both[failed].status;
+}
+
+static void test_ranks(void **unused)
+{
+    (void)unused;
+    fail_every_allocation(by_ranks, 60);
+}
+
 /* Two runs compared, with a figure that they have numbers for. */
 static gm_status reports(gm_error *err)
 {
@@ -1174,6 +1261,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_onnx),      cmocka_unit_test(test_slices),
         cmocka_unit_test(test_archive),   cmocka_unit_test(test_studies),
         cmocka_unit_test(test_rows),      cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_ranks),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "out of memory");
 }

@@ -7,6 +7,7 @@
 #include <omp.h>
 
 #include "gradiometer/curvature.h"
+#include "gradiometer/estimate.h"
 #include "gradiometer/random.h"
 #include "team_case.h"
 
@@ -261,7 +262,96 @@ static void few_samples(void **state)
     assert_int_equal(next, 5);
 }
 
+/* ---- probes ---- */
+
+enum { SIZE = 30 };
+
+typedef struct probing {
+    double *a; /* [SIZE, SIZE] */
+    gm_trace_method method;
+    size_t most;
+    double rel_error;
+    gm_trace_result result;
+    size_t products; /* as the operator counts them */
+    gm_error err;
+} probing;
+
+static void probe(const gm_team *team, void *data)
+{
+    probing *p = data;
+    gm_operator op = {0};
+    gm_estimate_options o;
+    gm_estimate_options_default(&o);
+    o.max_products = p->most;
+    o.rel_error = p->rel_error;
+    o.team = team;
+    omp_set_num_threads(1);
+    gm_operator_dense(SIZE, p->a, &op, NULL);
+    gm_trace_estimate(&op, p->method, &o, &p->result, &p->err);
+    p->products = op.products;
+    gm_operator_destroy(&op);
+}
+
+static void same_estimate(const gm_estimate *one, const gm_estimate *many)
+{
+    double scale = fabs(one->value) + one->std_error;
+    if (!(fabs(one->value - many->value) <= 1e-12 * scale) ||
+        !(fabs(one->std_error - many->std_error) <= 1e-9 * scale))
+        fail_msg("%.17g +- %.17g alone, %.17g +- %.17g by ranks", one->value, one->std_error,
+                 many->value, many->std_error);
+}
+
+/* Hutchinson's probes shared out: the estimate of one process to rounding (products of other blocks
+ * of vectors), the same bits at all ranks; fewer probes than ranks; rounds until an error is
+ * reached; a matrix of which no rank has a unit. */
+static void probes(void **state)
+{
+    (void)state;
+    double a[SIZE * SIZE], zero[SIZE * SIZE] = {0};
+    gm_normal_fill(gm_stream_of(6, GM_PURPOSE_TEST, 0), 0, SIZE * SIZE, a);
+    for (size_t i = 0; i < SIZE; i++) {
+        a[i * SIZE + i] += 1e-3 * (double)i + 40;
+        for (size_t j = 0; j < i; j++) {
+            a[i * SIZE + j] = a[j * SIZE + i];
+        }
+    }
+    const probing cases[] = {{.a = a, .most = 37},
+                             {.a = a, .most = 2},
+                             {.a = a, .most = 400, .rel_error = 0.01},
+                             {.a = zero, .most = 20}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        probing one = cases[c], many[4];
+        probe(NULL, &one);
+        if (*one.err.message) fail_msg("alone: %s", one.err.message);
+        for (int size = 2; size <= 4; size++) {
+            void *data[4];
+            for (int r = 0; r < size; r++) {
+                many[r] = cases[c];
+                data[r] = &many[r];
+            }
+            team_run(size, probe, data);
+            for (int r = 0; r < size; r++) {
+                if (*many[r].err.message) fail_msg("rank %d: %s", r, many[r].err.message);
+                same_estimate(&one.result.trace, &many[r].result.trace);
+                same_estimate(&one.result.frobenius, &many[r].result.frobenius);
+                assert_true(many[r].result.trace.value == many[0].result.trace.value);
+                assert_int_equal(many[r].result.products, one.result.products);
+                assert_int_equal(many[r].result.probes, one.result.probes);
+                assert_int_equal(many[r].products, one.products);
+            }
+        }
+    }
+}
+
 /* ---- refusals ---- */
+
+static void refuse_team(const gm_team *team, void *data)
+{
+    double a[SIZE * SIZE] = {0};
+    probing p = {.a = a, .method = GM_TRACE_XTRACE, .most = 40};
+    probe(team, &p);
+    *(gm_error *)data = p.err;
+}
 
 static void refuse(const gm_team *team, void *data)
 {
@@ -305,6 +395,10 @@ static void refusals(void **state)
         "a share of it, but no team", "samples of a share of it cannot be selected",
         "samples of a share of it cannot be selected", "a mini-batch needs all samples",
         "the ranks hold 24 of its 25 samples"};
+    gm_error none[2] = {0};
+    void *nothing[] = {&none[0], &none[1]};
+    team_run(2, refuse_team, nothing);
+    assert_non_null(strstr(none[1].message, "team: found one, expected none for this method"));
     for (int r = 0; r < 2; r++) {
         for (int i = 0; i < 5; i++) {
             if (!strstr(err[r][i].message, expected[i]))
@@ -317,6 +411,6 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(shares), cmocka_unit_test(sums),
                                        cmocka_unit_test(ragged), cmocka_unit_test(few_samples),
-                                       cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(probes), cmocka_unit_test(refusals)};
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "team");
 }

@@ -32,6 +32,11 @@ typedef struct gm_estimate_options {
     uint64_t seed;       /* default 0 */
     uint32_t run;        /* default 0 */
     bool gaussian;       /* default false: signs. Hutchinson's methods alone have the choice */
+    /* NULL; else its ranks, each with an operator of its own that is the same, share the probes of
+     * GM_TRACE_HUTCHINSON out, and all get the same result. The other methods put all images into
+     * one basis, at every rank: to send them costs what it costs to share the products themselves.
+     */
+    const gm_team *team;
 } gm_estimate_options;
 
 void gm_estimate_options_default(gm_estimate_options *options);
@@ -76,10 +81,10 @@ size_t gm_trace_bytes(size_t size, gm_trace_method method, const gm_estimate_opt
  * confidence interval alone decides when to stop: never a change between rounds, never the sign or
  * size of the value (tr A = 0 is not reached by any rel_error). A result that ran into max_products
  * has converged = false. GM_ERR_USAGE for options out of range (fewest products: 2, 6 and 4 for the
- * three methods; rel_error finite and >= 0; gaussian where the method has no choice); GM_ERR_INPUT
- * where the first probes show that A is not symmetric, or not the same from call to call (one pair
- * of products, so that little escapes it, but not all); GM_ERR_NUMERIC where a result is beyond the
- * range of a double; the errors of gm_operator_apply and GM_ERR_MEMORY. */
+ * three methods; rel_error finite and >= 0; gaussian or a team where the method has no choice);
+ * GM_ERR_INPUT where the first probes show that A is not symmetric, or not the same from call to
+ * call (one pair of products, so that little escapes it, but not all); GM_ERR_NUMERIC where a
+ * result is beyond the range of a double; the errors of gm_operator_apply and GM_ERR_MEMORY. */
 gm_status gm_trace_estimate(gm_operator *op, gm_trace_method method,
                             const gm_estimate_options *options, gm_trace_result *result,
                             gm_error *err);

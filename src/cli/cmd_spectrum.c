@@ -171,8 +171,11 @@ static gm_sharing sharing(const gm_cli *cli)
     const gm_spectrum_settings *set = cli->settings;
     if (cli->shared.watch || set->matrix || set->describe) return GM_SHARING_NONE;
     if (set->resamples) return GM_SHARING_SUMS;
-    bool probes = gm_cli_given(cli, "method") && set->method == GM_METHOD_DENSITY && !set->deflate;
-    return probes ? GM_SHARING_PROBES : GM_SHARING_SAMPLES;
+    bool given = gm_cli_given(cli, "method");
+    bool density = given && set->method == GM_METHOD_DENSITY && !set->deflate;
+    bool trace = given && set->method == GM_METHOD_TRACE && gm_cli_given(cli, "estimator") &&
+                 set->estimator == GM_ESTIMATOR_HUTCHINSON;
+    return density || trace ? GM_SHARING_PROBES : GM_SHARING_SAMPLES;
 }
 
 static gm_status check(const gm_cli *cli, gm_error *err)

@@ -93,7 +93,7 @@ typedef struct gm_spectrum_settings {
     bool whole;                      /* products are taken of whole vectors alone (gm_operator) */
     const gm_row_solver *row_solver; /* of GM_SOLVER_SLEPC; NULL: there is none */
     const gm_team *team;             /* whose ranks it works on; NULL: this process */
-    const gm_team *probers; /* whose ranks share out the probes of a density; NULL: all do all */
+    const gm_team *probers;          /* whose ranks share out probes; NULL: all do all */
 } gm_spectrum_settings;
 
 /* Vectors are recorded, and put together where they were found in shares, up to this many numbers,

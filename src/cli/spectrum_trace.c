@@ -17,6 +17,7 @@ gm_estimate_options gm_spectrum_estimate_options(const gm_spectrum_settings *set
     options.max_products = gm_estimate_limit(set, size);
     options.rel_error = set->rel_error;
     options.seed = set->seed;
+    options.team = set->probers;
     return options;
 }
 

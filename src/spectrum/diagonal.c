@@ -290,7 +290,7 @@ gm_status gm_diagonal_estimate(gm_operator *op, gm_diagonal_method method,
 {
     size_t cost = method == GM_DIAGONAL_HUTCHINSON ? 1 : 2;
     *result = (gm_diagonal_result){0};
-    gm_status status = gm_estimate_check(options, 2 * cost, cost == 1, err);
+    gm_status status = gm_estimate_check(options, 2 * cost, cost == 1, false, err);
     if (status != GM_OK) return status;
     size_t most = options->max_products / cost, before = op->products;
     bool adaptive = options->rel_error > 0;

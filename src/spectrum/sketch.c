@@ -107,8 +107,11 @@ size_t gm_estimate_bytes_of(size_t size, size_t vectors, size_t numbers)
 }
 
 gm_status gm_estimate_check(const gm_estimate_options *options, size_t fewest, bool gaussian,
-                            gm_error *err)
+                            bool shares, gm_error *err)
 {
+    if (options->team && !shares) {
+        return gm_fail(err, GM_ERR_USAGE, "team: found one, expected none for this method");
+    }
     if (options->gaussian && !gaussian) {
         return gm_fail(err, GM_ERR_USAGE, "gaussian: found true, expected false for this method");
     }

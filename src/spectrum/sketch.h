@@ -55,9 +55,9 @@ void gm_sketch_need(size_t size, size_t probes, bool grows, size_t *vectors, siz
 size_t gm_probe_next(size_t probes);
 
 /* Checks the options against the fewest products that a method needs, and whether it takes Gaussian
- * probes. */
+ * probes and shares its probes out over ranks. */
 gm_status gm_estimate_check(const gm_estimate_options *options, size_t fewest, bool gaussian,
-                            gm_error *err);
+                            bool shares, gm_error *err);
 
 /* Mean of sample [count] with its errors; NaN errors for count = 1. */
 gm_estimate gm_estimate_mean(size_t count, const double *sample);

@@ -69,28 +69,76 @@ static gm_status extend(double **array, size_t used, size_t count, gm_error *err
     return GM_OK;
 }
 
-/* Draws probes until there are `count`. */
-static gm_status grow_sample(gm_unit_operator *op, gm_stream stream, size_t count, sample *s,
-                             gm_error *err)
+/* Probes number first ... first + count - 1 of the sample, whose places are there. */
+static gm_status draw_probes(gm_unit_operator *op, gm_stream stream, size_t first, size_t count,
+                             sample *s, gm_error *err)
 {
-    size_t size = op->op->size;
-    gm_status status = extend(&s->form, s->count, count, err);
-    if (status == GM_OK) status = extend(&s->square, s->count, count, err);
-    if (status != GM_OK) return status;
+    size_t size = op->op->size, end = first + count;
+    gm_status status = GM_OK;
     double *g = gm_alloc(size, 2 * GM_PROBE_BLOCK * sizeof *g, "probes", err);
     if (!g) return GM_ERR_MEMORY;
     double *ag = g + GM_PROBE_BLOCK * size;
-    while (s->count < count && status == GM_OK) {
-        size_t block = smaller(GM_PROBE_BLOCK, count - s->count);
-        gm_probe_fill(stream, s->kind, s->count, block, size, g);
+    while (first < end && status == GM_OK) {
+        size_t block = smaller(GM_PROBE_BLOCK, end - first);
+        gm_probe_fill(stream, s->kind, first, block, size, g);
         status = gm_unit_apply(op, block, g, ag, err);
-        for (size_t j = 0; status == GM_OK && j < block; j++) {
-            s->form[s->count] = dot(size, g + j * size, ag + j * size);
-            s->square[s->count++] = dot(size, ag + j * size, ag + j * size);
+        for (size_t j = 0; status == GM_OK && j < block; j++, first++) {
+            s->form[first] = dot(size, g + j * size, ag + j * size);
+            s->square[first] = dot(size, ag + j * size, ag + j * size);
         }
     }
     gm_free(g);
     return status;
+}
+
+/* The unit of the first rank that has one. */
+static double first_unit(const gm_team *team, double own)
+{
+    for (int r = 0; r < gm_team_size(team); r++) {
+        double unit = r == gm_team_rank(team) ? own : 0;
+        gm_team_sum(team, 1, &unit);
+        if (unit > 0) return unit;
+    }
+    return 0;
+}
+
+/* The probes of all ranks, of which this one drew some, in one unit. */
+static void join_probes(const gm_team *team, gm_unit_operator *op, bool had_unit, size_t first,
+                        size_t count, sample *s)
+{
+    if (gm_team_size(team) == 1) return;
+    if (!had_unit) {
+        double unit = first_unit(team, op->unit);
+        double factor = op->unit > 0 ? op->unit / unit : 1; /* a power of two */
+        for (size_t i = first; i < first + count; i++) {
+            s->form[i] *= factor;
+            s->square[i] *= factor * factor;
+        }
+        op->unit = unit;
+    }
+    gm_team_gather(team, first * sizeof *s->form, count * sizeof *s->form, s->form);
+    gm_team_gather(team, first * sizeof *s->square, count * sizeof *s->square, s->square);
+}
+
+/* Draws probes until there are `count`, each rank its share of them. */
+static gm_status grow_sample(const gm_team *team, gm_unit_operator *op, gm_stream stream,
+                             size_t count, sample *s, gm_error *err)
+{
+    size_t before = op->op->products, first, own;
+    bool had_unit = op->unit > 0;
+    gm_status status = extend(&s->form, s->count, count, err);
+    if (status == GM_OK) status = extend(&s->square, s->count, count, err);
+    if (status != GM_OK) return status;
+    gm_team_share(team, count - s->count, &first, &own);
+    first += s->count;
+    if (own > 0) status = draw_probes(op, stream, first, own, s, err);
+    if (status != GM_OK) return status;
+    join_probes(team, op, had_unit, first, own, s);
+    double products = (double)(op->op->products - before);
+    gm_team_sum(team, 1, &products);
+    op->op->products = before + (size_t)products;
+    s->count = count;
+    return GM_OK;
 }
 
 /* ---- the three estimators on the probes so far ----------------------------------------------- */
@@ -298,8 +346,8 @@ done:
 /* ---- rounds -------------------------------------------------------------------------------- */
 
 /* One round: `probes` probes of each sort that the method uses. */
-static gm_status measure(gm_trace_method method, size_t probes, gm_sketch *s, sample *sampled,
-                         gm_trace_result *result, gm_error *err)
+static gm_status measure(gm_trace_method method, const gm_team *team, size_t probes, gm_sketch *s,
+                         sample *sampled, gm_trace_result *result, gm_error *err)
 {
     gm_status status;
     if (method != GM_TRACE_HUTCHINSON) {
@@ -309,7 +357,7 @@ static gm_status measure(gm_trace_method method, size_t probes, gm_sketch *s, sa
         if (gm_sketch_exact(s)) return exact_result(s, result, err);
         if (method == GM_TRACE_XTRACE) return xtrace(s, result, err);
     }
-    status = grow_sample(s->op, s->stream, probes, sampled, err);
+    status = grow_sample(team, s->op, s->stream, probes, sampled, err);
     if (status != GM_OK) return status;
     result->probes = s->probes + sampled->count;
     if (method == GM_TRACE_HUTCHPP) return hutchpp(s, sampled, result, err);
@@ -360,7 +408,8 @@ gm_status gm_trace_estimate(gm_operator *op, gm_trace_method method,
 {
     size_t cost = products_per_probe(method);
     *result = (gm_trace_result){0};
-    gm_status status = gm_estimate_check(options, 2 * cost, method == GM_TRACE_HUTCHINSON, err);
+    bool independent = method == GM_TRACE_HUTCHINSON;
+    gm_status status = gm_estimate_check(options, 2 * cost, independent, independent, err);
     if (status != GM_OK) return status;
     size_t most = options->max_products / cost, before = op->products;
     bool adaptive = options->rel_error > 0;
@@ -372,7 +421,7 @@ gm_status gm_trace_estimate(gm_operator *op, gm_trace_method method,
                         .size = op->size};
     size_t probes = adaptive ? smaller(GM_PROBE_START, most) : most;
     while (status == GM_OK) {
-        status = measure(method, probes, &sketch, &sampled, result, err);
+        status = measure(method, options->team, probes, &sketch, &sampled, result, err);
         if (status != GM_OK) break;
         double bound = options->rel_error * fabs(result->trace.value);
         result->converged = !adaptive || result->exact || result->trace.half_width <= bound;

@@ -52,6 +52,8 @@ static void estimates(void **state)
     (void)state;
     expect_same_documents(three, ROUNDING, "spectrum " NET "--method trace --max-products 30");
     expect_same_documents(two, ROUNDING,
+                          "spectrum " NET "--method trace --estimator hutchinson --rel-error 0.2");
+    expect_same_documents(two, ROUNDING,
                           "spectrum " NET
                           "--method diagonal --random-labels 0.2 --operator gn_residual");
 }
