@@ -47,19 +47,14 @@ static inline void program_test_kernels(void)
     tested = true;
 }
 
-/* Runs "gradiometer ARGUMENTS" (printf-style, split by the shell, which also sees redirections). */
-__attribute__((format(printf, 1, 2))) static inline program_result program(const char *format, ...)
+/* Runs "PROGRAM ARGUMENTS" through the shell, which splits them and also sees redirections. */
+static inline program_result program_run(const char *program, const char *arguments)
 {
-    char arguments[4096], command[8192];
+    char command[8192];
     char out[] = "/tmp/gradiometer-out-XXXXXX", err[] = "/tmp/gradiometer-err-XXXXXX";
-    va_list args;
-    program_test_kernels();
-    va_start(args, format);
-    vsnprintf(arguments, sizeof arguments, format, args);
-    va_end(args);
     close(mkstemp(out));
     close(mkstemp(err));
-    snprintf(command, sizeof command, "exec 1>%s 2>%s; exec %s %s", out, err, GM_PROGRAM,
+    snprintf(command, sizeof command, "exec 1>%s 2>%s </dev/null; exec %s %s", out, err, program,
              arguments);
     int status = system(command);
     program_result result = {.out = program_slurp(out), .err = program_slurp(err)};
@@ -67,6 +62,18 @@ __attribute__((format(printf, 1, 2))) static inline program_result program(const
     unlink(out);
     unlink(err);
     return result;
+}
+
+/* Runs "gradiometer ARGUMENTS" (printf-style). */
+__attribute__((format(printf, 1, 2))) static inline program_result program(const char *format, ...)
+{
+    char arguments[4096];
+    va_list args;
+    program_test_kernels();
+    va_start(args, format);
+    vsnprintf(arguments, sizeof arguments, format, args);
+    va_end(args);
+    return program_run(GM_PROGRAM, arguments);
 }
 
 static inline void program_free(program_result *result)

@@ -25,22 +25,12 @@ static inline void ranks_prepare(void)
 #define RANKS GM_MPI_PROGRAM
 __attribute__((format(printf, 1, 2))) static inline program_result mpirun(const char *format, ...)
 {
-    char arguments[4096], command[8192];
-    char out[] = "/tmp/gradiometer-out-XXXXXX", err[] = "/tmp/gradiometer-err-XXXXXX";
+    char arguments[4096];
     va_list args;
     va_start(args, format);
     vsnprintf(arguments, sizeof arguments, format, args);
     va_end(args);
-    close(mkstemp(out));
-    close(mkstemp(err));
-    snprintf(command, sizeof command, "exec 1>%s 2>%s </dev/null; exec mpirun -q %s", out, err,
-             arguments);
-    int status = system(command);
-    program_result result = {.out = program_slurp(out), .err = program_slurp(err)};
-    result.exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    unlink(out);
-    unlink(err);
-    return result;
+    return program_run("mpirun -q", arguments);
 }
 
 /* The run must have failed with this exit status and this one line. */
@@ -114,11 +104,11 @@ static inline void expect_same(const char *path, const json_t *one, const json_t
     }
 }
 
-/* Runs the command alone and with 2, 3 and 4 ranks (or those of `counts`, ended by 0) and compares
- * the documents. */
-static inline void expect_same_documents(const int *counts, double tolerance, const char *command)
+/* Runs the command with 2, 3 and 4 ranks (or those of `counts`, ended by 0) and compares the
+ * documents with `one`, which is freed. */
+static inline void expect_like(json_t *one, const int *counts, double tolerance,
+                               const char *command)
 {
-    json_t *one = program_document(program("%s --json -q", command));
     assert_non_null(one);
     for (size_t i = 0; counts[i]; i++) {
         char path[64];
@@ -129,6 +119,12 @@ static inline void expect_same_documents(const int *counts, double tolerance, co
         json_decref(many);
     }
     json_decref(one);
+}
+
+/* The same, beside the plain program. */
+static inline void expect_same_documents(const int *counts, double tolerance, const char *command)
+{
+    expect_like(program_document(program("%s --json -q", command)), counts, tolerance, command);
 }
 
 #endif
