@@ -110,6 +110,24 @@ static void test_axes(void **state)
     drawn_free(&d);
     gm_runs_free(&runs);
 
+    /* The test error is known at batch 50 alone: the axis has room for the losses at 5 too. */
+    static double test_error[2] = {0.5, 0.25};
+    for (size_t i = RUNS / 2; i < RUNS; i++) {
+        g.run[i].metric[GM_SUBJECT_TEST_ERROR] = (gm_subject_metric){2, g.step, test_error};
+    }
+    case_need(gm_runs_make(g.run, RUNS, &runs, &err), &err);
+    d = draw(&runs, &gm_runs_figure_errors, 0);
+    has(d.script, "$a1_0 << EOD\n1.69897 25 25 25\nEOD\n");
+    double low = NAN, high = NAN;
+    assert_int_equal(sscanf(strstr(d.script, "set xrange ["), "set xrange [%lf:%lf]", &low, &high),
+                     2);
+    assert_true(low <= 0.69897 && high >= 1.69897);
+    drawn_free(&d);
+    gm_runs_free(&runs);
+    for (size_t i = 0; i < RUNS; i++) {
+        g.run[i].metric[GM_SUBJECT_TEST_ERROR] = (gm_subject_metric){0};
+    }
+
     /* One seed each: no error, and nothing said of one. Infinite losses are left out. */
     gm_subject single[] = {g.run[0], g.run[4]};
     g.loss[4][1] = INFINITY;
@@ -209,8 +227,8 @@ static void test_pages(void **state)
     has(html, "<a href=\"cells/a.html\">a</a>");
     has(html, "<tr><th scope=\"row\">c</th>"); /* has no page */
     has(html, "<b>b</b>, train: &lt;script&gt;");
-    has(html, "gradiometer train '&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;'\\''"
-              "$(id)%s'\n");
+    has(html, "gradiometer train &#39;&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;&#39;"
+              "\\&#39;&#39;$(id)%s&#39;\n");
     free(html);
 
     /* The page of a finished cell stays, that of any other is written again. */

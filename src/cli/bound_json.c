@@ -64,7 +64,7 @@ static json_t *layers(gm_cli *cli, const gm_session *session, const gm_bound *b)
     for (size_t l = 0; l < b->layers; l++) {
         gm_net_layer layer = gm_net_layer_at(session->net, l);
         json_t *o = divergence(cli, &b->layer[l].divergence);
-        json_object_set_new(o, "name", json_string(layer.name));
+        json_object_set_new(o, "name", gm_json_text(layer.name));
         json_object_set_new(o, "parameters", json_integer((json_int_t)layer.parameters));
         json_object_set_new(o, "negative", json_integer((json_int_t)b->layer[l].negative));
         json_array_append_new(list, o);
@@ -188,7 +188,7 @@ static json_t *reasons(const gm_bound_origin *origin)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < origin->reasons; i++) {
-        json_array_append_new(list, json_string(origin->reason[i]));
+        json_array_append_new(list, gm_json_text(origin->reason[i]));
     }
     return list;
 }

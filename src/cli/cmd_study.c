@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/shell.h"
 #include "cli/interrupt.h"
 #include "cli/study.h"
 #include "gradiometer/report.h"
@@ -165,15 +166,19 @@ static gm_status make_plan(gm_cli *cli, study *s, gm_error *err)
 
 /* ---- what is printed ---- */
 
+/* Two digits, or as many as a whole number has: "0.05", "12", "130". */
+static void print_rough(double value, size_t size, char *text)
+{
+    snprintf(text, size, value < 99.0 ? "%.2g" : "%.0f", value);
+}
+
 /* "40 s", "12 min", "3.5 h" */
 static void print_time(double seconds, size_t size, char *text)
 {
-    if (seconds < 100.0)
-        snprintf(text, size, "%.2g s", seconds);
-    else if (seconds < 6000.0)
-        snprintf(text, size, "%.2g min", seconds / 60.0);
-    else
-        snprintf(text, size, "%.2g h", seconds / 3600.0);
+    bool minutes = seconds >= 100.0, hours = seconds >= 6000.0;
+    char number[32];
+    print_rough(seconds / (hours ? 3600.0 : minutes ? 60.0 : 1.0), sizeof number, number);
+    snprintf(text, size, "%s %s", number, hours ? "h" : minutes ? "min" : "s");
 }
 
 static void print_cells(const study *s)
@@ -191,7 +196,7 @@ static void print_cells(const study *s)
         const gm_study_cell *cell = plan->cell + i;
         double sum = 0.0;
         size_t done = 0;
-        char time[32];
+        char time[48];
         for (size_t t = 0; t < cell->tasks; t++) {
             sum += *seconds++;
             done += cell->task[t].state == GM_STUDY_DONE;
@@ -207,7 +212,7 @@ static void print_cells(const study *s)
 static void print_estimate(const study *s)
 {
     const gm_study_estimate *e = &s->estimate;
-    char total[32], all[32];
+    char total[48], all[48], memory[32];
     print_time(e->total, sizeof total, total);
     print_time(e->all, sizeof all, all);
     printf(
@@ -220,8 +225,9 @@ static void print_estimate(const study *s)
         "           product, as if nothing else ran here",
         1e-9 * e->rate);
     if (e->finished) printf("; scaled by the times of %zu finished commands", e->finished);
-    printf("\nmemory     about %.2g GB in all, by the cell that needs most, %s\n",
-           1e-9 * (double)e->memory, e->largest);
+    print_rough(1e-9 * (double)e->memory, sizeof memory, memory);
+    printf("\nmemory     about %s GB in all, by the cell that needs most, %s\n", memory,
+           e->largest);
 }
 
 static void print_budget(const study *s)
@@ -274,30 +280,39 @@ static gm_status write_pages(const gm_cli *cli, const study *s, gm_error *err)
     return status == GM_OK ? GM_OK : gm_fail(err, status, "%s", inner.message);
 }
 
+/* Why it ended before its end, and how to go on. */
+static gm_status say_unfinished(const gm_cli *cli, const study *s, gm_study_end end,
+                                size_t finished, gm_error *err)
+{
+    const char *folder = s->place.folder;
+    const char *const word[] = {"gradiometer", "study", cli->operand[0], "-o", folder, "--resume"};
+    char *line = gm_shell_line(sizeof word / sizeof *word, word, err);
+    if (!line) return GM_ERR_MEMORY;
+    gm_status status =
+        end == GM_STUDY_DISK_FULL
+            ? gm_fail(err, GM_ERR_IO,
+                      "%s: No space left on device: %zu of %zu cells are finished; once there is "
+                      "room: %s",
+                      folder, finished, s->plan.cells, line)
+            : gm_fail(err, GM_ERR_INTERRUPTED, "%s, %zu of %zu cells are finished; to go on: %s",
+                      end == GM_STUDY_EXPIRED ? "the time of the budget is used up" : "interrupted",
+                      finished, s->plan.cells, line);
+    gm_free(line);
+    return status;
+}
+
 static gm_status conclude(const gm_cli *cli, const study *s, gm_study_end end, gm_error *err)
 {
-    const char *folder = s->place.folder, *path = cli->operand[0];
     size_t finished, failed;
     count_cells(&s->plan, &finished, &failed);
     print_failures(&s->plan);
-    if (end == GM_STUDY_DISK_FULL)
-        return gm_fail(err, GM_ERR_IO,
-                       "%s: No space left on device: %zu of %zu cells are finished; once there is "
-                       "room: gradiometer study %s -o %s --resume",
-                       folder, finished, s->plan.cells, path, folder);
-    if (end != GM_STUDY_COMPLETE)
-        return gm_fail(err, GM_ERR_INTERRUPTED,
-                       "%s, %zu of %zu cells are finished; to go on: gradiometer study %s -o %s "
-                       "--resume",
-                       end == GM_STUDY_EXPIRED ? "the time of the budget is used up"
-                                               : "interrupted",
-                       finished, s->plan.cells, path, folder);
+    if (end != GM_STUDY_COMPLETE) return say_unfinished(cli, s, end, finished, err);
     gm_status status = write_pages(cli, s, err);
     if (status != GM_OK) return status;
     if (failed)
         return gm_fail(err, GM_ERR_NUMERIC, "%zu of %zu cells failed; %zu are finished", failed,
                        s->plan.cells, finished);
-    printf("finished   %zu cells: %s/index.json\n", finished, folder);
+    printf("finished   %zu cells: %s/index.json\n", finished, s->place.folder);
     return GM_OK;
 }
 

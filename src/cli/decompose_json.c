@@ -201,7 +201,7 @@ static json_t *layers_value(gm_cli *cli, const gm_decomposition *point,
     json_t *layers = json_array();
     for (size_t i = 0; i < point->layers; i++) {
         json_t *layer = json_object();
-        json_object_set_new(layer, "name", json_string(point->layer[i].name));
+        json_object_set_new(layer, "name", gm_json_text(point->layer[i].name));
         set_block(cli, &point->layer[i], options, layer);
         json_array_append_new(layers, layer);
     }
@@ -212,7 +212,7 @@ static void set_point(gm_cli *cli, const gm_decomposition *point,
                       const gm_decompose_options *options, json_t *value)
 {
     json_object_set_new(value, "error_rate", gm_json_number(cli, "error_rate", point->error_rate));
-    json_object_set_new(value, "block", json_string(point->block.name));
+    json_object_set_new(value, "block", gm_json_text(point->block.name));
     set_block(cli, &point->block, options, value);
     if (point->layers) json_object_set_new(value, "layers", layers_value(cli, point, options));
 }

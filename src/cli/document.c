@@ -9,20 +9,6 @@
 #include "base/memory.h"
 #include "gradiometer/version.h"
 
-json_t *gm_json_text(const char *text)
-{
-    json_t *value = json_string(text);
-    if (value) return value;
-    char *copy = gm_strdup(text, NULL);
-    if (!copy) return NULL;
-    for (char *c = copy; *c; c++) {
-        if ((unsigned char)*c > 126) *c = '?';
-    }
-    value = json_string(copy);
-    gm_free(copy);
-    return value;
-}
-
 json_t *gm_json_number(gm_cli *cli, const char *what, double value)
 {
     if (isfinite(value)) return json_real(value);
@@ -135,8 +121,7 @@ json_t *gm_document_create(gm_cli *cli, const gm_session *session, gm_error *err
         json_object_set_new(document, "group", group_value(session));
     }
     json_object_set_new(document, "data", data_value(session->data));
-    json_object_set_new(document, "point",
-                        session->point ? gm_json_text(session->point) : json_null());
+    json_object_set_new(document, "point", gm_json_text_or_null(session->point));
     if (*session->params_hash) {
         json_object_set_new(document, "params_hash", json_string(session->params_hash));
     }

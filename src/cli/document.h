@@ -2,8 +2,7 @@
 #ifndef GM_CLI_DOCUMENT_H
 #define GM_CLI_DOCUMENT_H
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "cli/cli.h"
 #include "cli/session.h"
 
@@ -22,8 +21,6 @@ gm_status gm_document_print(gm_cli *cli, json_t *document, gm_error *err);
  * by free(); NULL with err recorded when memory is short. */
 char *gm_document_text(const gm_cli *cli, json_t *document, size_t flags, gm_error *err);
 
-/* A string; bytes that are no UTF-8 (file names may hold any) become '?'. */
-json_t *gm_json_text(const char *text);
 /* A number; NaN and infinities become null and a notice that names `what`. */
 json_t *gm_json_number(gm_cli *cli, const char *what, double value);
 /* Array of n numbers, the same. */

@@ -71,7 +71,7 @@ void gm_ensemble_describe(const gm_session *session, gm_ensemble_view *view)
     gm_identity_checksum(session->problem, data);
     gm_identity_checksum(tested ? session->test_problem : NULL, test);
     json_t *setup = json_object();
-    json_object_set_new(setup, "model", json_string(gm_net_name(session->net)));
+    json_object_set_new(setup, "model", gm_json_text(gm_net_name(session->net)));
     json_object_set_new(setup, "loss", json_string(gm_loss_name(session->loss_kind)));
     json_object_set_new(setup, "precision", json_string(gm_dtype_name(session->precision)));
     json_object_set_new(setup, "data_crc32", json_string(data));

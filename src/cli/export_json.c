@@ -5,17 +5,20 @@
 #include <stdio.h>
 
 #include "base/file.h"
-#include "cli/document.h"
+#include "base/json.h"
 #include "cli/export.h"
 #include "gradiometer/version.h"
 
-enum { LAYOUT = JSON_COMPACT | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY };
+enum { LAYOUT = JSON_COMPACT | JSON_ENCODE_ANY };
 
-static void print_text(FILE *out, const char *text)
+/* before, then a text. */
+static gm_status print_text(const char *before, const char *text, FILE *out, gm_error *err)
 {
     json_t *value = gm_json_text(text);
-    json_dumpf(value, out, LAYOUT);
+    fputs(before, out);
+    gm_status status = gm_json_write(value, LAYOUT, out, err);
     json_decref(value);
+    return status;
 }
 
 static void print_number(FILE *out, double value)
@@ -58,9 +61,9 @@ static gm_status print_object(const gm_export *e, const gm_export_item *item, FI
 {
     json_t *object = gm_export_object(e, item, err);
     if (!object) return err->status;
-    json_dumpf(object, out, LAYOUT);
+    gm_status status = gm_json_write(object, LAYOUT, out, err);
     json_decref(object);
-    return GM_OK;
+    return status;
 }
 
 /* ---- the groups ---- */
@@ -104,18 +107,19 @@ static gm_status print_group(const gm_export *e, gm_export_kind kind, FILE *out,
     for (size_t i = 0; status == GM_OK && i < e->items; i++) {
         const gm_export_item *item = &e->item[i];
         if (item->kind != kind || !item->chosen) continue;
-        fputs(first ? "\n" : ",\n", out);
-        first = false;
         char step[32];
         snprintf(step, sizeof step, "%" PRId64,
                  kind == GM_EXPORT_CHECKPOINT ? e->step[item->index] : 0);
-        print_text(out, kind == GM_EXPORT_SERIES       ? e->metric[item->index]
-                        : kind == GM_EXPORT_CHECKPOINT ? step
-                        : item->index                  ? "optimizer"
-                                                       : "theta");
+        const char *name = kind == GM_EXPORT_SERIES       ? e->metric[item->index]
+                           : kind == GM_EXPORT_CHECKPOINT ? step
+                           : item->index                  ? "optimizer"
+                                                          : "theta";
+        status = print_text(first ? "\n" : ",\n", name, out, err);
+        first = false;
         fputc(':', out);
-        status = kind == GM_EXPORT_SERIES ? print_series(e, item, out, err)
-                                          : print_numbers(e, item, out, err);
+        if (status == GM_OK)
+            status = kind == GM_EXPORT_SERIES ? print_series(e, item, out, err)
+                                              : print_numbers(e, item, out, err);
     }
     fputc('}', out);
     return status;
@@ -131,15 +135,15 @@ static gm_status print_arrays(const gm_export *e, size_t result, FILE *out, gm_e
     for (size_t i = 0; status == GM_OK && i < e->items; i++) {
         const gm_export_item *item = &e->item[i];
         if (item->kind != GM_EXPORT_ARRAY || item->index != result) continue;
-        fputs(first ? "\n  {\"name\":" : ",\n  {\"name\":", out);
+        status =
+            print_text(first ? "\n  {\"name\":" : ",\n  {\"name\":", item->array->name, out, err);
         first = false;
-        print_text(out, item->array->name);
         fprintf(out, ",\"dtype\":\"%s\",\"shape\":[", item->array->dtype == GM_F32 ? "f4" : "f8");
         for (int a = 0; a < item->array->rank; a++) {
             fprintf(out, "%s%zu", a ? "," : "", item->array->dim[a]);
         }
         fputc(']', out);
-        if (item->chosen) {
+        if (item->chosen && status == GM_OK) {
             fputs(",\"data\":", out);
             status = print_numbers(e, item, out, err);
         }
@@ -152,24 +156,19 @@ static gm_status print_result(const gm_export *e, const gm_export_item *document
                               gm_error *err)
 {
     const gm_run_result *r = &e->result[document->index];
-    gm_status status = GM_OK;
-    fputs("{\"item\":", out);
-    print_text(out, document->name);
-    fputs(",\"command\":", out);
-    print_text(out, r->command);
+    gm_status status = print_text("{\"item\":", document->name, out, err);
+    if (status == GM_OK) status = print_text(",\"command\":", r->command, out, err);
     if (r->step >= 0)
         fprintf(out, ",\"step\":%" PRId64, r->step);
     else
         fputs(",\"step\":null", out);
-    fputs(",\"key\":", out);
-    print_text(out, r->key);
-    fputs(",\"created\":", out);
-    print_text(out, r->created);
+    if (status == GM_OK) status = print_text(",\"key\":", r->key, out, err);
+    if (status == GM_OK) status = print_text(",\"created\":", r->created, out, err);
     fputs(",\n \"document\":", out);
-    if (document->chosen)
-        status = print_object(e, document, out, err);
-    else
+    if (!document->chosen)
         fputs("null", out);
+    else if (status == GM_OK)
+        status = print_object(e, document, out, err);
     fputs(",\n \"arrays\":[", out);
     if (status == GM_OK) status = print_arrays(e, document->index, out, err);
     fputs("]}", out);
@@ -199,12 +198,11 @@ static gm_status print_results(const gm_export *e, FILE *out, gm_error *err)
 
 static gm_status print_document(const gm_export *e, FILE *out, gm_error *err)
 {
-    fputs("{\"tool\":\"gradiometer\",\"version\":", out);
-    print_text(out, gm_version());
-    fputs(",\"command\":\"export\",\"run\":", out);
-    print_text(out, gm_run_path(e->run));
+    gm_status status = print_text("{\"tool\":\"gradiometer\",\"version\":", gm_version(), out, err);
+    if (status == GM_OK)
+        status = print_text(",\"command\":\"export\",\"run\":", gm_run_path(e->run), out, err);
     fputs(",\n\"settings\":", out);
-    gm_status status = print_single(e, GM_EXPORT_SETTINGS, out, err);
+    if (status == GM_OK) status = print_single(e, GM_EXPORT_SETTINGS, out, err);
     fputs(",\n\"state\":", out);
     if (status == GM_OK) status = print_single(e, GM_EXPORT_STATE, out, err);
     fputs(",\n\"vectors\":", out);

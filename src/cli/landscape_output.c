@@ -201,7 +201,7 @@ static void set_slice(gm_cli *cli, json_t *o, const gm_session *session,
     const char *layer = layer_name(session);
     json_object_set_new(o, "along", json_string(gm_along_words[run->along]));
     json_object_set_new(o, "dimensions", json_integer((json_int_t)run->dimensions));
-    json_object_set_new(o, "layer", layer ? gm_json_text(layer) : json_null());
+    json_object_set_new(o, "layer", gm_json_text_or_null(layer));
     json_object_set_new(o, "training_error",
                         gm_json_number(cli, "training_error", run->training_error));
     json_object_set_new(o, "directions", directions_value(cli, run));

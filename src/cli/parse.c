@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/shell.h"
 #include "cli/frame.h"
 
 enum {
@@ -59,53 +60,12 @@ void gm_cli_free(gm_cli *cli)
     memset(cli, 0, sizeof *cli);
 }
 
-/* ---- the command as typed ---- */
-
-static bool is_plain(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && strchr("_./:=,@%+-", c));
-}
-
-/* Appends word at end, quoted for the shell where it needs it; *end moves. Room: 4 bytes for each
- * byte of word, and 3. */
-static void append_quoted(char **end, const char *word)
-{
-    bool plain = *word != 0;
-    for (const char *c = word; *c; c++) {
-        plain = plain && is_plain(*c);
-    }
-    char *out = *end;
-    if (!plain) *out++ = '\'';
-    for (const char *c = word; *c; c++) {
-        if (*c == '\'') {
-            memcpy(out, "'\\''", 4);
-            out += 4;
-        } else {
-            *out++ = *c;
-        }
-    }
-    if (!plain) *out++ = '\'';
-    *out = 0;
-    *end = out;
-}
-
 static gm_status keep_line(gm_cli *cli, int argc, char **argv, gm_error *err)
 {
-    static const char program[] = "gradiometer";
-    size_t size = sizeof program;
-    for (int i = 0; i < argc; i++) {
-        size += 4 * strlen(argv[i]) + 3;
-    }
-    cli->line = gm_alloc(size, 1, "command line", err);
-    if (!cli->line) return GM_ERR_MEMORY;
-    char *end = cli->line;
-    append_quoted(&end, program);
-    for (int i = 0; i < argc; i++) {
-        *end++ = ' ';
-        append_quoted(&end, argv[i]);
-    }
-    return GM_OK;
+    char *words = gm_shell_line((size_t)argc, (const char *const *)argv, err);
+    if (words) cli->line = gm_format(err, "gradiometer %s", words);
+    gm_free(words);
+    return cli->line ? GM_OK : GM_ERR_MEMORY;
 }
 
 /* ---- parsing ---- */

@@ -183,7 +183,7 @@ static void set_sums(const gm_spectrum_report *report, const gm_spectrum *s, jso
 /* Adds what was measured to object: the document itself, or one block of --layers each. */
 static void set_spectrum(const gm_spectrum_report *report, const gm_spectrum *s, json_t *object)
 {
-    json_object_set_new(object, "layer", s->layer ? json_string(s->layer) : json_null());
+    json_object_set_new(object, "layer", gm_json_text_or_null(s->layer));
     set_count(object, "size", s->size);
     if (s->pairs.value) set_pairs(report, s, object);
     if (s->density.value) set_density(report, s, object);

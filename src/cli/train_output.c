@@ -42,15 +42,15 @@ static gm_status print_json(gm_cli *cli, const gm_session *session, const gm_tra
     if (!document) return GM_ERR_MEMORY;
     json_object_set_new(document, "train", options_value(options));
     json_object_set_new(document, "prior", gm_learned_prior_value(cli, prior));
-    json_object_set_new(document, "run", path ? json_string(path) : json_null());
+    json_object_set_new(document, "run", gm_json_text_or_null(path));
     json_object_set_new(document, "outcome", json_string(gm_train_outcome_name(r->outcome)));
-    json_object_set_new(document, "message", json_string(r->message));
+    json_object_set_new(document, "message", gm_json_text(r->message));
     json_object_set_new(document, "first_step", json_integer((json_int_t)r->first_step));
     json_object_set_new(document, "error_rate", gm_json_number(cli, "error_rate", r->error_rate));
     json_object_set_new(document, "distance", gm_json_number(cli, "distance", r->distance));
     bool test = session->test != NULL;
     json_object_set_new(document, "test_data",
-                        test ? json_string(session->test->name) : json_null());
+                        gm_json_text_or_null(test ? session->test->name : NULL));
     json_object_set_new(document, "test_loss",
                         test ? gm_json_number(cli, "test_loss", r->test_loss) : json_null());
     json_object_set_new(document, "test_error_rate",

@@ -195,20 +195,38 @@ typedef struct panel {
     gm_axis axis;
 } panel;
 
-static gm_status choose_axes(const panel *p, int a, gm_axis *across, gm_axis *up, gm_error *err)
+static gm_status choose_axis(panel *p, gm_error *err)
 {
-    double *value = gm_alloc(3 * p->points, sizeof *value, "values of a figure", err);
+    double *value = gm_alloc(2 * p->points, sizeof *value, "values of a figure", err);
     if (!value) return GM_ERR_MEMORY;
     for (size_t i = 0; i < p->points; i++) {
         const point *at = &p->point[i];
         bool crosses = at->mean > 0.0 && at->half >= at->mean; /* no reason for a signed axis */
-        value[i] = at->x * axes[a].factor;
-        value[p->points + 2 * i] = crosses ? at->mean : at->mean - at->half;
-        value[p->points + 2 * i + 1] = at->mean + at->half;
+        value[2 * i] = crosses ? at->mean : at->mean - at->half;
+        value[2 * i + 1] = at->mean + at->half;
     }
-    *across = gm_axis_for(p->points, value, axes[a].span, DECADES);
-    *up = gm_axis_for(2 * p->points, value + p->points, p->quantity->span, DECADES);
-    if (up->scale == GM_SCALE_LINEAR) up->low = fmin(up->low, 0.0);
+    p->axis = gm_axis_for(2 * p->points, value, p->quantity->span, DECADES);
+    if (p->axis.scale == GM_SCALE_LINEAR) p->axis.low = fmin(p->axis.low, 0.0);
+    gm_free(value);
+    return GM_OK;
+}
+
+/* One axis for all panels, with room for the points of each: a run may have one quantity and lack
+ * the other. */
+static gm_status choose_across(const panel *p, int panels, int a, gm_axis *across, gm_error *err)
+{
+    size_t count = 0, used = 0;
+    for (int c = 0; c < panels; c++) {
+        count += p[c].points;
+    }
+    double *value = gm_alloc(count, sizeof *value, "values of a figure", err);
+    if (!value) return GM_ERR_MEMORY;
+    for (int c = 0; c < panels; c++) {
+        for (size_t i = 0; i < p[c].points; i++) {
+            value[used++] = p[c].point[i].x * axes[a].factor;
+        }
+    }
+    *across = gm_axis_for(count, value, axes[a].span, DECADES);
     gm_free(value);
     return GM_OK;
 }
@@ -346,13 +364,12 @@ static void write_caption(const shown *what, int a, const lines *l, const panel 
               caption);
 }
 
-static gm_status read_panel(const gm_runs *runs, const lines *l, const shown_panel *what, int a,
-                            panel *p, gm_axis *across, gm_error *err)
+static gm_status read_panel(const gm_runs *runs, const lines *l, const shown_panel *what, panel *p,
+                            gm_error *err)
 {
     *p = (panel){.quantity = &what->quantity};
     gm_status status = collect(runs, l, what, &p->point, &p->points, err);
-    if (status == GM_OK && p->points) status = choose_axes(p, a, across, &p->axis, err);
-    return status;
+    return status == GM_OK && p->points ? choose_axis(p, err) : status;
 }
 
 static gm_status draw(const gm_runs *runs, const gm_runs_figure *figure, gm_drawing *drawing,
@@ -365,7 +382,7 @@ static gm_status draw(const gm_runs *runs, const gm_runs_figure *figure, gm_draw
     lines l;
     gm_status status = find_lines(runs, axes[a].key, &l, err);
     for (int c = 0; c < PANELS && status == GM_OK && what->panel[c].quantity.read; c++) {
-        status = read_panel(runs, &l, &what->panel[c], a, &p[panels], &across, err);
+        status = read_panel(runs, &l, &what->panel[c], &p[panels], err);
         if (status == GM_OK && p[panels].points) {
             panels++;
         } else {
@@ -373,6 +390,7 @@ static gm_status draw(const gm_runs *runs, const gm_runs_figure *figure, gm_draw
             p[panels].point = NULL;
         }
     }
+    if (status == GM_OK && panels) status = choose_across(p, panels, a, &across, err);
     if (status == GM_OK && panels) {
         fprintf(drawing->title, " against the %s", axes[a].title);
         write_script(runs, a, &l, p, panels, &across, drawing);

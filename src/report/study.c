@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/shell.h"
 #include "gradiometer/report.h"
 #include "report/html.h"
 #include "report/page.h"
@@ -225,32 +226,32 @@ static void write_failures(const study *s, FILE *page)
     fputs("</ul>\n</section>\n", page);
 }
 
-/* One word for a shell. */
-static void write_word(const char *word, FILE *page)
+/* A task's command, in a line. */
+static gm_status write_command(const json_t *task, FILE *page, gm_error *err)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "_./:=,@%+-";
-    if (*word && !word[strspn(word, plain)]) {
-        gm_html_text(page, word);
-        return;
+    const json_t *value, *command = json_object_get(task, "command");
+    const char **word = gm_alloc(json_array_size(command) + 1, sizeof *word, "a command", err);
+    size_t count = 0, i;
+    if (!word) return GM_ERR_MEMORY;
+    word[count++] = "gradiometer";
+    json_array_foreach(command, i, value)
+    {
+        if (json_is_string(value)) word[count++] = json_string_value(value);
     }
-    fputc('\'', page);
-    for (; *word; word++) {
-        char one[2] = {*word, 0};
-        if (*word == '\'')
-            fputs("'\\''", page);
-        else if ((unsigned char)*word < 0x80)
-            gm_html_text(page, one);
-        else
-            fputc(*word, page);
-    }
-    fputc('\'', page);
+    char *line = gm_shell_line(count, word, err);
+    gm_status status = line ? GM_OK : GM_ERR_MEMORY;
+    gm_html_text(page, line);
+    fputc('\n', page);
+    gm_free(word);
+    gm_free(line);
+    return status;
 }
 
-static void write_repeat(const study *s, FILE *page)
+static gm_status write_repeat(const study *s, FILE *page, gm_error *err)
 {
-    const json_t *task, *word, *first = json_array_get(s->cells, 0);
-    size_t t, w;
+    const json_t *task, *first = json_array_get(s->cells, 0);
+    gm_status status = GM_OK;
+    size_t t;
     fputs("<section id=\"repeat\">\n<h2>How to repeat</h2>\n<pre>gradiometer study study.yaml -o "
           "NEW</pre>\n<p>with <code>study.yaml</code> from this folder does it all again. A cell "
           "is the same as its commands by hand; those of ",
@@ -259,15 +260,10 @@ static void write_repeat(const study *s, FILE *page)
     fputs(":</p>\n<pre>", page);
     json_array_foreach(json_object_get(first, "tasks"), t, task)
     {
-        fputs("gradiometer", page);
-        json_array_foreach(json_object_get(task, "command"), w, word)
-        {
-            fputc(' ', page);
-            write_word(json_string_value(word) ? json_string_value(word) : "", page);
-        }
-        fputc('\n', page);
+        if (status == GM_OK) status = write_command(task, page, err);
     }
     fputs("</pre>\n</section>\n", page);
+    return status;
 }
 
 /* ---- the page ---- */
@@ -328,7 +324,7 @@ static gm_status write_page(const study *s, FILE *page, gm_error *err)
     gm_status status = write_grid(s, page, err);
     if (status == GM_OK) status = write_comparison(s, page, err);
     write_failures(s, page);
-    write_repeat(s, page);
+    if (status == GM_OK) status = write_repeat(s, page, err);
     fputs("</main>\n", page);
     gm_page_end(page);
     return status;

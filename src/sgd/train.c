@@ -5,14 +5,17 @@
  *   1. measure at theta_t, where the schedule says so
  *   2. save the state with the metrics up to here, where due
  *   3. eta_t by the policy, batch t, its loss and gradient at theta_t, the update to theta_{t+1},
- * and what has to be known there before batch t + 1 is drawn A state in the file therefore always
- * stands between 2 and 3, and resuming enters there. The one exception is the state of step 0,
- * which is saved before the first measurement. */
+ *      and what has to be known there before batch t + 1 is drawn
+ *
+ * A state in the file therefore always stands between 2 and 3, and resuming enters there. The one
+ * exception is the state of step 0, which is saved before the first measurement. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
+#include "base/shell.h"
 #include "run/store.h"
 #include "sgd/identity.h"
 #include "sgd/options.h"
@@ -46,9 +49,12 @@ static gm_status end_interrupted(gm_trainer *tr, uint64_t t, gm_error *err)
 {
     int used = snprintf(tr->result->message, sizeof tr->result->message,
                         "interrupted after step %" PRIu64 " of %" PRIu64, t, tr->options.steps);
-    if (tr->run)
+    const char *path = tr->run ? gm_run_path(tr->run) : NULL;
+    char *shown = path ? gm_shell_line(1, &path, NULL) : NULL;
+    if (path)
         snprintf(tr->result->message + used, sizeof tr->result->message - (size_t)used,
-                 "; to go on: gradiometer train --resume %s", gm_run_path(tr->run));
+                 "; to go on: gradiometer train --resume %s", shown ? shown : path);
+    gm_free(shown);
     return end_training(tr, t, GM_TRAIN_INTERRUPTED, true, err);
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/memory.h"
 
 static char *below(const char *folder, const char *name, gm_error *err)
@@ -32,6 +33,7 @@ static bool exists(const char *folder, const char *name)
 gm_status gm_study_place_load(const char *folder, bool *found, gm_study_place *place,
                               char **data_dir, gm_error *err)
 {
+    enum { MOST_THREADS = 4096 };
     *found = false;
     *data_dir = NULL;
     if (!exists(folder, "study.yaml")) return GM_OK;
@@ -42,7 +44,7 @@ gm_status gm_study_place_load(const char *folder, bool *found, gm_study_place *p
     json_int_t memory = json_integer_value(json_object_get(read, "memory"));
     const char *data = json_string_value(json_object_get(read, "data_dir"));
     gm_status status = GM_OK;
-    if (threads < 1 || memory < 0 || !data)
+    if (threads < 1 || threads > MOST_THREADS || memory < 0 || !data)
         status =
             gm_fail(err, GM_ERR_INPUT, "%s: damaged, expected threads, memory and data_dir", path);
     if (status == GM_OK) {
@@ -64,12 +66,11 @@ static gm_status write_document(const char *folder, const char *name, const json
     if (!path) return GM_ERR_MEMORY;
     gm_file *file = NULL;
     gm_status status = gm_file_create(path, &file, err);
-    if (status == GM_OK && document) { /* without memory for it commit would keep nothing */
-        json_dumpf(document, gm_file_stream(file), JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+    if (status == GM_OK)
+        status = gm_json_write(document, JSON_INDENT(1), gm_file_stream(file), err);
+    if (status == GM_OK) {
         fputc('\n', gm_file_stream(file));
         status = gm_file_commit(&file, err);
-    } else if (status == GM_OK) {
-        status = gm_fail(err, GM_ERR_MEMORY, "no memory for %s", path);
     }
     gm_file_discard(&file);
     gm_free(path);
@@ -78,8 +79,12 @@ static gm_status write_document(const char *folder, const char *name, const json
 
 static gm_status place_write(const char *folder, const gm_study_place *place, gm_error *err)
 {
-    json_t *document = json_pack("{s:I, s:I, s:s}", "threads", (json_int_t)place->threads, "memory",
-                                 (json_int_t)place->memory, "data_dir", place->data_dir);
+    json_t *data_dir = json_string(place->data_dir);
+    if (!data_dir)
+        return gm_fail(err, GM_ERR_USAGE, "--data-dir: found %s, expected a name in UTF-8",
+                       place->data_dir);
+    json_t *document = json_pack("{s:I, s:I, s:o}", "threads", (json_int_t)place->threads, "memory",
+                                 (json_int_t)place->memory, "data_dir", data_dir);
     gm_status status = write_document(folder, "place.json", document, err);
     json_decref(document);
     return status;
@@ -294,14 +299,14 @@ static json_t *task_value(const gm_study_task *task)
 {
     json_t *value = json_object(), *command = json_array();
     for (size_t w = 0; w < task->words.count; w++) {
-        json_array_append_new(command, json_string(task->words.word[w]));
+        json_array_append_new(command, gm_json_text(task->words.word[w]));
     }
     json_object_set_new(value, "name", json_string(task->name));
     json_object_set_new(value, "command", command);
     json_object_set_new(value, "at", *task->at ? json_string(task->at) : json_null());
     json_object_set_new(value, "file", json_string(task->file));
     json_object_set_new(value, "status", json_string(state_word[task->state]));
-    json_object_set_new(value, "message", task->message ? json_string(task->message) : json_null());
+    json_object_set_new(value, "message", gm_json_text_or_null(task->message));
     return value;
 }
 
@@ -363,11 +368,6 @@ static gm_status cell_value(const char *folder, const gm_study_plan *plan,
     return status;
 }
 
-static json_t *text_or_null(const char *text)
-{
-    return text ? json_string(text) : json_null();
-}
-
 gm_status gm_study_index_write(const char *folder, const gm_study_plan *plan,
                                const gm_study_place *place, gm_error *err)
 {
@@ -375,8 +375,8 @@ gm_status gm_study_index_write(const char *folder, const gm_study_plan *plan,
     json_t *document = json_object(), *cells = json_array();
     json_object_set_new(document, "study", json_integer(1));
     json_object_set_new(document, "name", json_string(file->name));
-    json_object_set_new(document, "title", text_or_null(file->title));
-    json_object_set_new(document, "question", text_or_null(file->question));
+    json_object_set_new(document, "title", gm_json_text_or_null(file->title));
+    json_object_set_new(document, "question", gm_json_text_or_null(file->question));
     json_object_set_new(document, "threads", json_integer((json_int_t)place->threads));
     gm_status status = GM_OK;
     for (size_t i = 0; status == GM_OK && i < plan->cells; i++) {
