@@ -415,6 +415,32 @@ static void refusals(void **state)
     assert_int_equal(chdir("/"), 0);
 }
 
+/* Where the shell has stdout go on in a file, what was there stays, and what comes comes after. */
+static void standard_output(void **state)
+{
+    (void)state;
+    char command[1024], out[256];
+    snprintf(out, sizeof out, "%s", folder_path("out.txt"));
+    snprintf(command, sizeof command,
+             "{ echo before; %s export %s metrics/loss --format csv -o /dev/stdout; "
+             "%s export %s metrics/loss --format csv -o /dev/fd/3 3>&1; echo after; } >%s",
+             GM_PROGRAM, run_path(), GM_PROGRAM, run_path(), out);
+    program_test_kernels();
+    assert_int_equal(system(command), 0);
+    char *text = program_slurp(out);
+    static const char lines[] = "step,loss\n0,0.10000000000000001\n2,0.33333333333333331\n5,nan\n";
+    char expected[512];
+    snprintf(expected, sizeof expected, "before\n%s%safter\n", lines, lines);
+    assert_string_equal(text, expected);
+    free(text);
+    unlink(out);
+    program_result r = program("export %s -o /dev/fd/77 --format json", run_path());
+    assert_int_equal(r.exit, 2);
+    assert_true(program_one_line(r.err));
+    assert_non_null(strstr(r.err, "/dev/fd/77 cannot be written: Bad file descriptor"));
+    program_free(&r);
+}
+
 static int remove_run(void **state)
 {
     return folder_remove(state);
@@ -423,9 +449,11 @@ static int remove_run(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(list),        cmocka_unit_test(csv_metrics), cmocka_unit_test(csv_arrays),
-        cmocka_unit_test(csv_objects), cmocka_unit_test(npz),         cmocka_unit_test(npy),
-        cmocka_unit_test(json),        cmocka_unit_test(json_parts),  cmocka_unit_test(refusals),
+        cmocka_unit_test(list),       cmocka_unit_test(csv_metrics),
+        cmocka_unit_test(csv_arrays), cmocka_unit_test(csv_objects),
+        cmocka_unit_test(npz),        cmocka_unit_test(npy),
+        cmocka_unit_test(json),       cmocka_unit_test(json_parts),
+        cmocka_unit_test(refusals),   cmocka_unit_test(standard_output),
     };
     if (make_run(NULL)) return 1;
     int failed = gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "cli export");

@@ -74,10 +74,28 @@ static gm_status open_temporary(gm_file *file, gm_error *err)
     return status;
 }
 
+int gm_file_descriptor(const char *path)
+{
+    static const char folder[] = "/dev/fd/";
+    char *end;
+    if (strcmp(path, "/dev/stdout") == 0) return STDOUT_FILENO;
+    if (strcmp(path, "/dev/stderr") == 0) return STDERR_FILENO;
+    if (strncmp(path, folder, strlen(folder)) != 0) return -1;
+    const char *digits = path + strlen(folder);
+    long number = strtol(digits, &end, 10);
+    bool plain = *digits >= '0' && *digits <= '9' && !*end;
+    return plain && number <= INT_MAX ? (int)number : -1;
+}
+
 /* Finds out what stands at path and opens the descriptor to write to. */
 static gm_status open_target(gm_file *file, gm_error *err)
 {
     struct stat old;
+    int given = gm_file_descriptor(file->path);
+    if (given >= 0) { /* another way to open it would begin at its start, or take its place */
+        file->fd = fcntl(given, F_DUPFD_CLOEXEC, 0);
+        return file->fd < 0 ? cannot_write(file->path, errno, err) : GM_OK;
+    }
     bool exists = stat(file->path, &old) == 0;
     if (exists && S_ISDIR(old.st_mode)) return cannot_write(file->path, EISDIR, err);
     if (exists && !S_ISREG(old.st_mode)) {

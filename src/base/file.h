@@ -10,9 +10,14 @@
 
 typedef struct gm_file gm_file;
 
-/* Begins to write path. An existing file keeps its permissions, a link stays a link; a device or
- * pipe (/dev/stdout) is written directly. GM_ERR_IO where the folder is missing, path is a folder
- * or is write-protected. *file belongs to the caller until commit or discard. */
+/* The descriptor that path stands for: /dev/stdout, /dev/stderr, /dev/fd/N (what a shell gives for
+ * >(COMMAND)); -1 for any other path. */
+int gm_file_descriptor(const char *path);
+
+/* Begins to write path. An existing file keeps its permissions, a link stays a link; a device, a
+ * pipe or an open descriptor is written directly, from where it stands. GM_ERR_IO where the folder
+ * is missing, path is a folder or is write-protected. *file belongs to the caller until commit or
+ * discard. */
 gm_status gm_file_create(const char *path, gm_file **file, gm_error *err);
 
 /* The stream to write to (stdio, fully buffered); valid until commit or discard. Errors of single

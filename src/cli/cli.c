@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "cli/frame.h"
 
@@ -111,9 +113,23 @@ void gm_cli_begin(gm_cli *cli)
     }
 }
 
+static gm_status cannot_write(const char *option, const char *path, int error, gm_error *err)
+{
+    return gm_fail(err, GM_ERR_IO, "--%s: %s cannot be written: %s", option, path, strerror(error));
+}
+
+static gm_status check_descriptor(const char *option, const char *path, int given, gm_error *err)
+{
+    int flags = fcntl(given, F_GETFL);
+    bool writes = flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+    return writes ? GM_OK : cannot_write(option, path, flags < 0 ? errno : EBADF, err);
+}
+
 gm_status gm_cli_check_writable(const char *option, const char *path, gm_error *err)
 {
     struct stat info;
+    int given = gm_file_descriptor(path);
+    if (given >= 0) return check_descriptor(option, path, given, err);
     char *real = realpath(path, NULL); /* a link is followed, as by those who write */
     const char *file = real ? real : path;
     if (real && stat(real, &info) == 0 && S_ISDIR(info.st_mode)) {
@@ -138,11 +154,7 @@ gm_status gm_cli_check_writable(const char *option, const char *path, gm_error *
         }
         if (failed == 0) failed = access(folder, W_OK | X_OK);
     }
-    gm_status status = GM_OK;
-    if (failed) {
-        status = gm_fail(err, GM_ERR_IO, "--%s: %s cannot be written: %s", option, path,
-                         strerror(errno));
-    }
+    gm_status status = failed ? cannot_write(option, path, errno, err) : GM_OK;
     gm_free(folder);
     free(real);
     return status;
