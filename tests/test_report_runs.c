@@ -260,6 +260,109 @@ static void test_hostile_names(void **state)
     free(html);
 }
 
+/* Adds a result to a run file. */
+static void add_result(const char *path, const char *command, const char *key, json_t *document)
+{
+    gm_run *run = NULL;
+    gm_error err = {0};
+    assert_non_null(document);
+    char *text = json_dumps(document, 0);
+    gm_run_result result = {.command = command, .step = GM_RUN_NO_STEP, .key = key, .json = text};
+    case_need(gm_run_open(path, GM_RUN_WRITE, &run, &err), &err);
+    case_need(gm_run_add_result(run, &result, NULL, 0, NULL, &err), &err);
+    gm_run_close(run);
+    free(text);
+    json_decref(document);
+}
+
+static char *page_of(const char *path)
+{
+    gm_error err = {0};
+    case_need(gm_report_write(1, &path, folder_path("page.html"), &err), &err);
+    char *html = case_read(folder_path("page.html"));
+    assert_non_null(html);
+    return html;
+}
+
+/* In double quotes gnuplot runs what stands in backquotes. */
+static void test_nothing_is_run(void **state)
+{
+    (void)state;
+    char path[256], made[256], text[300];
+    snprintf(path, sizeof path, "%s", case_run("run.gmr", CASE_SETTINGS, "plain"));
+    snprintf(made, sizeof made, "%s", folder_path("made"));
+    snprintf(text, sizeof text, "`touch %s`\"\n", made);
+    add_result(path, "dynamics", "martingale",
+               json_pack("{s:s,s:[s],s:[{s:i,s:f,s:f},{s:i,s:f,s:f}],s:f}", "subcommand",
+                         "martingale", "policies", text, "steps", "step", 0, "mean", -1.0, "upper",
+                         -0.5, "step", 10, "mean", -0.1, "upper", 0.1, "share_ok", 0.5));
+    add_result(path, "bound", "compare",
+               json_pack("{s:[{s:s,s:f,s:f,s:f,s:{s:f,s:f}}],s:[s],s:[{s:{s:s,s:s},s:f},"
+                         "{s:{s:s,s:s},s:f}]}",
+                         "measures", "name", text, "tau", 0.5, "tau_low", 0.1, "tau_high", 0.8,
+                         "sign_error", "mean", 0.2, "worst", 0.4, "varied", text, "runs",
+                         "settings", text, "5", "n", "10", "bound", 0.5, "settings", text, "50",
+                         "n", "10", "bound", 0.6));
+    char *html = page_of(path);
+    assert_int_not_equal(access(made, F_OK), 0);
+    static const char *const id[] = {"martingale", "ranks", "bounds"};
+    for (size_t i = 0; i < sizeof id / sizeof *id; i++) {
+        char start[64];
+        snprintf(start, sizeof start, "<svg id=\"r1%s\"", id[i]);
+        char *figure = part(html, start, "</svg>");
+        assert_non_null(strstr(figure, "`touch ")); /* as it is, a letter */
+        free(figure);
+    }
+    free(html);
+}
+
+/* A prediction for an ensemble that does not say how it was optimized. */
+static void test_documents_that_lack(void **state)
+{
+    (void)state;
+    char path[256];
+    snprintf(path, sizeof path, "%s", case_run("lacks.gmr", CASE_SETTINGS, "plain"));
+    add_result(path, "dynamics", "ensemble",
+               json_pack("{s:s,s:i,s:f,s:s,s:{s:s},s:{s:s,s:f,s:f},s:[{}]}", "subcommand",
+                         "ensemble", "runs", 2, "loss", 1.0, "point", "p", "data", "name", "d",
+                         "setup", "replacement", "yes", "momentum", 0.0, "weight_decay", 0.0,
+                         "histograms"));
+    add_result(path, "dynamics", "predict",
+               json_pack("{s:s,s:f,s:s,s:{s:s},s:s,s:{}}", "subcommand", "predict", "loss", 1.0,
+                         "point", "p", "data", "name", "d", "replacement", "yes", "predicted"));
+    free(page_of(path));
+}
+
+/* Runs in files of one name are called by their paths, all of them. */
+static void test_equal_names(void **state)
+{
+    (void)state;
+    static const char *const file[] = {"a/run.gmr", "b/run.gmr", "c/run.gmr"};
+    const char *path[3];
+    char kept[3][256];
+    gm_error err = {0};
+    for (int i = 0; i < 3; i++) {
+        snprintf(kept[i], sizeof kept[i], "%s", folder_path(file[i]));
+        *strrchr(kept[i], '/') = 0;
+        assert_int_equal(mkdir(kept[i], 0777), 0);
+        snprintf(kept[i], sizeof kept[i], "%s", case_run(file[i], CASE_SETTINGS, "plain"));
+        path[i] = kept[i];
+    }
+    case_need(gm_report_write(3, path, folder_path("page.html"), &err), &err);
+    char *html = case_read(folder_path("page.html"));
+    for (int i = 0; i < 3; i++) {
+        char link[300];
+        snprintf(link, sizeof link, "<li><a href=\"#run%d\">%s</a></li>", i + 1, kept[i]);
+        assert_non_null(strstr(html, link));
+    }
+    free(html);
+    for (int i = 0; i < 3; i++) {
+        unlink(kept[i]);
+        *strrchr(kept[i], '/') = 0;
+        rmdir(kept[i]);
+    }
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -279,11 +382,10 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_settings_and_groups),
-        cmocka_unit_test(test_many_groups),
-        cmocka_unit_test(test_comparison),
-        cmocka_unit_test(test_hostile_names),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_settings_and_groups), cmocka_unit_test(test_many_groups),
+        cmocka_unit_test(test_comparison),          cmocka_unit_test(test_hostile_names),
+        cmocka_unit_test(test_nothing_is_run),      cmocka_unit_test(test_documents_that_lack),
+        cmocka_unit_test(test_equal_names),         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("report_runs", tests, folder_make, folder_remove);
 }

@@ -24,10 +24,9 @@ extern "C" {
  *
  * The page appears under its name only when complete. Errors: those of reading run files
  * (GM_ERR_IO, GM_ERR_INPUT, GM_ERR_USAGE for count 0 or where page_path is itself
- * a run file), GM_ERR_DEPENDENCY without gnuplot,
- * GM_ERR_NUMERIC where gnuplot fails, GM_ERR_IO where the page cannot be written. Cost: one
- * process of gnuplot for each run, some 20 ms a figure; memory: the run files' results and metrics.
- */
+ * a run file), GM_ERR_DEPENDENCY without gnuplot, GM_ERR_IO where the page cannot be written.
+ * Numbers that gnuplot cannot draw are said in the picture's place. Cost: one process of gnuplot
+ * for each run, some 20 ms a figure; memory: the run files' results and metrics. */
 gm_status gm_report_write(size_t count, const char *const *run_path, const char *page_path,
                           gm_error *err);
 
@@ -38,7 +37,7 @@ typedef enum gm_report_format { GM_REPORT_PDF, GM_REPORT_PNG, GM_REPORT_SVG } gm
  * the page ("loss", "density", "density2"); with several runs runN-FIGURE.pdf, N from 1 in the
  * order given, and all-FIGURE.pdf where they are compared. Figures that the run files have no
  * numbers for are left out; *written (or NULL) is how many there are. PNG has twice the pixels of
- * the page, PDF is 7.6 inches wide. Errors as above. */
+ * the page, PDF is 7.6 inches wide. Errors as above, and GM_ERR_NUMERIC where gnuplot fails. */
 gm_status gm_report_figures(size_t count, const char *const *run_path, gm_report_format format,
                             const char *folder, size_t *written, gm_error *err);
 

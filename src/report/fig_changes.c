@@ -30,6 +30,12 @@ static bool same_text(const json_t *a, const char *path_a, const json_t *b, cons
     return x && y && strcmp(x, y) == 0;
 }
 
+static bool is_text(const json_t *document, const char *path, const char *text)
+{
+    const char *found = gm_result_text(document, path);
+    return found && strcmp(found, text) == 0;
+}
+
 /* Whether `predict` looked at the start of the ensemble, on the same data. */
 static bool same_point(const json_t *ensemble, const json_t *predict)
 {
@@ -39,8 +45,8 @@ static bool same_point(const json_t *ensemble, const json_t *predict)
            same_text(ensemble, "setup/replacement", predict, "replacement") &&
            gm_result_number(ensemble, "setup/momentum") == 0.0 &&
            gm_result_number(ensemble, "setup/weight_decay") == 0.0 &&
-           strcmp(gm_result_text(ensemble, "setup/optimizer"), "sgd") == 0 &&
-           strcmp(gm_result_text(ensemble, "setup/precondition"), "none") == 0;
+           is_text(ensemble, "setup/optimizer", "sgd") &&
+           is_text(ensemble, "setup/precondition", "none");
 }
 
 static gm_predicted_band find_prediction(const gm_subject *subject, const json_t *ensemble)

@@ -30,14 +30,6 @@ static size_t count_one(const gm_subject *subject)
 
 /* ---- ranks ---- */
 
-/* Underscores would be subscripts. */
-static void write_name(const char *name, FILE *script)
-{
-    for (const char *c = name; *c; c++) {
-        fprintf(script, *c == '_' || *c == '{' || *c == '}' ? "\\\\%c" : "%c", *c);
-    }
-}
-
 /* Rows 1 ... from below: tau, its interval, mean and worst sign error. */
 static size_t write_ranks(const json_t *document, FILE *script)
 {
@@ -70,11 +62,11 @@ static void write_rows(const json_t *document, bool shown, FILE *script)
     fputs("set ytics (", script);
     for (size_t i = 0; i < rows; i++) {
         const char *name = shown ? gm_result_text(json_array_get(list, i), "name") : NULL;
-        fprintf(script, "%s\"", i ? ", " : "");
-        write_name(name ? name : "", script);
-        fprintf(script, "\" %zu", rows - i);
+        fputs(i ? ", " : "", script);
+        gm_plot_quoted(name ? name : "", script);
+        fprintf(script, " %zu", rows - i);
     }
-    fputs(")\n", script);
+    fputs(") noenhanced\n", script);
 }
 
 static void write_ranks_caption(const json_t *document, FILE *caption)
@@ -266,9 +258,9 @@ static void draw_panels(const json_t *runs, const char *setting, double *work, g
     layout.top = rows * GM_LEGEND_ROW + 10;
     layout.height += rows * GM_LEGEND_ROW;
     drawing->height = layout.height;
-    fputs("set multiplot\nset xlabel \"", script);
-    write_name(setting, script);
-    fputs("\"\n", script);
+    fputs("set multiplot\nset xlabel ", script);
+    gm_plot_quoted(setting, script);
+    fputs(" noenhanced\n", script);
     gm_axis_script(&across, "x", GM_LABELS_SHOWN, script);
     for (int i = 0; i < 2; i++) {
         const quantity *first = quantities + i * PER_PANEL;

@@ -74,7 +74,7 @@ static gm_status fill_curve(const json_t *d, size_t k, gm_curve *curve, double *
     const char *colon = text ? strchr(text, ':') : NULL;
     if (colon && strncmp(text, "decay", 5) != 0 && strncmp(text, "cosine", 6) != 0)
         length = (size_t)(colon - text);
-    snprintf(curve->entry.label, sizeof curve->entry.label, "step %.*s", (int)length,
+    snprintf(curve->entry.label, sizeof curve->entry.label, "'step %.*s", (int)length,
              text ? text : "");
     return GM_OK;
 }

@@ -208,8 +208,23 @@ static gm_status take_apart(const char *output, rendering *r, size_t count, bool
     return GM_OK;
 }
 
-/* All pictures for a page by one process. Where that fails each is tried alone, so that the message
- * names the one that does not work. */
+/* One picture for a page, or why there is none: numbers that gnuplot cannot draw are no reason to
+ * lack the rest. */
+static gm_status run_for_page(rendering *r, gm_error *err)
+{
+    gm_error own = {0};
+    gm_status status = run_alone(r, GM_FORM_PAGE, &own);
+    if (status != GM_ERR_NUMERIC)
+        return status == GM_OK ? GM_OK : gm_fail(err, status, "%s", own.message);
+    buffer_free(&r->missing);
+    status = buffer_open(&r->missing, err);
+    if (status != GM_OK) return status;
+    fputs("Not drawn. ", r->missing.stream);
+    gm_html_text(r->missing.stream, own.message);
+    return buffer_finish(&r->missing, err);
+}
+
+/* All pictures for a page by one process. Where that fails each is tried alone. */
 static gm_status run_together(rendering *r, size_t count, gm_error *err)
 {
     buffer script = {0};
@@ -237,7 +252,7 @@ static gm_status run_together(rendering *r, size_t count, gm_error *err)
     for (size_t i = 0; i < count && status == GM_OK && pictures && !whole; i++) {
         gm_free(r[i].svg);
         r[i].svg = NULL;
-        if (wanted(&r[i])) status = run_alone(&r[i], GM_FORM_PAGE, err);
+        if (wanted(&r[i])) status = run_for_page(&r[i], err);
     }
     gm_free(output);
     buffer_free(&script);

@@ -25,8 +25,9 @@ static void free_subjects(size_t count, gm_subject *subject)
 static void tell_apart(size_t count, gm_subject *subject)
 {
     for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < i; j++) {
-            if (strcmp(subject[i].name, subject[j].name) != 0) continue;
+        const char *name = subject[i].name;
+        for (size_t j = i + 1; j < count; j++) {
+            if (strcmp(name, subject[j].name) != 0) continue;
             subject[i].name = subject[i].path;
             subject[j].name = subject[j].path;
         }

@@ -127,6 +127,8 @@ static gm_status find_settings(gm_runs *runs, gm_error *err)
     for (size_t i = 0; i < runs->count; i++) {
         for (size_t s = 0; s < runs->run[i].settings; s++) {
             const char *key = runs->run[i].setting[s].key;
+            bool before = i > 0 && gm_subject_setting(&runs->run[i - 1], key); /* looked at */
+            if (before) continue;
             if (is_one_of(key, left_out) || !differs(runs->run, runs->count, key)) continue;
             if (listed(runs, key)) continue;
             bool names = !is_one_of(key, unnamed) && !follows_seed(runs, key);
