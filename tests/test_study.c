@@ -83,7 +83,10 @@ static void test_values(void **state)
     refused("name: a\n" DATA, ": model: missing");
 }
 
-#define GRID "name: a\n" DATA "model: [m]\nbatch: [5, 6]\n"
+#define LONG  "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz"
+#define ZEROS "00000000000000000000000000000000000000000000000000"
+#define WHOLE "9000000000000000000"
+#define GRID  "name: a\n" DATA "model: [m]\nbatch: [5, 6]\n"
 
 static void test_grids(void **state)
 {
@@ -105,7 +108,14 @@ static void test_grids(void **state)
     refused(GRID "measure: [{run: bound}, {run: bound --draws 3}]\n",
             ": measure[1]: found the name 'bound' twice");
     refused(GRID "measure: [{run: bound, name: train}]\n", ": measure[0].name: found the name");
-    refused(GRID "measure: [{run: landscape, at: [all]}]\n", ": measure[0].at[0]: found all");
+    refused(GRID "measure: [{run: dynamics advise, at: [all]}]\n", ": measure[0].at[0]: found all");
+    refused(GRID "measure: [{run: bound, at: [3, end, 3]}]\n", ": measure[0].at[2]: found 3 twice");
+    refused(GRID "measure: [{run: bound compare}]\n", ": measure[0].run: found 'bound compare'");
+    refused(GRID "? [a, b]\n: c\n", ":5: found a list or map as a key");
+    refused("name: a\ndata: [{name: " LONG ", train: 'gauss:'}]\nmodel: [" LONG ", m]\n"
+            "batch: [" WHOLE ", 1]\nrandom_labels: [0.5" ZEROS ", 0]\nsubset: [" WHOLE ", 1]\n"
+            "seed: [" WHOLE ", 1]\nstep: [" LONG ", 1]\nmeasure: [{run: bound, name: " LONG "}]\n",
+            ".json.part would have a name of ");
     refused(GRID "measure: [{run: dynamics phases, at: [end]}]\n", ": measure[0].at[0]: found end");
     refused("name: a\n" DATA "model: ['x:1', 'x=1']\n", ": two cells are called a_x-1");
 }
@@ -185,6 +195,24 @@ static void test_cells(void **state)
     gm_study_free(study);
 }
 
+/* Values without a letter or digit that could stand in the name of a file are numbered. */
+static void test_names(void **state)
+{
+    (void)state;
+    gm_study *study;
+    gm_study_plan plan = expand("name: a\n"
+                                "data: [{name: \"\u65e5\", train: x}, {name: /, train: y}]\n"
+                                "model: [\"\u00e4\", \"\u00f6/\"]\n"
+                                "measure: [{run: bound, name: '?'}, {run: bound rescale}]\n",
+                                &study);
+    static const char *const names[] = {"1_1", "1_2", "2_1", "2_2"};
+    names_are(&plan, 4, names);
+    assert_string_equal(plan.cell[0].task[1].name, "1@end");
+    assert_string_equal(plan.cell[0].task[2].name, "rescale@end");
+    gm_study_plan_free(&plan);
+    gm_study_free(study);
+}
+
 static void test_commands(void **state)
 {
     (void)state;
@@ -248,6 +276,9 @@ static void test_words(void **state)
     assert_int_equal(gm_words_split(&words, "x \"y", &closed, &err), GM_OK);
     assert_false(closed);
     gm_words_free(&words);
+    assert_int_equal(gm_words_split(&words, "a\f b\v\r\n\tc\f", &closed, &err), GM_OK);
+    assert_int_equal(words.count, 3);
+    gm_words_free(&words);
     double seconds;
     assert_true(gm_study_seconds("90", &seconds) && seconds == 90);
     assert_true(gm_study_seconds("1.5h", &seconds) && seconds == 5400);
@@ -292,15 +323,28 @@ static void test_difference(void **state)
     differs("title: x\na: 1\nbudget: {time: 1h}\n", "question: y\na: 1\ntitle: z\n", NULL, 0);
     differs("a: {title: x}\n", "a: {title: y}\n", "a.title", 1);
     differs("budget: {time: 1h}\na: 1\n", "budget: {time: 2h}\na: 2\n", "a", 2);
+
+    static const char *const damaged[] = {"", "# words\n", "- a\n", "? [a]\n: b\n"};
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        char *field = NULL;
+        size_t line;
+        gm_error err;
+        write_text("a.yaml", "a: 1\n");
+        write_text("b.yaml", damaged[i]);
+        assert_int_equal(
+            gm_study_difference(folder_path("a.yaml"), folder_path("b.yaml"), &field, &line, &err),
+            GM_ERR_INPUT);
+        assert_non_null(strstr(err.message, "b.yaml:"));
+    }
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_form),      cmocka_unit_test(test_values),
-        cmocka_unit_test(test_grids),     cmocka_unit_test(test_cells),
-        cmocka_unit_test(test_commands),  cmocka_unit_test(test_words),
-        cmocka_unit_test(test_difference)};
+        cmocka_unit_test(test_form),  cmocka_unit_test(test_values),
+        cmocka_unit_test(test_grids), cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_names), cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_words), cmocka_unit_test(test_difference)};
     (void)argc;
     gm_error err = {0};
     const char *note;

@@ -1,6 +1,7 @@
 #include "cli/startup.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,6 +55,8 @@ gm_status gm_cli_startup_with(gm_status (*selftest)(gm_error *err), char **argv,
     gm_error failure = {0};
     const char *second = getenv(guard);
     *note = second ? note_of(second) : "";
+    /* Who starts this program may ignore the ends of children, and no child could be waited for. */
+    signal(SIGCHLD, SIG_DFL);
     gm_status status = gm_isa_check(err);
     if (status != GM_OK) return status;
     /* First of all, since the self-test's own threads would spin. */

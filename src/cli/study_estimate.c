@@ -111,11 +111,12 @@ static double spectrum_operations(const gm_study_fact *f, const gm_words *words,
     enum { PRODUCTS_OF_PAIR = 6, LARGEST_DENSE = 5000 };
     static const double EIGENVALUES = 6.0; /* times p^3: a third of it at half the speed */
     double p = (double)f->parameters, rows = (double)f->samples * (double)f->outputs;
+    double k = number_of(words, "--k", number_of(words, "-k", leading));
     bool products = has_word(words, "lanczos") || has_word(words, "products");
     if (has_word(words, "density"))
         return number_of(words, "--probes", 10.0) * number_of(words, "--steps", 80.0) * product;
     if (products || has_word(words, "--layer") || p > LARGEST_DENSE)
-        return operators * PRODUCTS_OF_PAIR * number_of(words, "--k", leading) * product;
+        return operators * PRODUCTS_OF_PAIR * k * product;
     return EIGENVALUES * p * p * p + 2.0 * fmin(p, rows) * product;
 }
 

@@ -131,6 +131,13 @@ static bool varies(const gm_study *study, gm_study_axis axis)
     return false;
 }
 
+/* Of a value that has no letter or digit for a file name, its number. */
+static void name_part(const char *text, size_t number, size_t size, char *part)
+{
+    gm_words_file_name(text, size, part);
+    if (!*part) snprintf(part, size, "%zu", number + 1);
+}
+
 /* "gauss_mlp-50-30-10_batch5_seed1": the data set and what varies. */
 static gm_status name_cell(const gm_study *study, const bool *shown, gm_study_cell *cell,
                            gm_error *err)
@@ -138,11 +145,11 @@ static gm_status name_cell(const gm_study *study, const bool *shown, gm_study_ce
     static const char *const letter[GM_STUDY_AXES] = {"", "batch", "labels", "n", "seed", "step"};
     enum { PART = 40 };
     char name[(GM_STUDY_AXES + 1) * (PART + 8)], part[PART];
-    gm_words_file_name(study->file->data[cell->data].name, sizeof part, part);
+    name_part(study->file->data[cell->data].name, cell->data, sizeof part, part);
     size_t length = (size_t)snprintf(name, sizeof name, "%s", part);
     for (int a = 0; a < GM_STUDY_AXES; a++) {
         if (!shown[a] || !cell->value[a]) continue;
-        gm_words_file_name(cell->value[a], sizeof part, part);
+        name_part(cell->value[a], cell->index[a], sizeof part, part);
         bool word = *letter[a] && !isdigit((unsigned char)*part) && *part != '.';
         length += (size_t)snprintf(name + length, sizeof name - length, "_%s%s%s", letter[a],
                                    word ? "-" : "", part);

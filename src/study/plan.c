@@ -1,6 +1,7 @@
 /* The commands of every cell. */
 #include "study/plan.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,8 +9,8 @@
 
 /* ---- measurements ---- */
 
-/* Commands that measure; dynamics by its subcommand. `series`: takes run.gmr@all; `whole`: looks at
- * all checkpoints of the run by itself. */
+/* Commands that measure, with their subcommand or, NULL, without any. `series`: takes run.gmr@all;
+ * `whole`: looks at all checkpoints of the run by itself. */
 static const struct {
     const char *command, *subcommand;
     bool series, whole;
@@ -22,7 +23,8 @@ static const struct {
                 {"dynamics", "advise", false, false},
                 {"dynamics", "stability", false, false},
                 {"bound", NULL, true, false},
-                {"landscape", NULL, false, false}};
+                {"bound", "rescale", true, false},
+                {"landscape", NULL, true, false}};
 enum { MEASURES = sizeof measures / sizeof *measures };
 
 /* One measurement of the file, its words split. */
@@ -35,9 +37,9 @@ typedef struct measure {
 static int find_kind(const gm_words *words)
 {
     for (int i = 0; i < MEASURES; i++) {
+        const char *next = words->count > 1 ? words->word[1] : "-";
         if (strcmp(words->word[0], measures[i].command) != 0) continue;
-        if (!measures[i].subcommand ||
-            (words->count > 1 && strcmp(words->word[1], measures[i].subcommand) == 0))
+        if (measures[i].subcommand ? strcmp(next, measures[i].subcommand) == 0 : *next == '-')
             return i;
     }
     return MEASURES;
@@ -111,6 +113,7 @@ static gm_status open_measure(const gm_study *study, unsigned index, measure *m,
     const char *sub = measures[m->kind].subcommand;
     snprintf(unnamed, sizeof unnamed, "%s", sub ? sub : measures[m->kind].command);
     gm_words_file_name(given->name ? given->name : unnamed, sizeof m->name, m->name);
+    if (!*m->name) snprintf(m->name, sizeof m->name, "%u", index + 1);
     return check_at(study, index, m, err);
 }
 
@@ -253,14 +256,21 @@ static gm_status measure_words(const measure *m, const char *at, const gm_study_
 
 /* ---- tasks ---- */
 
-static gm_status name_task(const gm_study_cell *cell, const char *name, const char *at,
-                           gm_study_task *task, gm_error *err)
+static gm_status name_task(const gm_study_plan *plan, const gm_study_cell *cell, const char *name,
+                           const char *at, gm_study_task *task, gm_error *err)
 {
+    static const char folder[] = "cells/", partial[] = ".part"; /* while it is written */
     task->at = at;
     task->name = gm_format(err, "%s%s%s", name, *at ? "@" : "", at);
     if (!task->name) return GM_ERR_MEMORY;
-    task->file = gm_format(err, "cells/%s.%s.json", cell->name, task->name);
-    return task->file ? GM_OK : GM_ERR_MEMORY;
+    task->file = gm_format(err, "%s%s.%s.json", folder, cell->name, task->name);
+    if (!task->file) return GM_ERR_MEMORY;
+    size_t length = strlen(task->file) - strlen(folder) + strlen(partial);
+    if (length <= NAME_MAX) return GM_OK;
+    return gm_fail(err, GM_ERR_INPUT,
+                   "%s: the file %s%s would have a name of %zu bytes, expected at most %d: shorter "
+                   "names of data sets, models or measurements",
+                   plan->study->path, task->file, partial, length, NAME_MAX);
 }
 
 static bool measured(const gm_study_plan *plan, const gm_study_cell *cell, unsigned index)
@@ -284,7 +294,7 @@ static gm_status add_measure(const gm_study_plan *plan, gm_study_cell *cell, con
         const char *where = at->count ? at->item[i] : default_at(m);
         gm_study_task *task = cell->task + cell->tasks++;
         task->measure = index;
-        status = name_task(cell, m->name, where, task, err);
+        status = name_task(plan, cell, m->name, where, task, err);
         if (status == GM_OK) status = measure_words(m, where, cell, place, &task->words, err);
     }
     return status;
@@ -302,7 +312,7 @@ static gm_status add_tasks(gm_study_plan *plan, gm_study_cell *cell, const measu
     if (!cell->task) return GM_ERR_MEMORY;
     cell->tasks = 1;
     cell->task[0].measure = SIZE_MAX;
-    gm_status status = name_task(cell, "train", "", cell->task, err);
+    gm_status status = name_task(plan, cell, "train", "", cell->task, err);
     if (status == GM_OK) status = train_words(plan, cell, place, &cell->task[0].words, err);
     for (unsigned i = 0; status == GM_OK && i < file->measure_count; i++) {
         if (measured(plan, cell, i)) status = add_measure(plan, cell, m + i, i, place, err);

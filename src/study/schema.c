@@ -227,6 +227,15 @@ static const char *missed(gm_study_axis axis, const char *text)
     }
 }
 
+/* Whether the first `count` of a list have the text. */
+static bool is_among(const gm_study_list *list, unsigned count, const char *text)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(list->item[i], text) == 0) return true;
+    }
+    return false;
+}
+
 static gm_status check_axes(const gm_study *study, const char *prefix, const gm_study_list *axis,
                             gm_error *err)
 {
@@ -238,10 +247,8 @@ static gm_status check_axes(const gm_study *study, const char *prefix, const gm_
             if (expected)
                 return gm_study_refuse(study->path, field, err, "found %.80s, expected %s", text,
                                        expected);
-            for (unsigned j = 0; j < i; j++) {
-                if (strcmp(axis[a].item[j], text) == 0)
-                    return gm_study_refuse(study->path, field, err, "found %.80s twice", text);
-            }
+            if (is_among(&axis[a], i, text))
+                return gm_study_refuse(study->path, field, err, "found %.80s twice", text);
         }
     }
     return GM_OK;
@@ -290,12 +297,13 @@ static gm_status check_measure(const gm_study *study, unsigned index, gm_error *
     char field[64];
     for (unsigned i = 0; i < m->at.count; i++) {
         const char *at = m->at.item[i];
-        if (strcmp(at, "start") == 0 || strcmp(at, "end") == 0 || strcmp(at, "all") == 0 ||
-            is_whole(at, 0))
-            continue;
+        bool known = strcmp(at, "start") == 0 || strcmp(at, "end") == 0 || strcmp(at, "all") == 0;
         snprintf(field, sizeof field, "measure[%u].at[%u]", index, i);
-        return gm_study_refuse(study->path, field, err,
-                               "found %.80s, expected start, end, all or a step", at);
+        if (!known && !is_whole(at, 0))
+            return gm_study_refuse(study->path, field, err,
+                                   "found %.80s, expected start, end, all or a step", at);
+        if (is_among(&m->at, i, at))
+            return gm_study_refuse(study->path, field, err, "found %.80s twice", at);
     }
     snprintf(field, sizeof field, "measure[%u].only", index);
     return m->only ? check_filter(study, field, m->only, err) : GM_OK;

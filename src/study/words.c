@@ -31,13 +31,16 @@ void gm_words_free(gm_words *words)
     *words = (gm_words){0};
 }
 
+/* What stands between words. */
+static const char blanks[] = " \t\n\v\f\r";
+
 /* Copies the word that starts at *text to out and moves *text past it; false where a quote stays
  * open. */
 static bool take_word(const char **text, char *out)
 {
     char quote = 0;
     const char *c = *text;
-    for (; *c && (quote || !isspace((unsigned char)*c)); c++) {
+    for (; *c && (quote || !strchr(blanks, *c)); c++) {
         bool opens = !quote && (*c == '\'' || *c == '"');
         if (opens) {
             quote = *c;
@@ -59,7 +62,7 @@ gm_status gm_words_split(gm_words *words, const char *text, bool *closed, gm_err
     gm_status status = word ? GM_OK : GM_ERR_MEMORY;
     *closed = true;
     while (status == GM_OK && *closed) {
-        text += strspn(text, " \t\r\n");
+        text += strspn(text, blanks);
         if (!*text) break;
         *closed = take_word(&text, word);
         if (*closed) status = gm_words_add(words, word, err);

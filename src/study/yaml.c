@@ -11,6 +11,23 @@
 
 /* ---- documents ---- */
 
+/* Keys are words; YAML knows lists and maps as keys too. */
+static gm_status check_keys(const char *path, yaml_document_t *document, gm_error *err)
+{
+    const yaml_node_t *node = document->nodes.start;
+    for (; node < document->nodes.top; node++) {
+        if (node->type != YAML_MAPPING_NODE) continue;
+        const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+        for (; pair < node->data.mapping.pairs.top; pair++) {
+            const yaml_node_t *key = yaml_document_get_node(document, pair->key);
+            if (key->type != YAML_SCALAR_NODE)
+                return gm_fail(err, GM_ERR_INPUT, "%s:%zu: found a list or map as a key", path,
+                               key->start_mark.line + 1);
+        }
+    }
+    return GM_OK;
+}
+
 static gm_status load(const char *path, yaml_document_t *document, gm_error *err)
 {
     FILE *file = fopen(path, "rb");
@@ -31,6 +48,9 @@ static gm_status load(const char *path, yaml_document_t *document, gm_error *err
     }
     yaml_parser_delete(&parser);
     fclose(file);
+    if (status != GM_OK) return status;
+    status = check_keys(path, document, err);
+    if (status != GM_OK) yaml_document_delete(document);
     return status;
 }
 
@@ -206,7 +226,8 @@ gm_status gm_study_difference(const char *path, const char *other, char **field,
     yaml_document_t a, b;
     *field = NULL;
     *line = 0;
-    gm_status status = load(path, &a, err);
+    gm_status status = gm_yaml_check(other, err);
+    if (status == GM_OK) status = load(path, &a, err);
     if (status != GM_OK) return status;
     status = load(other, &b, err);
     if (status == GM_OK) {
