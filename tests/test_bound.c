@@ -11,6 +11,7 @@
 
 #include "base/memory.h"
 #include "gradiometer/bound.h"
+#include "net/net.h"
 #include "problems.h"
 
 static void near(double found, double expected, double tolerance, const char *what)
@@ -247,8 +248,8 @@ static void check_limits(linear *t, const gm_gaussians *g, double exact, size_t 
         gm_error err = {0};
         expect_ok(gm_gibbs_estimate(t->problem, g, &o, &found, &err), &err);
         assert_true(found.blocks > 1 && (block == 1) == (found.span == 1.0));
-        above += exact > gm_gibbs_upper(&found, found.error.mean, 0.05);
-        below += exact < gm_gibbs_lower(&found, found.error.mean, 0.05);
+        above += exact > gm_gibbs_upper(&found, found.error, 0.05);
+        below += exact < gm_gibbs_lower(&found, found.error, 0.05);
     }
     /* binomial(2000, 0.05) exceeds 100 + 4 sd = 139 with probability 1e-4 */
     assert_true(above < GM_TEST_SIZE(139, 23) && below < GM_TEST_SIZE(139, 23));
@@ -270,6 +271,40 @@ static void test_limits(void **state)
     check_limits(&t, &g, exact, 7, true, 0);
     check_limits(&t, &g, exact, 1, true, 3);
     check_limits(&t, &g, exact, 1, false, 3);
+    linear_close(&t);
+}
+
+/* Terms that are means over several samples scatter less than coins: their limits, by the formulas
+ * written out, and how often they fail. */
+static void test_limits_by_scatter(void **state)
+{
+    enum { TRIALS = GM_TEST_SIZE(400, 50), DRAWS = 600 };
+    double x[MANY * DIM];
+    int32_t label[MANY];
+    gm_gaussians g = {WEIGHTS, zero, unit, 4.0, theta, ratio};
+    linear t;
+    size_t failed = 0;
+    (void)state;
+    make_samples(x, label);
+    linear_open(&t, MANY, x, label);
+    omp_set_num_threads(1);
+    double exact = gibbs_exact(&g, MANY, x, label);
+    for (uint64_t i = 0; i < TRIALS; i++) {
+        gm_gibbs_options o = {.draws = DRAWS, .block = 10, .whole = true, .seed = i};
+        gm_gibbs found;
+        gm_error err = {0};
+        expect_ok(gm_gibbs_estimate(t.problem, &g, &o, &found, &err), &err);
+        assert_int_equal(found.each, 10);
+        double n = (double)found.draws, spread = found.error.std_error, ln = log(4.0 / 0.05);
+        double slack = spread * sqrt(2.0 * ln) + 7.0 * found.span * ln / (3.0 * (n - 1.0));
+        double upper = gm_gibbs_upper(&found, found.error, 0.05);
+        double coin = gm_kl_inverse_upper(found.error.mean / found.span, log(2.0 / 0.05) / n);
+        near(upper, fmin(found.span * coin, found.error.mean + slack), 1e-12, "upper limit");
+        assert_true(upper < found.span * coin);
+        failed += exact > upper || exact < gm_gibbs_lower(&found, found.error, 0.05);
+    }
+    /* binomial(400, 0.1) exceeds 40 + 4 sd = 64 with probability 1e-4 */
+    assert_true(failed < GM_TEST_SIZE(64, 14));
     linear_close(&t);
 }
 
@@ -669,14 +704,51 @@ static void test_rescaling(void **state)
     test_problem_close(&t);
 }
 
+/* x -> norm -> dense 2 on x [2], with a running mean or without. */
+static gm_net *normed_net(const double *mean)
+{
+    static const double variance[2] = {0.5, 2.0};
+    const gm_norm_config norm = {.mean = mean, .variance = variance, .epsilon = 1e-5, .start = 1.0};
+    const gm_dense_config dense = {.units = 2, .bias = true};
+    gm_error err = {0};
+    gm_net *net = NULL;
+    int last = 0;
+    gm_shape shape = {.rank = 1, .dim = {2}};
+    expect_ok(gm_net_create("normed", &shape, &net, &err), &err);
+    expect_ok(gm_net_add(net, &gm_layer_norm, &norm, 1, &last, NULL, &last, &err), &err);
+    expect_ok(gm_net_add(net, &gm_layer_dense, &dense, 1, &last, NULL, &last, &err), &err);
+    return net;
+}
+
+/* A running mean is no parameter: with all others re-scaled it would have to move along. */
+static void test_running_means(void **state)
+{
+    static const double mean[2] = {0.3, -0.1};
+    double factor[10];
+    gm_error err = {0};
+    (void)state;
+    gm_net *net = normed_net(NULL);
+    assert_int_equal(gm_net_parameters(net), 10);
+    expect_ok(gm_rescaling_make(net, 10.0, 7, 0, factor, NULL, &err), &err);
+    near(factor[0] * factor[4], 1.0, 1e-14, "scale and weight");
+    near(factor[2] * factor[4], 1.0, 1e-14, "shift and weight");
+    gm_net_free(net);
+    net = normed_net(mean);
+    assert_int_equal(gm_rescaling_make(net, 10.0, 7, 0, factor, NULL, &err), GM_ERR_INPUT);
+    assert_non_null(strstr(err.message, "norm1 subtracts a running mean"));
+    gm_net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_running_means),
         cmocka_unit_test(test_gibbs),
         cmocka_unit_test(test_by_layer),
         cmocka_unit_test(test_whole_and_by_layer),
         cmocka_unit_test(test_clipped),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_limits_by_scatter),
         cmocka_unit_test(test_holds),
         cmocka_unit_test(test_holds_for_overfitting),
         cmocka_unit_test(test_dense),

@@ -151,6 +151,46 @@ static void takes_studies(void **state)
     rmdir("test_cli_compare_study");
 }
 
+/* A last bound without measures leaves those of an earlier checkpoint in the table; and Ctrl-C
+ * while a bound is measured keeps those of the runs before it. */
+static void takes_measures(void **state)
+{
+    (void)state;
+    const char *later = "test_cli_compare_later.gmr", *bare = "test_cli_compare_none.gmr";
+    unlink(later);
+    unlink(bare);
+    works(program("train --model mlp:8-6-3 --data gauss:k=3,d=8,n=90,sep=3 --test-data "
+                  "gauss:k=3,d=8,n=90,sep=3 --steps 40 --keep-every 20 -o %s",
+                  later));
+    works(program("bound --params %s@20 --measures fast --draws 20 -o %s", later, later));
+    works(program("bound --params %s@40 --measures none --draws 20 -o %s", later, later));
+    json_t *d = program_document(program("bound compare %s %s --json", later, paths[2]));
+    assert_non_null(d);
+    const json_t *run = json_array_get(json_object_get(d, "runs"), 0);
+    assert_int_equal(json_integer_value(json_object_get(run, "step")), 20);
+    assert_true(json_is_number(json_object_get(json_object_get(run, "measures"), "trace")));
+    const json_t *note = json_array_get(json_object_get(d, "notes"), 0);
+    assert_non_null(strstr(json_string_value(note), "its last bound has no measures"));
+    json_decref(d);
+
+    works(program("train --model mlp:8-6-3 --data gauss:k=3,d=8,n=90,sep=3 --test-data "
+                  "gauss:k=3,d=8,n=90,sep=3 --steps 3 -o %s",
+                  bare));
+    char arguments[256];
+    snprintf(arguments, sizeof arguments,
+             "bound compare %s %s --measure --threads 1 --draws 1000000000 --json -q", later, bare);
+    program_result r = program_interrupted(arguments);
+    if (r.exit != 1 || *r.out || !program_one_line(r.err) ||
+        !strstr(r.err, "interrupted at test_cli_compare_none.gmr; the bounds of the runs before"))
+        fail_msg("exit status %d, %s%s", r.exit, r.out, r.err);
+    program_free(&r);
+    r = program("bound compare %s %s", later, bare);
+    assert_non_null(strstr(r.err, "test_cli_compare_none.gmr: holds no bound"));
+    program_free(&r);
+    unlink(later);
+    unlink(bare);
+}
+
 static void refuses(const char *arguments, const char *part)
 {
     program_result r = program("bound compare %s", arguments);
@@ -189,6 +229,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(compares),
         cmocka_unit_test(takes_studies),
+        cmocka_unit_test(takes_measures),
         cmocka_unit_test(refusals),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "command line, compare");

@@ -290,13 +290,46 @@ static void test_smooth(void **state)
     test_problem_close(&t);
 }
 
+typedef struct count_down {
+    size_t asked, stop_at;
+} count_down;
+
+static bool counts(void *context)
+{
+    count_down *c = context;
+    return ++c->asked > c->stop_at;
+}
+
+/* Whenever it is asked to stop, it stops at once and says so. */
+static void test_interrupted(void **state)
+{
+    test_problem t;
+    gm_measures m;
+    gm_measure_options o;
+    gm_error err = {0};
+    count_down c = {.stop_at = SIZE_MAX};
+    (void)state;
+    test_problem_open(&t, &net_case, GM_F64, 0, 0);
+    gm_measure_options_default(&o);
+    o.stop = counts;
+    o.context = &c;
+    expect_ok(gm_measures_take(t.lin, NULL, NULL, &o, &m, &err), &err);
+    size_t all = c.asked;
+    assert_true(all > 10);
+    for (size_t k = 0; k < all; k++) {
+        c = (count_down){.stop_at = k};
+        assert_int_equal(gm_measures_take(t.lin, NULL, NULL, &o, &m, &err), GM_ERR_INTERRUPTED);
+        assert_int_equal(c.asked, k + 1);
+    }
+    test_problem_close(&t);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_sharpness),
-        cmocka_unit_test(test_marks),
-        cmocka_unit_test(test_smooth),
+        cmocka_unit_test(test_values),      cmocka_unit_test(test_sharpness),
+        cmocka_unit_test(test_marks),       cmocka_unit_test(test_smooth),
+        cmocka_unit_test(test_interrupted),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "measures");
 }

@@ -39,6 +39,11 @@ double gm_kl_inverse_lower(double q, double c);
  * found to hold by enumeration.) */
 double gm_bound_kl(double risk, double divergence, size_t n, size_t grid, double delta);
 
+/* Whether a bound on a loss in [0, 1] says anything: it is below 1 by more than 1e-12, the accuracy
+ * that is promised for it. Where divergence / n is large the inversion ends a rounding error or two
+ * below 1, which is a bound of 1. False for NaN. */
+bool gm_bound_nonvacuous(double bound);
+
 /* Fast-rate form (Catoni 2007, arXiv 0712.0248). For beta in (0, 1) fixed before the data,
  *   L_D(Q) <= [1 - exp(-ln(1/beta) L_S(Q) - C)] / (1 - beta)    (Catoni)
  *          <= a L_S(Q) + b C                                    (its linear form),
@@ -141,6 +146,7 @@ typedef struct gm_gibbs_mean {
 typedef struct gm_gibbs {
     bool by_layer;
     size_t draws, blocks; /* by layer: blocks = n, of one sample each */
+    size_t each;          /* samples in the largest block: 1 by layer */
     double span; /* blocks times the largest block / n: 1 where the blocks are of one size, else a
                     little more; a block's share in L_S(Q) lies in [0, span / blocks] */
     double clip;
@@ -157,11 +163,13 @@ typedef struct gm_gibbs {
 gm_status gm_gibbs_estimate(gm_problem *problem, const gm_gaussians *g,
                             const gm_gibbs_options *options, gm_gibbs *result, gm_error *err);
 
-/* The upper confidence limit of the expected loss for a mean over the draws of `gibbs`: with
- * probability at least 1 - delta over the draws it is no smaller. low: the lower limit, likewise.
- */
-double gm_gibbs_upper(const gm_gibbs *gibbs, double mean, double delta);
-double gm_gibbs_lower(const gm_gibbs *gibbs, double mean, double delta);
+/* The upper confidence limit of the expected loss for a mean over the draws of `gibbs`, with its
+ * error: with probability at least 1 - delta over the draws it is no smaller. lower: likewise. By
+ * the inversion of kl; where a draw is tried on several samples, so that terms scatter less than
+ * coins do, that at delta / 2 or the limit by their own scatter at delta / 2, the better one
+ * (Maurer and Pontil 2009, arXiv 0907.3740). */
+double gm_gibbs_upper(const gm_gibbs *gibbs, gm_gibbs_mean mean, double delta);
+double gm_gibbs_lower(const gm_gibbs *gibbs, gm_gibbs_mean mean, double delta);
 
 /* --- the bound --- */
 

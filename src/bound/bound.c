@@ -175,8 +175,8 @@ static void value_of(const work *w, const gm_bound_case *pair, gm_gibbs_mean mea
 {
     double delta = w->b->delta_draws, kl = pair->divergence.kl;
     *value = (gm_bound_value){.train = mean, .empirical = mean.mean};
-    value->lower = gm_gibbs_lower(&pair->gibbs, mean.mean, delta);
-    value->upper = gm_gibbs_upper(&pair->gibbs, mean.mean, delta);
+    value->lower = gm_gibbs_lower(&pair->gibbs, mean, delta);
+    value->upper = gm_gibbs_upper(&pair->gibbs, mean, delta);
     value->bound = form_value(w, value->upper, kl, false, &value->catoni);
     double middle = fmin(value->bound,
                          fmax(value->upper, form_value(w, value->upper, kl, true, &value->catoni)));

@@ -77,7 +77,7 @@ static gm_status choose_scale(const gm_gaussians *g, bool fixed, gm_certificate 
 static gm_certified certify(const gm_certificate *c, const gm_gibbs *gibbs, gm_gibbs_mean m)
 {
     gm_certified out = {.mean = m.mean, .std_error = m.std_error};
-    out.upper = gm_gibbs_upper(gibbs, m.mean, c->delta_draws);
+    out.upper = gm_gibbs_upper(gibbs, m, c->delta_draws);
     out.bound = gm_kl_inverse_upper(out.upper, (c->divergence.kl + c->logarithm) / (double)c->n);
     return out;
 }
@@ -107,8 +107,11 @@ static gm_status take_draws(gm_problem *problem, const gm_gaussians *g, size_t r
                             const gm_certificate_options *o, gm_certificate *out, gm_error *err)
 {
     gm_gibbs gibbs;
-    size_t block = gm_local_possible(gm_problem_net(problem), NULL) ? 1 : BLOCK;
-    gm_gibbs_options draws = {.draws = (out->n + block - 1) / block * rounds,
+    size_t block = gm_local_possible(gm_problem_net(problem), NULL) ? 1 : BLOCK, count;
+    if (!gm_mul_size((out->n + block - 1) / block, rounds, &count))
+        return gm_fail(err, GM_ERR_USAGE, "%zu draws for each of %zu samples overflow", rounds,
+                       out->n);
+    gm_gibbs_options draws = {.draws = count,
                               .block = block,
                               .clip = o->clip,
                               .seed = o->seed,
@@ -132,11 +135,8 @@ gm_status gm_certificate_measure(gm_problem *problem, const gm_gaussians *g,
     *out = (gm_certificate){.n = gm_problem_data(problem)->n};
     gm_status status = check(problem, o, err);
     if (status != GM_OK) return status;
-    size_t most, rounds = o->rounds ? o->rounds : 1 + (DRAWS - 1) / out->n;
+    size_t rounds = o->rounds ? o->rounds : 1 + (DRAWS - 1) / out->n;
     if (!o->rounds && rounds < ROUNDS) rounds = ROUNDS;
-    if (!gm_mul_size(out->n, rounds, &most))
-        return gm_fail(err, GM_ERR_USAGE, "%zu draws for each of %zu samples overflow", rounds,
-                       out->n);
     status = choose_scale(g, o->fixed_scale, out, err);
     out->delta_draws = o->delta * o->draws_share;
     out->delta_sample = o->delta * (1.0 - o->draws_share);

@@ -71,7 +71,8 @@ static gm_status open_whole(gm_gibbs_sampler *s, gm_error *err)
     if (status != GM_OK) return status;
     size_t workers = (size_t)s->problem->workers, largest = s->group * s->problem->chunk;
     s->blocks = quotient_up(s->problem->chunks, s->group);
-    s->span = (double)s->blocks * (double)(largest < n ? largest : n) / (double)n;
+    s->largest = largest < n ? largest : n;
+    s->span = (double)s->blocks * (double)s->largest / (double)n;
     s->native = gm_alloc(workers, sizeof *s->native, "posterior draws", err);
     if (!s->native) return GM_ERR_MEMORY;
     for (size_t w = 0; w < workers; w++) {
@@ -247,6 +248,7 @@ static gm_status sample_whole(gm_gibbs_sampler *sampler, const gm_gaussians *g, 
         exchange(&j, team);
         result->draws = draws;
         result->blocks = sampler->blocks;
+        result->each = sampler->largest;
         result->error = mean_of(draws, j.error);
         result->clipped = mean_of(draws, j.clipped);
         for (size_t t = 0; t < draws && status == GM_OK; t++) {
@@ -289,6 +291,7 @@ static gm_status sample_by_layer(gm_gibbs_sampler *s, const gm_gaussians *g, siz
     }
     if (status == GM_OK) {
         result->by_layer = true;
+        result->each = 1;
         result->blocks = s->source->data->n;
         result->overflowed = sums.overflowed;
         result->error = gm_local_mean(sums.draws, sums.error, sums.error2);
@@ -325,14 +328,29 @@ gm_status gm_gibbs_estimate(gm_problem *problem, const gm_gaussians *g,
     return status;
 }
 
-double gm_gibbs_upper(const gm_gibbs *gibbs, double mean, double delta)
+/* What is added to the mean, or taken from it, by the scatter of the terms (Maurer and Pontil 2009,
+ * arXiv 0907.3740, theorem 11, for independent terms of different distributions in [0, span]). */
+static double scatter_limit(const gm_gibbs *gibbs, gm_gibbs_mean mean, double delta)
 {
-    double c = -log(delta) / (double)gibbs->draws;
-    return fmin(1.0, gibbs->span * gm_kl_inverse_upper(fmin(1.0, mean / gibbs->span), c));
+    double logarithm = log(2.0 / delta), draws = (double)gibbs->draws;
+    if (gibbs->draws < 2) return (double)INFINITY;
+    return mean.std_error * sqrt(2.0 * logarithm) +
+           7.0 * gibbs->span * logarithm / (3.0 * (draws - 1.0));
 }
 
-double gm_gibbs_lower(const gm_gibbs *gibbs, double mean, double delta)
+double gm_gibbs_upper(const gm_gibbs *gibbs, gm_gibbs_mean mean, double delta)
 {
-    double c = -log(delta) / (double)gibbs->draws;
-    return gibbs->span * gm_kl_inverse_lower(fmin(1.0, mean / gibbs->span), c);
+    bool two = gibbs->each > 1;
+    double half = two ? 0.5 * delta : delta, c = -log(half) / (double)gibbs->draws;
+    double upper = gibbs->span * gm_kl_inverse_upper(fmin(1.0, mean.mean / gibbs->span), c);
+    if (two) upper = fmin(upper, mean.mean + scatter_limit(gibbs, mean, half));
+    return fmin(1.0, upper);
+}
+
+double gm_gibbs_lower(const gm_gibbs *gibbs, gm_gibbs_mean mean, double delta)
+{
+    bool two = gibbs->each > 1;
+    double half = two ? 0.5 * delta : delta, c = -log(half) / (double)gibbs->draws;
+    double lower = gibbs->span * gm_kl_inverse_lower(fmin(1.0, mean.mean / gibbs->span), c);
+    return two ? fmax(lower, mean.mean - scatter_limit(gibbs, mean, half)) : lower;
 }

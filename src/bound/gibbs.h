@@ -13,7 +13,8 @@ typedef struct gm_gibbs_sampler {
     const gm_problem *source;
     bool by_layer;
     size_t blocks;       /* whole draws go by turns through so many */
-    size_t each;         /* samples in a block */
+    size_t each;         /* samples in a block, as planned, */
+    size_t largest;      /* and in the largest one of whole draws */
     double span;         /* as in gm_gibbs */
     gm_local local;      /* by layer, else zeros */
     gm_problem *problem; /* whole, else NULL */

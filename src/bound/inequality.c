@@ -64,6 +64,11 @@ double gm_bound_kl(double risk, double divergence, size_t n, size_t grid, double
     return gm_kl_inverse_upper(risk, (divergence + logarithm) / samples);
 }
 
+bool gm_bound_nonvacuous(double bound)
+{
+    return bound < 1.0 - 1e-12;
+}
+
 void gm_bound_catoni(double risk, double divergence, size_t n, size_t grid, double delta,
                      double beta, gm_catoni *result)
 {

@@ -17,6 +17,12 @@ static gm_status check_homogeneous(const gm_net *net, gm_error *err)
     for (int i = 1; i < net->nodes; i++) {
         const gm_node *node = &net->node[i];
         if (node->traits & GM_TRAIT_HOMOGENEOUS) continue;
+        if (node->kind == &gm_layer_norm)
+            return gm_fail(err, GM_ERR_INPUT,
+                           "%s: %s subtracts a running mean, a constant that no re-scaled "
+                           "parameter moves, so that layers cannot be re-scaled without changing "
+                           "the function; norms without running means can",
+                           net->name, node->name);
         return gm_fail(err, GM_ERR_INPUT,
                        "%s: node %d (%s) is not positively homogeneous, f(c a) = c f(a) for c > 0, "
                        "so that layers cannot be re-scaled without changing the function; relu, "

@@ -69,28 +69,38 @@ static gm_status take_setting(gm_run *run, const json_t *document, size_t s, cha
     return shorten(text, err);
 }
 
-/* The document of the last checkpoint that has a bound. */
+/* The document of one result: kept unless it lacks measures that the one kept before has. */
+static gm_status keep_document(const gm_run_result *result, gm_compared *r, bool *measured,
+                               gm_error *err)
+{
+    json_t *document = json_loads(result->json, 0, NULL);
+    if (!document)
+        return gm_fail(err, GM_ERR_INPUT, "%s: damaged run file: the document of its bound",
+                       r->path);
+    bool has = json_is_object(json_object_get(document, "measures"));
+    r->older = *measured && !has;
+    *measured = *measured || has;
+    json_decref(r->older ? document : r->document);
+    if (!r->older) r->document = document;
+    return GM_OK;
+}
+
+/* The document of the last checkpoint that has a bound with measures beside it, or else a bound. */
 static gm_status take_document(gm_run *run, gm_compared *r, gm_error *err)
 {
     gm_run_result *list = NULL;
     size_t count = 0;
-    const char *text = NULL;
+    bool measured = false;
     gm_status status = gm_run_results(run, "bound", &list, &count, err);
     for (size_t i = 0; status == GM_OK && i < count; i++) {
-        if (strcmp(list[i].key, "bound") == 0) text = list[i].json;
+        if (strcmp(list[i].key, "bound") == 0) status = keep_document(&list[i], r, &measured, err);
     }
-    if (status == GM_OK && !text) {
+    if (status == GM_OK && !r->document) {
         status =
             gm_fail(err, GM_ERR_INPUT,
                     "%s: holds no bound; `gradiometer bound --params %s -o %s` records one, as "
                     "--measure does",
                     r->path, r->path, r->path);
-    }
-    if (status == GM_OK) {
-        r->document = json_loads(text, 0, NULL);
-        if (!r->document)
-            status = gm_fail(err, GM_ERR_INPUT, "%s: damaged run file: the document of its bound",
-                             r->path);
     }
     gm_run_free(list);
     return status;
@@ -393,6 +403,10 @@ static gm_status compare(gm_cli *cli, gm_comparison *c, gm_error *err)
     gm_status status = GM_OK;
     for (size_t i = 0; status == GM_OK && i < c->runs; i++) {
         status = take_run(cli->operand[i + 1], &c->run[i], err);
+        if (status == GM_OK && c->run[i].older)
+            gm_cli_note(cli,
+                        "%s: its last bound has no measures beside it, an earlier one is taken",
+                        c->run[i].path);
     }
     if (status == GM_OK) status = number_levels(c, err);
     if (status == GM_OK) status = collect_measures(c, err);

@@ -16,6 +16,7 @@ typedef struct gm_compared {
     char *setting[GM_COMPARED_SETTINGS]; /* "" where the run has none */
     char *seed;
     json_t *document; /* of `bound` */
+    bool older;       /* not the last one: that has no measures */
     double training_error, test_error, gap, test_samples, bound;
 } gm_compared;
 

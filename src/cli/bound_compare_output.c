@@ -30,7 +30,7 @@ static json_t *run_value(const gm_comparison *c, size_t i)
     json_object_set_new(o, "test_samples", number(r->test_samples));
     json_object_set_new(o, "gap", number(r->gap));
     json_object_set_new(o, "bound", number(r->bound));
-    json_object_set_new(o, "nonvacuous", json_boolean(r->bound < 1.0));
+    json_object_set_new(o, "nonvacuous", json_boolean(gm_bound_nonvacuous(r->bound)));
     json_object_set(o, "valid", json_object_get(r->document, "valid"));
     json_object_set_new(o, "measures", measures);
     return o;
@@ -115,9 +115,9 @@ static void print_runs(const gm_comparison *c)
         const json_t *valid = json_object_get(r->document, "valid");
         printf(" %6s %9.4f %9.4f %9.4f %9.4f %s\n", r->seed, r->training_error, r->test_error,
                r->gap, r->bound,
-               json_is_false(valid) ? "not valid"
-               : r->bound < 1.0     ? "non-vacuous"
-                                    : "vacuous");
+               json_is_false(valid)            ? "not valid"
+               : gm_bound_nonvacuous(r->bound) ? "non-vacuous"
+                                               : "vacuous");
     }
 }
 
@@ -138,7 +138,7 @@ void gm_comparison_print(const gm_comparison *c)
     size_t pairs = 0, kept = 0, nonvacuous = 0;
     print_runs(c);
     for (size_t i = 0; i < c->runs; i++) {
-        nonvacuous += c->run[i].bound < 1.0;
+        nonvacuous += gm_bound_nonvacuous(c->run[i].bound);
     }
     printf("\n%zu of %zu bounds are non-vacuous. gap: test error - training error of the "
            "deterministic net\n",

@@ -53,7 +53,7 @@ static void add_value(gm_cli *cli, json_t *to, const gm_gibbs *g, const gm_bound
     json_object_set_new(gibbs, "upper", json_real(v->upper));
     json_object_set_new(to, "gibbs", gibbs);
     json_object_set_new(to, "bound", json_real(v->bound));
-    json_object_set_new(to, "nonvacuous", json_boolean(v->bound < 1.0));
+    json_object_set_new(to, "nonvacuous", json_boolean(gm_bound_nonvacuous(v->bound)));
     json_object_set_new(to, "budget", budget(v));
     json_object_set_new(to, "catoni", catoni_of(&v->catoni));
 }

@@ -98,8 +98,8 @@ static void print_verdict(const gm_session *session, const gm_bound_run *run)
 {
     const gm_bound_value *v = &run->bound.best.error;
     printf("\n%s: the bound on the 0-1 error is %.5f%s\n",
-           v->bound < 1.0 ? "non-vacuous" : "vacuous", v->bound,
-           v->bound < 1.0 ? ", below 1" : ", which says nothing");
+           gm_bound_nonvacuous(v->bound) ? "non-vacuous" : "vacuous", v->bound,
+           gm_bound_nonvacuous(v->bound) ? ", below 1" : ", which says nothing");
     for (size_t i = 0; i < run->origin.reasons; i++) {
         printf("BOUND NOT VALID: %s\n", run->origin.reason[i]);
     }
