@@ -197,6 +197,30 @@ static void constants(void **state)
     out = program(follow, folder, "--constants '*.2.bias'", folder, folder);
     assert_int_equal(out.exit, 0);
     program_free(&out);
+    /* The same while it watches: noticed when the next checkpoint comes. */
+    char lines[300];
+    snprintf(lines, sizeof lines, "%s", folder_path("lines.txt"));
+    folder_write("lines.txt", "", 0);
+    pid_t exporter = fork();
+    if (exporter == 0) {
+        for (char *seen = NULL; !seen || !strstr(seen, "ckpt-1."); seen = program_slurp(lines)) {
+            free(seen);
+            usleep(20000);
+        }
+        rename(folder_path("net.onnx"), folder_path("kept.onnx"));
+        model_write(folder_path("net.onnx"));
+        char copy[700];
+        snprintf(copy, sizeof copy,
+                 "cp %s/ckpt-1.safetensors %s/.new && mv %s/.new %s/ckpt-2.safetensors", folder,
+                 folder, folder, folder);
+        _exit(system(copy) == 0 ? 0 : 99);
+    }
+    out = program("spectrum --model %s/net.onnx --logits z --constants '*.2.bias' " DATA
+                  " --watch %s --method lanczos --k 1 -q > %s",
+                  folder, folder, lines);
+    assert_int_equal(waitpid(exporter, NULL, 0), exporter);
+    assert_refused(out, "net.onnx has changed while the folder was watched: checksum");
+    rename(folder_path("kept.onnx"), folder_path("net.onnx"));
     assert_refused(program("spectrum --model %s/net.onnx --logits z --constants no " DATA, folder),
                    "the constants 'no' are none of its 4 initializers");
     assert_refused(program("spectrum --model mlp:6-3 --constants no " DATA), "is no ONNX file");

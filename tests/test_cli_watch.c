@@ -66,16 +66,30 @@ static void drop(int i, const char *name, size_t size)
     if (!file || fwrite(bytes[i], 1, size, file) != size || fclose(file) != 0) _exit(99);
 }
 
-/* Waits until the program has written `text` to this file. */
-static void await_text(const char *path, const char *text)
+static int count_text(const char *in_text, const char *text)
+{
+    int count = 0;
+    for (const char *at = in_text; at && (at = strstr(at, text)); at++) {
+        count++;
+    }
+    return count;
+}
+
+/* Waits until the program has written `text` to this file so many times. */
+static void await_texts(const char *path, const char *text, int times)
 {
     for (;;) {
         char *seen = program_slurp(path);
-        bool there = seen && strstr(seen, text);
+        int count = count_text(seen, text);
         free(seen);
-        if (there) return;
+        if (count >= times) return;
         usleep(20000);
     }
+}
+
+static void await_text(const char *path, const char *text)
+{
+    await_texts(path, text, 1);
 }
 
 /* Largest eigenvalues of the trajectory against those of the run's own checkpoints. */
@@ -175,6 +189,54 @@ static void test_files_as_they_come(void **state)
     empty_in();
 }
 
+/* While it watches, one file is written anew with the same numbers, which is nothing new, and
+ * another of the same size with others: it is measured again, and counts once. */
+static void test_files_that_change(void **state)
+{
+    (void)state;
+    char out[300], key[] = "\nckpt-4.safetensors ";
+    snprintf(out, sizeof out, "%s", folder_path("out.txt"));
+    folder_write("out.txt", "", 0);
+    assert_int_equal(sizes[1], sizes[2]);
+    drop(0, "ckpt-2.safetensors", sizes[0]);
+    drop(1, "ckpt-4.safetensors", sizes[1]);
+    pid_t writer = fork();
+    if (writer == 0) {
+        await_text(out, key);
+        drop(0, "ckpt-2.safetensors", sizes[0]);
+        drop(2, "ckpt-4.safetensors", sizes[2]);
+        await_texts(out, key, 2);
+        drop(3, "ckpt-20.safetensors", sizes[3]);
+        _exit(0);
+    }
+    program_result r = program("spectrum --method lanczos --k 3 -v" NET DATA
+                               "--threads 1 --watch %s --watch-until 3 -o %s | tee %s",
+                               in, folder_path("again.gmr"), out);
+    assert_int_equal(waitpid(writer, NULL, 0), writer);
+    assert_non_null(strstr(r.err, "ckpt-4.safetensors has changed since it was measured"));
+    assert_null(strstr(r.err, "ckpt-2.safetensors has changed"));
+    assert_int_equal(count_text(r.out, key), 2);
+    assert_int_equal(count_text(r.out, "\nckpt-2.safetensors "), 1);
+    assert_int_equal(count_text(r.out, "\nckpt-20.safetensors "), 1);
+    program_free(&r);
+    r = program("export %s --results %s", folder_path("again.gmr"), folder_path("again.json"));
+    program_free(&r);
+    json_t *d = json_load_file(folder_path("again.json"), 0, NULL);
+    json_t *alone = program_document(
+        program("spectrum --json --k 1 --params %s@10" PLAIN, folder_path("r.gmr")));
+    const json_t *results = json_object_get(d, "results");
+    assert_int_equal(json_array_size(results), 3);
+    const json_t *second = json_array_get(results, 1);
+    assert_int_equal(program_number(second, "step"), 4);
+    const json_t *measured = json_object_get(json_object_get(second, "document"), "eigenvalues");
+    double found = json_number_value(json_array_get(measured, 0));
+    double whole = json_number_value(json_array_get(json_object_get(alone, "eigenvalues"), 0));
+    assert_true(fabs(found - whole) <= 1e-10 * whole);
+    json_decref(alone);
+    json_decref(d);
+    empty_in();
+}
+
 /* Ctrl-C while it waits: what is done is delivered, and the line says how to go on. */
 static void test_interrupted_watch(void **state)
 {
@@ -259,6 +321,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files_as_they_come),
+        cmocka_unit_test(test_files_that_change),
         cmocka_unit_test(test_interrupted_watch),
         cmocka_unit_test(test_refusals),
     };

@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <glob.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +16,7 @@
 
 /* ---- a series of files ---- */
 
-static const char *name_of(const char *path)
+const char *gm_series_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
@@ -25,7 +24,7 @@ static const char *name_of(const char *path)
 
 int64_t gm_series_number(const char *path)
 {
-    const char *name = name_of(path), *end = strrchr(name, '.');
+    const char *name = gm_series_name(path), *end = strrchr(name, '.');
     if (!end) end = name + strlen(name);
     while (end > name && !isdigit((unsigned char)end[-1])) {
         end--;
@@ -100,6 +99,37 @@ static gm_status find_files(gm_series *series, const char *pattern, gm_error *er
     return status;
 }
 
+/* ---- the numbers in a file ---- */
+
+/* Of theta [p], whatever file it is in. */
+static uint64_t hash_of(const double *theta, size_t p)
+{
+    return gm_hash(gm_hash_start, theta, p * sizeof *theta);
+}
+
+static void hash_text(uint64_t hash, char text[GM_SESSION_HASH])
+{
+    snprintf(text, GM_SESSION_HASH, "%016llx", (unsigned long long)hash);
+}
+
+bool gm_series_hash(const gm_series *series, const char *path, uint64_t *hash)
+{
+    const gm_net *net = series->session->net;
+    gm_error unread;
+    double *theta = gm_alloc(gm_net_parameters(net), sizeof *theta, "parameters", &unread);
+    bool read = theta && gm_net_read_parameters(net, path, theta, NULL, &unread) == GM_OK;
+    if (read) *hash = hash_of(theta, gm_net_parameters(net));
+    gm_free(theta);
+    return read;
+}
+
+/* What cannot be read is not what was measured: to measure it says why. */
+static bool file_holds(void *self, const char *path, uint64_t hash)
+{
+    uint64_t found;
+    return gm_series_hash(self, path, &found) && found == hash;
+}
+
 /* ---- open, find, close ---- */
 
 static gm_status open_watch(gm_cli *cli, gm_series *series, gm_error *err)
@@ -111,8 +141,12 @@ static gm_status open_watch(gm_cli *cli, gm_series *series, gm_error *err)
     series->watched = series->trajectory = true;
     series->count = 0;
     series->last_result = -1;
-    return gm_watch_open(cli, shared->watch, shared->watch_until, shared->watch_idle,
-                         &series->watch, err);
+    if (shared->model) series->model = gm_stamp_of(shared->model);
+    gm_status status = gm_watch_open(cli, shared->watch, shared->watch_until, shared->watch_idle,
+                                     &series->watch, err);
+    series->watch.holds = file_holds;
+    series->watch.self = series;
+    return status;
 }
 
 gm_status gm_series_open(gm_cli *cli, gm_series *series, gm_error *err)
@@ -189,6 +223,40 @@ void gm_series_close(gm_series *series)
 
 /* ---- one point ---- */
 
+/* While a folder is watched its model must stay what was read: files that come belong to it. */
+static gm_status check_model_file(gm_series *series, gm_error *err)
+{
+    const gm_session *session = series->session;
+    gm_onnx *model = NULL;
+    gm_onnx_options options;
+    gm_error unread = {0};
+    if (!session->onnx) return GM_OK;
+    const char *path = session->onnx->path;
+    gm_stamp now = gm_stamp_of(path);
+    if (now.size < 0 || gm_stamp_equal(now, series->model)) return GM_OK;
+    gm_onnx_options_default(&options);
+    options.logits = session->shared.logits;
+    options.constants = session->shared.constants;
+    gm_status status = gm_onnx_load(path, &options, &model, &unread);
+    unsigned long found = status == GM_OK ? model->checksum : 0;
+    gm_onnx_free(model);
+    if (status == GM_ERR_MEMORY) return gm_fail(err, status, "%s", unread.message);
+    if (status != GM_OK) {
+        return gm_fail(err, GM_ERR_INPUT,
+                       "--model %s has changed while the folder was watched, and is no model now: "
+                       "%s",
+                       path, unread.message);
+    }
+    if (found != session->onnx->checksum) {
+        return gm_fail(err, GM_ERR_INPUT,
+                       "--model %s has changed while the folder was watched: checksum %08lx, "
+                       "expected %08lx; what was measured before is kept",
+                       path, found, session->onnx->checksum);
+    }
+    series->model = now;
+    return GM_OK;
+}
+
 /* One more file of the watched folder, if one comes. */
 static gm_status await_file(gm_series *series, gm_error *err)
 {
@@ -214,6 +282,8 @@ static gm_status await_file(gm_series *series, gm_error *err)
         series->capacity = capacity;
     }
     gm_status status = gm_watch_next(&series->watch, &path, &step, err);
+    if (status == GM_OK && path) status = check_model_file(series, err);
+    if (status != GM_OK) gm_free(path);
     if (status != GM_OK || !path) return status;
     series->step[series->count] = step;
     series->path[series->count++] = path;
@@ -249,122 +319,7 @@ gm_status gm_series_await(gm_series *series, size_t index, bool *found, gm_error
     return status;
 }
 
-/* ---- what a run file has already ---- */
-
-/* Of the numbers, whatever file they are in. */
-static void hash_of(const double *theta, size_t p, char text[GM_SESSION_HASH])
-{
-    uint64_t hash = gm_hash(gm_hash_start, theta, p * sizeof *theta);
-    snprintf(text, GM_SESSION_HASH, "%016llx", (unsigned long long)hash);
-}
-
-static bool has_text(const json_t *document, const char *group, const char *key, const char *text)
-{
-    const char *found = json_string_value(json_object_get(json_object_get(document, group), key));
-    return found && strcmp(found, text) == 0;
-}
-
-/* The same net on the same data, as far as the document says. */
-static bool same_problem(const gm_session *session, const json_t *document)
-{
-    const json_t *p = json_object_get(json_object_get(document, "model"), "parameters");
-    return has_text(document, "model", "name", gm_net_name(session->net)) &&
-           has_text(document, "data", "name", session->data->name) &&
-           json_integer_value(p) == (json_int_t)gm_net_parameters(session->net);
-}
-
-/* *changed: the folder's file of that name holds other numbers than were measured. One that is gone
- * or cannot be read has not changed. */
-static gm_status look_for_change(const gm_series *series, const json_t *document, const char *point,
-                                 bool *changed, gm_error *err)
-{
-    const gm_net *net = series->session->net;
-    const char *measured = json_string_value(json_object_get(document, "params_hash"));
-    size_t p = gm_net_parameters(net);
-    char *path = gm_format(err, "%s/%s", series->watch.folder, name_of(point)),
-         found[GM_SESSION_HASH];
-    double *theta = path ? gm_alloc(p, sizeof *theta, "parameters", err) : NULL;
-    gm_error unread;
-    gm_status status = theta ? GM_OK : GM_ERR_MEMORY;
-    *changed = false;
-    if (status == GM_OK && measured &&
-        gm_net_read_parameters(net, path, theta, NULL, &unread) == GM_OK) {
-        hash_of(theta, p, found);
-        *changed = strcmp(found, measured) != 0;
-    }
-    gm_free(theta);
-    gm_free(path);
-    return status;
-}
-
-/* A file in --model that was exported anew, however alike its graph. */
-static gm_status check_model(const gm_series *series, const json_t *document, gm_error *err)
-{
-    const gm_session *session = series->session;
-    const json_t *model = json_object_get(document, "model");
-    const char *measured = json_string_value(json_object_get(model, "crc32"));
-    char found[32];
-    if (!session->onnx || !measured) return GM_OK;
-    snprintf(found, sizeof found, "%08lx", session->onnx->checksum);
-    if (strcmp(found, measured) == 0) return GM_OK;
-    return gm_fail(err, GM_ERR_INPUT,
-                   "--output: %s holds this measurement of %s before it changed: checksum %s, now "
-                   "%s; expected another file",
-                   series->cli->shared.output, session->onnx->path, measured, found);
-}
-
-/* A result of the same measurement: its file is done, unless it has changed since. */
-static gm_status skip_result(gm_series *series, const gm_run_result *result, gm_error *err)
-{
-    const gm_session *session = series->session;
-    json_t *document = json_loads(result->json, 0, NULL);
-    const char *point = json_string_value(json_object_get(document, "point"));
-    gm_status status = GM_OK;
-    if (!same_problem(session, document)) {
-        status =
-            gm_fail(err, GM_ERR_INPUT,
-                    "--output: %s holds this measurement of another net or other data, at step "
-                    "%lld; expected another file",
-                    series->cli->shared.output, (long long)result->step);
-    } else if (point) {
-        bool changed = false;
-        status = check_model(series, document, err);
-        if (status == GM_OK) status = look_for_change(series, document, point, &changed, err);
-        if (changed) {
-            gm_cli_note(series->cli, "%s has changed since it was measured, and is measured again",
-                        name_of(point));
-        } else if (status == GM_OK) {
-            status = gm_watch_skip(&series->watch, name_of(point), result->step, err);
-            series->earlier++;
-            if (result->id > series->last_result) series->last_result = result->id;
-        }
-    }
-    json_decref(document);
-    return status;
-}
-
-gm_status gm_series_skip_recorded(gm_series *series, const char *key, gm_error *err)
-{
-    const gm_cli *cli = series->cli;
-    gm_run *run = NULL;
-    gm_run_result *result = NULL;
-    size_t count = 0;
-    if (!series->watched || !cli->shared.output || access(cli->shared.output, F_OK) != 0) {
-        return GM_OK;
-    }
-    gm_status status = gm_run_open(cli->shared.output, GM_RUN_READ, &run, err);
-    if (status == GM_OK) status = gm_run_results(run, cli->command->name, &result, &count, err);
-    for (size_t i = 0; status == GM_OK && i < count; i++) {
-        if (strcmp(result[i].key, key) == 0) status = skip_result(series, &result[i], err);
-    }
-    gm_run_free(result);
-    gm_run_close(run);
-    if (status == GM_OK && series->earlier) {
-        gm_cli_note(series->cli, "%zu points are in %s already", series->earlier,
-                    cli->shared.output);
-    }
-    return status;
-}
+/* ---- one point of them ---- */
 
 char *gm_series_point(const gm_series *series, size_t index, gm_error *err)
 {
@@ -405,16 +360,19 @@ gm_status gm_series_read(gm_series *series, size_t index, int64_t *step, double 
     *step = series->step[index];
     if (!series->path) return read_checkpoint(series, index, theta, err);
     gm_status status = gm_net_read_parameters(session->net, series->path[index], theta, NULL, err);
-    if (status == GM_OK) {
-        hash_of(theta, gm_net_parameters(session->net), session->params_hash);
-    }
-    return status;
+    if (status != GM_OK) return status;
+    uint64_t hash = hash_of(theta, gm_net_parameters(session->net));
+    hash_text(hash, session->params_hash);
+    if (series->watched)
+        gm_watch_measured(&series->watch, gm_series_name(series->path[index]), hash);
+    return GM_OK;
 }
 
 void gm_series_label(const gm_series *series, size_t index, char text[GM_SERIES_LABEL])
 {
     if (series->path) {
-        snprintf(text, GM_SERIES_LABEL, "%.*s", GM_SERIES_LABEL - 1, name_of(series->path[index]));
+        snprintf(text, GM_SERIES_LABEL, "%.*s", GM_SERIES_LABEL - 1,
+                 gm_series_name(series->path[index]));
     } else {
         snprintf(text, GM_SERIES_LABEL, "step %lld",
                  (long long)(series->step ? series->step[index] : series->session->step));

@@ -15,6 +15,7 @@ typedef struct gm_series {
     bool all;        /* run.gmr@all */
     bool watched;    /* files that arrive in a folder; count grows */
     gm_watch watch;
+    gm_stamp model;      /* of --model, before it was read */
     size_t earlier;      /* points that --output had already */
     int64_t last_result; /* the number of the latest of these in its file */
     size_t count, capacity;
@@ -56,6 +57,11 @@ gm_status gm_series_finish(gm_series *series, size_t finished, bool interrupted,
 
 /* The point as documents name it: the file, or "run.gmr, step 100"; for gm_free. */
 char *gm_series_point(const gm_series *series, size_t index, gm_error *err);
+
+/* A path without its folders. */
+const char *gm_series_name(const char *path);
+/* *hash of the parameters that a file holds; false where it cannot be read as such. */
+bool gm_series_hash(const gm_series *series, const char *path, uint64_t *hash);
 
 /* The last number in the name of a file, without its ending; -1 where there is none. */
 int64_t gm_series_number(const char *path);
