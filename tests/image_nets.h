@@ -4,13 +4,14 @@
 #ifndef GM_TESTS_IMAGE_NETS_H
 #define GM_TESTS_IMAGE_NETS_H
 
+#include "gradiometer/onnx.h"
 #include "net/net.h"
 #include "problems.h"
 
 typedef void image_builder(gm_net *net, bool channels_last);
 
 typedef struct image_case {
-    const char *name; /* a spec where build is NULL */
+    const char *name; /* a spec where build is NULL, or a file that ends in .onnx */
     image_builder *build;
     gm_shape input;
     size_t n, classes;
@@ -69,6 +70,16 @@ static inline gm_net *image_net(const image_case *c, bool channels_last)
 {
     gm_error err = {0};
     gm_net *net = NULL;
+    if (gm_onnx_names_model(c->name)) {
+        gm_onnx *model = NULL;
+        gm_onnx_options options;
+        gm_onnx_options_default(&options);
+        expect_ok(gm_onnx_load(c->name, &options, &model, &err), &err);
+        net = model->net;
+        model->net = NULL;
+        gm_onnx_free(model);
+        return net;
+    }
     if (!c->build) {
         expect_ok(gm_net_from_spec(c->name, &c->input, c->classes, &net, &err), &err);
         return net;

@@ -134,6 +134,12 @@ static double binary_of(gm_binary f, double x, double y)
         return fmin(x, y);
     case GM_BINARY_PRELU:
         return x > 0 ? x : y * x;
+    case GM_BINARY_EQUAL:
+        return x == y;
+    case GM_BINARY_LESS:
+        return x < y;
+    case GM_BINARY_LESS_EQUAL:
+        return x <= y;
     default:
         return y != 0 ? x : 0;
     }
@@ -181,8 +187,8 @@ static void check_binary_value(const layer_case *c, gm_binary f, const gm_shape 
 static void binary(void **state)
 {
     (void)state;
-    static const char *const names[] = {"add", "sub", "mul",   "div", "pow",
-                                        "max", "min", "prelu", "keep"};
+    static const char *const names[] = {"add", "sub",   "mul",  "div",   "pow",  "max",
+                                        "min", "prelu", "keep", "equal", "less", "less or equal"};
     for (int f = 0; f < GM_BINARIES; f++) {
         gm_binary_config config = {.function = (gm_binary)f};
         bool positive = f == GM_BINARY_DIV || f == GM_BINARY_POW;
@@ -226,6 +232,12 @@ static void binary_ends(void **state)
         const double nan[] = {(double)NAN, 1, (double)NAN, 1}, other[] = {1, (double)NAN, 1, 1};
         k->binary_value((gm_binary)f, &g, 1, nan, other, d);
         assert_true(isnan(d[0]) && isnan(d[1]) && d[3] == 1);
+    }
+    const double left[] = {1, 1, (double)NAN, -0.0}, right[] = {1, 2, (double)NAN, 0};
+    const double holds[3][4] = {{1, 0, 0, 1}, {0, 1, 0, 0}, {1, 1, 0, 1}};
+    for (int f = GM_BINARY_EQUAL; f <= GM_BINARY_LESS_EQUAL; f++) {
+        k->binary_value((gm_binary)f, &g, 1, left, right, d);
+        assert_memory_equal(d, holds[f - GM_BINARY_EQUAL], sizeof d);
     }
 }
 

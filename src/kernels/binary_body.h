@@ -80,6 +80,12 @@ static void FN(binary_values)(gm_binary f, size_t m, const REAL *restrict x, con
         GM_EACH(v > 0 ? v : w * v);
     case GM_BINARY_KEEP:
         GM_EACH(w != 0 ? v : 0);
+    case GM_BINARY_EQUAL:
+        GM_EACH(v == w ? 1 : 0);
+    case GM_BINARY_LESS:
+        GM_EACH(v < w ? 1 : 0);
+    case GM_BINARY_LESS_EQUAL:
+        GM_EACH(v <= w ? 1 : 0);
     case GM_BINARIES:
         break;
     }
@@ -121,6 +127,10 @@ static void FN(binary_first)(gm_binary f, int by, size_t m, const REAL *restrict
         GM_EACH(v > 0 ? (by ? 0 : 1) : (by ? v : w));
     case GM_BINARY_KEEP:
         GM_EACH(w != 0 && !by ? 1 : 0);
+    case GM_BINARY_EQUAL:
+    case GM_BINARY_LESS:
+    case GM_BINARY_LESS_EQUAL:
+        GM_EACH(0);
     case GM_BINARIES:
         break;
     }

@@ -59,13 +59,22 @@ typedef enum gm_binary {
     GM_BINARY_MIN,
     GM_BINARY_PRELU, /* x > 0 ? x : y x */
     GM_BINARY_KEEP,  /* y != 0 ? x : 0, also where x is infinite or NaN; constant in y */
+    GM_BINARY_EQUAL, /* x == y ? 1 : 0; this and the next two are constant in both */
+    GM_BINARY_LESS,
+    GM_BINARY_LESS_EQUAL,
     GM_BINARIES
 } gm_binary;
+
+/* True where the value is 1 or 0, and all derivatives are 0. */
+static inline bool gm_binary_compares(gm_binary f)
+{
+    return f == GM_BINARY_EQUAL || f == GM_BINARY_LESS || f == GM_BINARY_LESS_EQUAL;
+}
 
 /* True where the function's values decide about its derivatives. */
 static inline bool gm_binary_reads_in(gm_binary f)
 {
-    return f != GM_BINARY_ADD && f != GM_BINARY_SUB;
+    return f != GM_BINARY_ADD && f != GM_BINARY_SUB && !gm_binary_compares(f);
 }
 
 /* True where the second derivative by operands i and j may differ from 0. */

@@ -25,6 +25,10 @@ static unsigned binary_traits(const void *config)
     case GM_BINARY_MIN:
     case GM_BINARY_KEEP:
         return GM_TRAIT_PIECEWISE | GM_TRAIT_HOMOGENEOUS | GM_TRAIT_NEEDS_IN;
+    case GM_BINARY_EQUAL:
+    case GM_BINARY_LESS:
+    case GM_BINARY_LESS_EQUAL:
+        return GM_TRAIT_PIECEWISE;
     case GM_BINARY_MUL:
     case GM_BINARY_PRELU:
         return GM_TRAIT_BILINEAR | GM_TRAIT_NEEDS_IN | GM_TRAIT_NEEDS_SIGNAL;

@@ -50,6 +50,16 @@ static gm_status add_dense(gm_onnx_step *s, gm_onnx_value *x, const weight *w, g
     return status == GM_OK ? gm_onnx_add_term(s, *node, bias, &term, node, err) : status;
 }
 
+gm_status gm_onnx_times_weight(gm_onnx_step *s, gm_onnx_value *x, gm_onnx_value *matrix,
+                               bool transposed, int *node, gm_error *err)
+{
+    weight w;
+    if (!take_weight(matrix, transposed, &w)) {
+        return gm_onnx_refuse(s, err, "'%.100s' is no matrix of parameters", matrix->name);
+    }
+    return add_dense(s, x, &w, NULL, node, err);
+}
+
 /* Shape of x [..., in] times a weight. */
 static void put_product(gm_onnx_step *s, const gm_onnx_value *x, size_t out, int node)
 {

@@ -137,7 +137,7 @@ gm_status gm_onnx_emit_clip(gm_onnx_step *s, gm_error *err)
 
 /* ---- two operands ---- */
 
-static bool constant_number(const gm_onnx_value *value, double *number)
+bool gm_onnx_is_number(const gm_onnx_value *value, double *number)
 {
     if (value->what != GM_ONNX_CONSTANT || value->tensor.count != 1) return false;
     *number =
@@ -183,8 +183,8 @@ static gm_status emit_pair(gm_onnx_step *s, gm_binary f, gm_onnx_value *x, gm_on
     const unsigned char nothing = 0;
     gm_onnx_tensor joint = {0};
     double c;
-    bool right = constant_number(y, &c) && x->tensor.rank >= y->tensor.rank;
-    bool left = !right && constant_number(x, &c) && y->tensor.rank >= x->tensor.rank;
+    bool right = gm_onnx_is_number(y, &c) && x->tensor.rank >= y->tensor.rank;
+    bool left = !right && gm_onnx_is_number(x, &c) && y->tensor.rank >= x->tensor.rank;
     if (right) return emit_with_number(s, f, x, c, false, err);
     if (left && f != GM_BINARY_POW && f != GM_BINARY_DIV) {
         return emit_with_number(s, f, y, c, true, err);
@@ -236,64 +236,6 @@ gm_status gm_onnx_emit_binary(gm_onnx_step *s, gm_error *err)
     }
     if (strcmp(s->op->name, "Mean") != 0) return GM_OK;
     return emit_function(s, x, GM_UNARY_AFFINE, 1.0 / (double)inputs, 0.0, err);
-}
-
-/* ---- where ---- */
-
-/* *node = in where the condition's numbers equal `wanted`, else 0. */
-static gm_status keep_where(gm_onnx_step *s, gm_onnx_value *in, const gm_onnx_tensor *condition,
-                            bool wanted, int *node, gm_error *err)
-{
-    int kept, from;
-    gm_onnx_tensor mask;
-    gm_status status =
-        gm_onnx_tensor_make(GM_ONNX_TRUTH, condition->rank, condition->dim, &mask, err);
-    for (size_t i = 0; status == GM_OK && i < mask.count; i++) {
-        mask.whole[i] = (condition->whole[i] != 0) == wanted;
-    }
-    gm_onnx_value value = {.what = GM_ONNX_CONSTANT, .tensor = mask, .node = -1, .last = -1};
-    value.name = "condition";
-    if (status == GM_OK) status = gm_onnx_node_of(s, &value, &kept, err);
-    if (status == GM_OK) status = gm_onnx_node_of(s, in, &from, err);
-    if (status == GM_OK) status = gm_onnx_add_binary(s, GM_BINARY_KEEP, from, kept, node, err);
-    gm_onnx_tensor_free(&mask);
-    return status;
-}
-
-/* A constant condition picks: a where it holds, plus b where it does not. */
-gm_status gm_onnx_emit_where(gm_onnx_step *s, gm_error *err)
-{
-    const gm_onnx_value *condition = gm_onnx_in(s, 0);
-    gm_onnx_value *a = gm_onnx_in(s, 1), *b = gm_onnx_in(s, 2);
-    gm_onnx_tensor pair = {0}, joint = {0};
-    int node[2] = {-1, -1}, made = -1;
-    double c;
-    if (condition->what != GM_ONNX_CONSTANT || condition->tensor.of == GM_ONNX_REAL) {
-        return gm_onnx_refuse(s, err, "its condition '%.100s' is no constant", condition->name);
-    }
-    if (!gm_onnx_broadcast(&a->tensor, &b->tensor, &pair) ||
-        !gm_onnx_broadcast(&pair, &condition->tensor, &joint)) {
-        return gm_onnx_refuse(s, err, "its inputs do not broadcast");
-    }
-    gm_status status = keep_where(s, a, &condition->tensor, true, &node[0], err);
-    if (status == GM_OK && constant_number(b, &c) && c == 0.0) {
-        made = node[0];
-    } else if (status == GM_OK) {
-        status = keep_where(s, b, &condition->tensor, false, &node[1], err);
-        if (status == GM_OK) {
-            status = gm_onnx_add_binary(s, GM_BINARY_ADD, node[0], node[1], &made, err);
-        }
-    }
-    if (status != GM_OK) return status;
-    gm_shape shape;
-    gm_onnx_tensor whole = joint;
-    status = gm_onnx_shape_of(s, &whole, &shape, err);
-    if (status == GM_OK && gm_shape_size(&s->g->net->node[made].shape) != joint.count) {
-        gm_expand_config config = {.shape = shape};
-        status = gm_onnx_add(s, &gm_layer_expand, &config, 1, &made, &made, err);
-    }
-    if (status == GM_OK) gm_onnx_put(s, 0, joint.rank, joint.dim, made, -1);
-    return status;
 }
 
 gm_status gm_onnx_emit_random(gm_onnx_step *s, gm_error *err)

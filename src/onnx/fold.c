@@ -4,6 +4,17 @@
 #include "base/memory.h"
 #include "onnx/operators.h"
 
+gm_status gm_onnx_count_folded(const gm_onnx_step *s, size_t count, gm_error *err)
+{
+    if (count > GM_ONNX_FOLDED) {
+        return gm_onnx_refuse(s, err, "a constant of more than %d numbers", GM_ONNX_FOLDED);
+    }
+    s->g->folded += count;
+    if (s->g->folded <= GM_ONNX_FOLDED_ALL) return GM_OK;
+    return gm_onnx_refuse(s, err, "the graph's constants take more than %d numbers",
+                          GM_ONNX_FOLDED_ALL);
+}
+
 gm_status gm_onnx_fold_make(const gm_onnx_step *s, size_t slot, gm_onnx_class of, int rank,
                             const size_t *dim, gm_onnx_tensor **out, gm_error *err)
 {
@@ -12,16 +23,11 @@ gm_status gm_onnx_fold_make(const gm_onnx_step *s, size_t slot, gm_onnx_class of
     *out = NULL;
     if (!value) return gm_onnx_refuse(s, err, "output %zu is left out", slot);
     if (rank > 0) memcpy(made.dim, dim, (size_t)rank * sizeof *dim);
-    if (!gm_onnx_count(&made) || made.count > GM_ONNX_FOLDED) {
-        return gm_onnx_refuse(s, err, "a constant of more than %d numbers", GM_ONNX_FOLDED);
-    }
-    s->g->folded += made.count;
-    if (s->g->folded > GM_ONNX_FOLDED_ALL) {
-        return gm_onnx_refuse(s, err, "the graph's constants take more than %d numbers",
-                              GM_ONNX_FOLDED_ALL);
-    }
+    if (!gm_onnx_count(&made)) made.count = SIZE_MAX;
+    gm_status status = gm_onnx_count_folded(s, made.count, err);
+    if (status != GM_OK) return status;
     gm_onnx_tensor_free(&value->tensor);
-    gm_status status = gm_onnx_tensor_make(of, rank, dim, &value->tensor, err);
+    status = gm_onnx_tensor_make(of, rank, dim, &value->tensor, err);
     value->what = GM_ONNX_CONSTANT;
     *out = &value->tensor;
     return status;

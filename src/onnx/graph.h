@@ -132,6 +132,8 @@ int64_t gm_onnx_int(const gm_onnx_step *s, const char *name, int64_t otherwise);
 double gm_onnx_float(const gm_onnx_step *s, const char *name, double otherwise);
 bool gm_onnx_text_is(const gm_onnx_step *s, const char *name, const char *text,
                      bool otherwise); /* otherwise: where it is not given */
+/* Bytes of a text, without a 0 behind them; "" where it is not given. */
+const char *gm_onnx_text(const gm_onnx_step *s, const char *name, size_t *length);
 const int64_t *gm_onnx_ints(const gm_onnx_step *s, const char *name, size_t *count);
 const Onnx__TensorProto *gm_onnx_tensor_of(const gm_onnx_step *s, const char *name);
 
@@ -154,6 +156,8 @@ gm_status gm_onnx_scalar(const gm_onnx_step *s, size_t slot, double otherwise, d
  * numbers to be filled in. */
 gm_status gm_onnx_fold_make(const gm_onnx_step *s, size_t slot, gm_onnx_class of, int rank,
                             const size_t *dim, gm_onnx_tensor **out, gm_error *err);
+/* Counts numbers of a constant that the graph makes; refuses more than are sensible. */
+gm_status gm_onnx_count_folded(const gm_onnx_step *s, size_t count, gm_error *err);
 /* Copies in->numbers[base + sum index[i] stride[i]] for every index of out. */
 void gm_onnx_fold_strided(const gm_onnx_tensor *in, ptrdiff_t base, const ptrdiff_t *stride,
                           gm_onnx_tensor *out);
@@ -216,6 +220,8 @@ bool gm_onnx_joins(const gm_onnx_step *s, const gm_onnx_value *weight, const gm_
  * order alone. */
 gm_status gm_onnx_any_order(const gm_onnx_step *s, gm_onnx_value *value, int *node, bool *last,
                             gm_error *err);
+/* True for a constant of one number. */
+bool gm_onnx_is_number(const gm_onnx_value *value, double *number);
 /* f of one node, and of two (broadcast), as layers. */
 gm_status gm_onnx_add_unary(const gm_onnx_step *s, gm_unary function, double a, double b, int from,
                             int *node, gm_error *err);

@@ -97,8 +97,11 @@ gm_status gm_onnx_emit_conv(gm_onnx_step *s, gm_error *err)
     gm_conv_config config = {.groups = 0};
     gm_status status = gm_onnx_image_of(s, in, &node, err);
     if (status != GM_OK) return status;
-    if (!gm_onnx_is_weight(weight) || weight->tensor.rank != in->tensor.rank) {
-        return gm_onnx_refuse(s, err, "its weight '%.100s' is no parameter of rank %d",
+    if (weight->tensor.rank != in->tensor.rank || weight->tensor.of != GM_ONNX_REAL ||
+        weight->moves || !weight->tensor.count) {
+        return gm_onnx_refuse(s, err,
+                              "its weight '%.100s' depends on the sample, is empty, or not made of "
+                              "floating numbers of rank %d",
                               weight->name, in->tensor.rank);
     }
     if (bias && (bias->tensor.rank != 1 || bias->tensor.count != weight->tensor.dim[0])) {
@@ -114,10 +117,11 @@ gm_status gm_onnx_emit_conv(gm_onnx_step *s, gm_error *err)
         return gm_onnx_refuse(s, err, "%zu channels, its weight takes %zu in %lld groups",
                               in->tensor.dim[1], weight->tensor.dim[1], (long long)groups);
     }
-    bool joint = bias && gm_onnx_joins(s, weight, bias);
+    bool own = gm_onnx_is_weight(weight), joint = own && bias && gm_onnx_joins(s, weight, bias);
     config.bias = joint;
-    status = gm_onnx_add_weighted(s, &gm_layer_conv, &config, 1, &node, weight, joint ? bias : NULL,
-                                  &node, err);
+    status = own ? gm_onnx_add_weighted(s, &gm_layer_conv, &config, 1, &node, weight,
+                                        joint ? bias : NULL, &node, err)
+                 : gm_onnx_conv_by_patches(s, &config, weight, &node, err);
     gm_shape row = {.rank = 1, .dim = {config.out_channels}}; /* channels last: the last axis */
     if (status == GM_OK && bias && !joint) {
         status = gm_onnx_add_term(s, node, bias, &row, &node, err);

@@ -184,7 +184,7 @@ static gm_status take_index(gm_onnx_step *s, const gm_onnx_tensor *pick, size_t 
                             const double **index, bool *all, gm_error *err)
 {
     double *place = gm_alloc(pick->count, sizeof *place, "indices", err);
-    gm_status status = place ? GM_OK : GM_ERR_MEMORY;
+    gm_status status = place ? gm_onnx_count_folded(s, pick->count, err) : GM_ERR_MEMORY;
     *all = pick->count == length;
     for (size_t i = 0; status == GM_OK && i < pick->count; i++) {
         int64_t at = pick->whole[i] < 0 ? pick->whole[i] + (int64_t)length : pick->whole[i];
@@ -205,7 +205,7 @@ gm_status gm_onnx_emit_gather(gm_onnx_step *s, gm_error *err)
     gm_onnx_value *in = gm_onnx_in(s, 0), *pick = gm_onnx_in(s, 1);
     if (pick->what != GM_ONNX_CONSTANT) return emit_embedding(s, in, pick, err);
     gm_gather_config config = {.count = pick->tensor.count};
-    int axis, node, rank = 0;
+    int axis, node = -1, rank = 0;
     bool all;
     size_t dim[2 * GM_ONNX_RANK];
     gm_status status = gm_onnx_axis(s, gm_onnx_int(s, "axis", 0), in->tensor.rank, &axis, err);

@@ -1,6 +1,7 @@
 /* The operators, by what they do: constants (fold*.c), views and shapes (views.c), moving
- * numbers (moves.c), images (images.c), norms (norms.c), matrix products (dense.c), reductions and
- * softmax (reduce.c), everything elementwise (elements.c). */
+ * numbers (moves.c), images (images.c, patches.c, resize.c), norms (norms.c), matrix products
+ * (dense.c, einsum.c), reductions and softmax (reduce.c), conditions (conditions.c), everything
+ * else elementwise (elements.c). */
 #ifndef GM_ONNX_OPERATORS_H
 #define GM_ONNX_OPERATORS_H
 
@@ -22,12 +23,25 @@ gm_onnx_work gm_onnx_emit_identity, gm_onnx_emit_cast, gm_onnx_emit_dropout, gm_
 gm_onnx_work gm_onnx_emit_transpose, gm_onnx_emit_concat, gm_onnx_emit_slice, gm_onnx_emit_split,
     gm_onnx_emit_gather, gm_onnx_emit_expand, gm_onnx_emit_pad;
 gm_onnx_work gm_onnx_emit_conv, gm_onnx_emit_max_pool, gm_onnx_emit_average_pool,
-    gm_onnx_emit_global_average_pool, gm_onnx_emit_global_max_pool;
+    gm_onnx_emit_global_average_pool, gm_onnx_emit_global_max_pool, gm_onnx_emit_resize;
 gm_onnx_work gm_onnx_emit_batch_norm, gm_onnx_emit_layer_norm, gm_onnx_emit_instance_norm;
 gm_onnx_work gm_onnx_emit_reduce, gm_onnx_emit_softmax;
-gm_onnx_work gm_onnx_emit_gemm, gm_onnx_emit_matmul;
+gm_onnx_work gm_onnx_emit_gemm, gm_onnx_emit_matmul, gm_onnx_emit_einsum;
 gm_onnx_work gm_onnx_emit_activation, gm_onnx_emit_unary, gm_onnx_emit_clip, gm_onnx_emit_binary,
-    gm_onnx_emit_where, gm_onnx_emit_random;
+    gm_onnx_emit_random;
+gm_onnx_work gm_onnx_emit_comparison, gm_onnx_emit_truth, gm_onnx_emit_where;
+
+/* The output: whether the input's numbers, of an activation, differ from 0. */
+gm_status gm_onnx_emit_nonzero(gm_onnx_step *s, gm_error *err);
+
+/* *node = x [..., in] times a matrix of parameters, [out, in] where transposed, else [in, out]. */
+gm_status gm_onnx_times_weight(gm_onnx_step *s, gm_onnx_value *x, gm_onnx_value *matrix,
+                               bool transposed, int *node, gm_error *err);
+
+/* *node, an image or signal with the channels last, becomes its convolution with a weight [out, in
+ * / groups, ...] that is no parameter of its own: constants, or numbers that the graph computes. */
+gm_status gm_onnx_conv_by_patches(const gm_onnx_step *s, const gm_conv_config *config,
+                                  gm_onnx_value *weight, int *node, gm_error *err);
 
 /* The mean over the positions of an image [1, C, ...], of that rank again or [1, C]. */
 gm_status gm_onnx_emit_global_mean(gm_onnx_step *s, int rank, gm_error *err);

@@ -120,6 +120,13 @@ bool gm_onnx_text_is(const gm_onnx_step *s, const char *name, const char *text, 
     return a->s.len == strlen(text) && memcmp(a->s.data, text, a->s.len) == 0;
 }
 
+const char *gm_onnx_text(const gm_onnx_step *s, const char *name, size_t *length)
+{
+    const Onnx__AttributeProto *a = attribute(s, name);
+    *length = a ? a->s.len : 0;
+    return *length ? (const char *)a->s.data : "";
+}
+
 const int64_t *gm_onnx_ints(const gm_onnx_step *s, const char *name, size_t *count)
 {
     const Onnx__AttributeProto *a = attribute(s, name);

@@ -211,7 +211,8 @@ gm_status gm_onnx_emit_cast(gm_onnx_step *s, gm_error *err)
     int64_t type = gm_onnx_int(s, "to", 0);
     bool known = type > 0 && type < 1000 && gm_onnx_type_class((int32_t)type, &to);
     gm_onnx_class from = gm_onnx_in(s, 0)->tensor.of;
-    if (!known || to == GM_ONNX_TRUTH || (to == GM_ONNX_WHOLE && from == GM_ONNX_REAL)) {
+    if (known && to == GM_ONNX_TRUTH && from != to) return gm_onnx_emit_nonzero(s, err);
+    if (!known || (to == GM_ONNX_WHOLE && from == GM_ONNX_REAL)) {
         return gm_onnx_refuse(s, err, "a cast of what depends on the sample to type %s",
                               known ? gm_onnx_type_name((int32_t)type) : "unknown");
     }

@@ -1,0 +1,151 @@
+/* Convolutions whose weight is no parameter of its own: fixed filters, and weights that the graph
+ * computes (weight normalization, standardization). By products of matrices:
+ *
+ *   P [groups, positions, taps x channels]  the pixels under the window at each position
+ *   W [groups, taps x channels, out]        the weight, its axes in that order
+ *   P W                                     [groups, positions, out]
+ *
+ * P are places of the padded image along one axis (gather), so that all derivatives are those of
+ * products of two values. */
+#include <string.h>
+
+#include "base/memory.h"
+#include "onnx/operators.h"
+
+typedef struct sizes {
+    size_t positions, taps, groups;
+    size_t channels, out; /* of a group */
+} sizes;
+
+static gm_status reshape(const gm_onnx_step *s, gm_shape shape, int *node, gm_error *err)
+{
+    gm_reshape_config config = {.shape = shape};
+    return gm_onnx_add(s, &gm_layer_reshape, &config, 1, node, node, err);
+}
+
+static gm_status transpose(const gm_onnx_step *s, gm_transpose_config axes, int *node,
+                           gm_error *err)
+{
+    return gm_onnx_add(s, &gm_layer_transpose, &axes, 1, node, node, err);
+}
+
+/* ---- pixels ---- */
+
+/* Places in the padded image [height x width], position by position and tap by tap: kept by the
+ * net. */
+static gm_status take_places(const gm_onnx_step *s, const gm_window *w, size_t width, size_t count,
+                             const double **kept, gm_error *err)
+{
+    double *place = gm_alloc(count, sizeof *place, "places of pixels", err);
+    if (!place) return GM_ERR_MEMORY;
+    size_t i = 0;
+    for (size_t y = 0; y < w->out[0]; y++) {
+        for (size_t x = 0; x < w->out[1]; x++) {
+            for (size_t t = 0; t < w->kernel[0] * w->kernel[1]; t++) {
+                size_t row = y * w->stride[0] + t / w->kernel[1] * w->dilation[0];
+                size_t column = x * w->stride[1] + t % w->kernel[1] * w->dilation[1];
+                place[i++] = (double)(row * width + column);
+            }
+        }
+    }
+    gm_status status = gm_net_keep(s->g->net, count, place, kept, err);
+    gm_free(place);
+    return status;
+}
+
+/* *node: the image [..., C] becomes P. */
+static gm_status pixels(const gm_onnx_step *s, const gm_window_config *config, const gm_window *w,
+                        const sizes *z, int *node, gm_error *err)
+{
+    const gm_shape image = s->g->net->node[*node].shape;
+    gm_pad_config pad = {.before = {0}};
+    gm_gather_config places = {.axis = 0};
+    size_t size = 1, channels = z->groups * z->channels;
+    bool padded = false;
+    for (int i = 0; i < image.rank - 1; i++) {
+        int of = i + (image.rank == 2); /* a signal's numbers are the second of each pair */
+        pad.before[i] = config->pad[of];
+        pad.after[i] = config->pad_after[of];
+        padded = padded || pad.before[i] || pad.after[i];
+        size *= image.dim[i] + pad.before[i] + pad.after[i];
+    }
+    if (!gm_mul_size(z->positions, z->taps, &places.count)) places.count = SIZE_MAX;
+    gm_status status = gm_onnx_count_folded(s, places.count, err);
+    size_t width = w->in[1] + config->pad[1] + config->pad_after[1];
+    if (status == GM_OK) status = take_places(s, w, width, places.count, &places.index, err);
+    if (status == GM_OK && padded) {
+        status = gm_onnx_add(s, &gm_layer_pad, &pad, 1, node, node, err);
+    }
+    if (status == GM_OK) status = reshape(s, (gm_shape){2, {size, channels}}, node, err);
+    if (status == GM_OK) status = gm_onnx_add(s, &gm_layer_gather, &places, 1, node, node, err);
+    if (status == GM_OK && z->groups > 1) {
+        gm_shape apart = {4, {z->positions, z->taps, z->groups, z->channels}};
+        status = reshape(s, apart, node, err);
+        if (status == GM_OK) status = transpose(s, (gm_transpose_config){{2, 0, 1, 3}}, node, err);
+    }
+    gm_shape rows = {3, {z->groups, z->positions, z->taps * z->channels}};
+    return status == GM_OK ? reshape(s, rows, node, err) : status;
+}
+
+/* ---- the weight ---- */
+
+/* Of constants: put in order here. */
+static gm_status constant_columns(const gm_onnx_step *s, const gm_onnx_value *weight,
+                                  const sizes *z, int *node, gm_error *err)
+{
+    gm_onnx_tensor columns;
+    size_t dim[] = {z->groups, z->taps * z->channels, z->out};
+    gm_status status = gm_onnx_tensor_make(GM_ONNX_REAL, 3, dim, &columns, err);
+    for (size_t i = 0; status == GM_OK && i < columns.count; i++) {
+        size_t out = i % z->out, row = i / z->out % dim[1], group = i / z->out / dim[1];
+        size_t filter = group * z->out + out;
+        size_t tap = row / z->channels, channel = row % z->channels;
+        columns.real[i] = weight->tensor.real[(filter * z->channels + channel) * z->taps + tap];
+    }
+    gm_onnx_value value = {
+        .name = weight->name, .what = GM_ONNX_CONSTANT, .tensor = columns, .node = -1, .last = -1};
+    if (status == GM_OK) status = gm_onnx_node_of(s, &value, node, err);
+    gm_onnx_tensor_free(&columns);
+    return status;
+}
+
+static gm_status computed_columns(const gm_onnx_step *s, gm_onnx_value *weight, const sizes *z,
+                                  int *node, gm_error *err)
+{
+    gm_shape filters = {4, {z->groups, z->out, z->channels, z->taps}};
+    gm_shape columns = {3, {z->groups, z->taps * z->channels, z->out}};
+    gm_status status = gm_onnx_node_as(s, weight, &filters, node, err);
+    if (status == GM_OK) status = transpose(s, (gm_transpose_config){{0, 3, 2, 1}}, node, err);
+    return status == GM_OK ? reshape(s, columns, node, err) : status;
+}
+
+gm_status gm_onnx_conv_by_patches(const gm_onnx_step *s, const gm_conv_config *config,
+                                  gm_onnx_value *weight, int *node, gm_error *err)
+{
+    gm_matmul_config product = {.factor = 1.0};
+    gm_window w;
+    gm_shape out;
+    gm_error inner = {0};
+    int factor[2] = {-1, -1};
+    gm_status status = gm_window_over(&config->window, &s->g->net->node[*node].shape,
+                                      config->out_channels, &w, &out, &inner);
+    if (status != GM_OK) return gm_onnx_refuse(s, err, "%s", inner.message);
+    sizes z = {.positions = w.out[0] * w.out[1],
+               .taps = w.kernel[0] * w.kernel[1],
+               .groups = config->groups,
+               .channels = w.channels / config->groups,
+               .out = config->out_channels / config->groups};
+    if (config->out_channels % config->groups) {
+        return gm_onnx_refuse(s, err, "%zu filters in %zu groups", config->out_channels, z.groups);
+    }
+    status = pixels(s, &config->window, &w, &z, node, err);
+    if (status != GM_OK) return status;
+    status = weight->what == GM_ONNX_CONSTANT ? constant_columns(s, weight, &z, &factor[1], err)
+                                              : computed_columns(s, weight, &z, &factor[1], err);
+    factor[0] = *node;
+    if (status == GM_OK) status = gm_onnx_add(s, &gm_layer_matmul, &product, 2, factor, node, err);
+    if (status == GM_OK && z.groups > 1) {
+        status = transpose(s, (gm_transpose_config){{1, 0, 2}}, node, err);
+    }
+    return status == GM_OK ? reshape(s, out, node, err) : status;
+}
