@@ -82,7 +82,15 @@ static void test_cells(void **state)
     assert_non_null(strstr(r.out, "g_labels0.5"));
     assert_non_null(strstr(r.out, "2 cells, 6 commands, 6 of them to run"));
     assert_non_null(strstr(r.out, "within a factor"));
+    assert_null(strstr(r.out, "of this machine"));
     assert_null(strstr(r.out, "3 processes")); /* there are two cells */
+    program_free(&r);
+    r = program("study %s --dry-run",
+                write_study("large.yaml",
+                            "name: a\ndata: [{name: g, train: 'gauss:k=3,d=4,n=20'}]\n"
+                            "model: ['mlp:4-99999999999-3']\nbatch: [5]\n"));
+    assert_int_equal(r.exit, 0);
+    assert_non_null(strstr(r.out, "GB of this machine"));
     program_free(&r);
     assert_false(there("out"));
 

@@ -61,6 +61,9 @@ static void test_form(void **state)
     gm_study *study;
     gm_error err;
     assert_int_equal(gm_study_load(folder_path("missing"), &study, &err), GM_ERR_IO);
+    assert_int_equal(gm_study_load("/dev/null", &study, &err), GM_ERR_INPUT);
+    assert_string_equal(err.message, "/dev/null: no regular file, expected one with a study");
+    assert_int_equal(gm_study_load(folder_path(""), &study, &err), GM_ERR_INPUT);
 }
 
 static void test_values(void **state)

@@ -86,6 +86,13 @@ static gm_status read_budget(const gm_cli *cli, study *s, gm_error *err)
     return GM_OK;
 }
 
+/* Bytes; 0 where the system does not say. */
+static size_t machine_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (size_t)pages * (size_t)size : 0;
+}
+
 /* Half of the machine's memory, or the budget, in equal parts for the processes of all ranks on it;
  * without more than one process the commands' own default, half of the machine, is left to them. */
 static size_t share_memory(const gm_cli *cli, const study *s)
@@ -93,9 +100,8 @@ static size_t share_memory(const gm_cli *cli, const study *s)
     enum { PIECE = 1 << 20 };
     size_t processes = s->jobs * (size_t)gm_team_here(cli->team);
     if (s->memory) return s->memory / processes;
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    if (processes == 1 || pages < 1 || size < 1) return 0;
-    size_t half = (size_t)pages / 2 * (size_t)size, share = half / processes;
+    size_t share = machine_memory() / 2 / processes;
+    if (processes == 1) return 0;
     return share > PIECE ? share - share % PIECE : 0;
 }
 
@@ -228,6 +234,10 @@ static void print_estimate(const study *s)
     print_rough(1e-9 * (double)e->memory, sizeof memory, memory);
     printf("\nmemory     about %s GB in all, by the cell that needs most, %s\n", memory,
            e->largest);
+    size_t machine = machine_memory();
+    if (!machine || e->memory <= machine) return;
+    print_rough(1e-9 * (double)machine, sizeof memory, memory);
+    printf("           more than the %s GB of this machine\n", memory);
 }
 
 static void print_budget(const study *s)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <yaml.h>
 
 #include "base/memory.h"
@@ -30,8 +31,13 @@ static gm_status check_keys(const char *path, yaml_document_t *document, gm_erro
 
 static gm_status load(const char *path, yaml_document_t *document, gm_error *err)
 {
+    struct stat info;
     FILE *file = fopen(path, "rb");
     if (!file) return gm_fail(err, GM_ERR_IO, "%s: %s", path, strerror(errno));
+    if (fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode)) { /* it is read several times */
+        fclose(file);
+        return gm_fail(err, GM_ERR_INPUT, "%s: no regular file, expected one with a study", path);
+    }
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) {
         fclose(file);
