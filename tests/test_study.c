@@ -113,6 +113,7 @@ static void test_grids(void **state)
     refused(GRID "measure: [{run: bound, name: train}]\n", ": measure[0].name: found the name");
     refused(GRID "measure: [{run: dynamics advise, at: [all]}]\n", ": measure[0].at[0]: found all");
     refused(GRID "measure: [{run: bound, at: [3, end, 3]}]\n", ": measure[0].at[2]: found 3 twice");
+    refused(GRID "measure: [{run: bound rescale, at: [all]}]\n", ": measure[0].at[0]: found all");
     refused(GRID "measure: [{run: bound compare}]\n", ": measure[0].run: found 'bound compare'");
     refused(GRID "? [a, b]\n: c\n", ":5: found a list or map as a key");
     refused("name: a\ndata: [{name: " LONG ", train: 'gauss:'}]\nmodel: [" LONG ", m]\n"

@@ -23,7 +23,7 @@ static const struct {
                 {"dynamics", "advise", false, false},
                 {"dynamics", "stability", false, false},
                 {"bound", NULL, true, false},
-                {"bound", "rescale", true, false},
+                {"bound", "rescale", false, false},
                 {"landscape", NULL, true, false}};
 enum { MEASURES = sizeof measures / sizeof *measures };
 
