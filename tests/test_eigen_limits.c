@@ -302,6 +302,25 @@ static void sizes_beyond_32_bits(void **state)
     assert_non_null(strstr(err.message, "32-bit"));
 }
 
+/* Products that are finite, and whose squares are not. */
+static void squares_that_overflow(void **state)
+{
+    (void)state;
+    known k;
+    gm_operator op;
+    gm_eigen r;
+    gm_error err;
+    known_make(300, &k, &op);
+    clustered(k.p, k.value);
+    for (size_t i = 0; i < k.p; i++) {
+        k.value[i] *= 1e200;
+    }
+    gm_eigen_options options = asked(GM_WHICH_LA, 3, 1e-4);
+    assert_int_equal(gm_eigenpairs(&op, &options, &r, &err), GM_ERR_NUMERIC);
+    assert_non_null(strstr(err.message, "is too large: the square of its norm overflows"));
+    known_free(&k);
+}
+
 static void asymmetric_operators(void **state)
 {
     (void)state;
@@ -421,6 +440,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(limited_products),
         cmocka_unit_test(refusals),
         cmocka_unit_test(sizes_beyond_32_bits),
+        cmocka_unit_test(squares_that_overflow),
         cmocka_unit_test(asymmetric_operators),
         cmocka_unit_test(nested_eigenproblem),
         cmocka_unit_test(two_threads),

@@ -160,6 +160,10 @@ static gm_status first_product(lanczos *l, const double *start, double *y, gm_er
         gm_status status = apply(l, x, ax, err);
         if (status != GM_OK) return status;
         size = sqrt(dot(n, ax, ax) / dot(n, x, x));
+        if (!isfinite(size))
+            return gm_fail(err, GM_ERR_NUMERIC,
+                           "product %zu with the %s is too large: the square of its norm overflows",
+                           l->op->products, l->op->name);
         if (size > 0.0) break;
         gm_normal_fill(gm_stream_of(l->seed, GM_PURPOSE_KRYLOV, draw), 0, n, x);
     }

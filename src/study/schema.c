@@ -344,8 +344,6 @@ gm_status gm_study_load(const char *path, gm_study **study, gm_error *err)
         cyaml_err_t code =
             cyaml_load_file(path, &config, &file_value, (cyaml_data_t **)&fresh->file, NULL);
         if (code != CYAML_OK) status = explain(path, code, &said, err);
-        if (code == CYAML_OK && !fresh->file)
-            status = gm_fail(err, GM_ERR_INPUT, "%s: found nothing, expected a study", path);
     }
     if (status == GM_OK && !fresh->file)
         status =
