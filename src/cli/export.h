@@ -77,9 +77,15 @@ gm_status gm_export_load(const gm_export *e, const gm_export_item *item, gm_expo
                          gm_error *err);
 void gm_export_unload(gm_export_numbers *numbers);
 
-/* A series by ascending step; freed by gm_run_free. */
-gm_status gm_export_series(const gm_export *e, const gm_export_item *item, int64_t **step,
-                           double **value, size_t *count, gm_error *err);
+/* A metric by ascending step. */
+typedef struct gm_export_series {
+    int64_t *step; /* [count] */
+    double *value; /* [count] */
+    size_t count;
+} gm_export_series;
+gm_status gm_export_load_series(const gm_export *e, const gm_export_item *item,
+                                gm_export_series *series, gm_error *err);
+void gm_export_unload_series(gm_export_series *series);
 /* The settings, the state, or the document of a result; the caller's (json_decref). NULL with *err
  * recorded: GM_ERR_INPUT where the file holds no JSON, GM_ERR_MEMORY. */
 json_t *gm_export_object(const gm_export *e, const gm_export_item *item, gm_error *err);

@@ -33,28 +33,28 @@ static void print_field(FILE *out, const char *text)
 
 /* ---- metrics: a line for each step, a column for each ---- */
 
-typedef struct series {
-    int64_t *step; /* [count] ascending */
-    double *value; /* [count] */
-    size_t count, next;
-} series;
+typedef struct metric {
+    gm_export_series series;
+    size_t next;
+} metric;
 
 /* A line for every step that occurs in any of the series, in ascending order. */
-static void print_rows(FILE *out, size_t columns, series *column)
+static void print_rows(FILE *out, size_t count, metric *all)
 {
     for (;;) {
         int64_t step = INT64_MAX;
-        for (size_t i = 0; i < columns; i++) {
-            const series *s = column + i;
-            if (s->next < s->count && s->step[s->next] < step) step = s->step[s->next];
+        for (size_t i = 0; i < count; i++) {
+            const gm_export_series *s = &all[i].series;
+            size_t next = all[i].next;
+            if (next < s->count && s->step[next] < step) step = s->step[next];
         }
         if (step == INT64_MAX) return;
         fprintf(out, "%" PRId64, step);
-        for (size_t i = 0; i < columns; i++) {
-            series *s = column + i;
+        for (size_t i = 0; i < count; i++) {
+            metric *m = all + i;
             fputc(',', out);
-            if (s->next < s->count && s->step[s->next] == step)
-                print_number(out, s->value[s->next++]);
+            if (m->next < m->series.count && m->series.step[m->next] == step)
+                print_number(out, m->series.value[m->next++]);
         }
         fputc('\n', out);
     }
@@ -64,23 +64,21 @@ static gm_status write_series(const gm_export *e, FILE *out, gm_error *err)
 {
     size_t columns = 0;
     gm_status status = GM_OK;
-    series *column = gm_alloc(e->items, sizeof *column, "metrics", err);
-    if (!column) return GM_ERR_MEMORY;
+    metric *all = gm_alloc(e->items, sizeof *all, "metrics", err);
+    if (!all) return GM_ERR_MEMORY;
     fputs("step", out);
     for (size_t i = 0; status == GM_OK && i < e->items; i++) {
         if (!e->item[i].chosen) continue;
-        series *s = &column[columns++];
-        status = gm_export_series(e, &e->item[i], &s->step, &s->value, &s->count, err);
+        status = gm_export_load_series(e, &e->item[i], &all[columns++].series, err);
         fputc(',', out);
         print_field(out, e->metric[e->item[i].index]);
     }
     fputc('\n', out);
-    if (status == GM_OK) print_rows(out, columns, column);
+    if (status == GM_OK) print_rows(out, columns, all);
     for (size_t i = 0; i < columns; i++) {
-        gm_run_free(column[i].step);
-        gm_run_free(column[i].value);
+        gm_export_unload_series(&all[i].series);
     }
-    gm_free(column);
+    gm_free(all);
     return status;
 }
 

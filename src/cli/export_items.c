@@ -238,10 +238,18 @@ void gm_export_unload(gm_export_numbers *n)
     *n = (gm_export_numbers){0};
 }
 
-gm_status gm_export_series(const gm_export *e, const gm_export_item *item, int64_t **step,
-                           double **value, size_t *count, gm_error *err)
+gm_status gm_export_load_series(const gm_export *e, const gm_export_item *item, gm_export_series *s,
+                                gm_error *err)
 {
-    return gm_run_metric(e->run, e->metric[item->index], step, value, count, err);
+    *s = (gm_export_series){0};
+    return gm_run_metric(e->run, e->metric[item->index], &s->step, &s->value, &s->count, err);
+}
+
+void gm_export_unload_series(gm_export_series *s)
+{
+    gm_run_free(s->step);
+    gm_run_free(s->value);
+    *s = (gm_export_series){0};
 }
 
 static json_t *settings_object(const gm_export *e)
@@ -286,9 +294,7 @@ json_t *gm_export_object(const gm_export *e, const gm_export_item *item, gm_erro
 static gm_status describe(const gm_export *e, const gm_export_item *item, char *text, size_t room,
                           gm_error *err)
 {
-    int64_t *step = NULL;
-    double *value = NULL;
-    size_t count = 0;
+    gm_export_series s;
     gm_export_numbers n;
     gm_status status = GM_OK;
     switch (item->kind) {
@@ -299,12 +305,11 @@ static gm_status describe(const gm_export *e, const gm_export_item *item, char *
         snprintf(text, room, "step %" PRId64 ", %s", e->state->step, e->state->status);
         break;
     case GM_EXPORT_SERIES:
-        status = gm_export_series(e, item, &step, &value, &count, err);
-        if (status == GM_OK && count)
-            snprintf(text, room, "%zu steps, %" PRId64 " ... %" PRId64, count, step[0],
-                     step[count - 1]);
-        gm_run_free(step);
-        gm_run_free(value);
+        status = gm_export_load_series(e, item, &s, err);
+        if (status == GM_OK && s.count)
+            snprintf(text, room, "%zu steps, %" PRId64 " ... %" PRId64, s.count, s.step[0],
+                     s.step[s.count - 1]);
+        gm_export_unload_series(&s);
         break;
     case GM_EXPORT_DOCUMENT:
         snprintf(text, room, "document of %s", e->result[item->index].created);

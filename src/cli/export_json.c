@@ -82,19 +82,16 @@ static gm_status print_single(const gm_export *e, gm_export_kind kind, FILE *out
 static gm_status print_series(const gm_export *e, const gm_export_item *item, FILE *out,
                               gm_error *err)
 {
-    int64_t *step = NULL;
-    double *value = NULL;
-    size_t count = 0;
-    gm_status status = gm_export_series(e, item, &step, &value, &count, err);
+    gm_export_series s;
+    gm_status status = gm_export_load_series(e, item, &s, err);
     fputs("{\"step\":[", out);
-    for (size_t i = 0; i < count; i++) {
-        fprintf(out, "%s%" PRId64, i ? "," : "", step[i]);
+    for (size_t i = 0; i < s.count; i++) {
+        fprintf(out, "%s%" PRId64, i ? "," : "", s.step[i]);
     }
     fputs("],\"value\":", out);
-    print_nested(out, 1, &count, value);
+    print_nested(out, 1, &s.count, s.value);
     fputc('}', out);
-    gm_run_free(step);
-    gm_run_free(value);
+    gm_export_unload_series(&s);
     return status;
 }
 

@@ -52,19 +52,16 @@ static gm_status add_numbers(const gm_export *e, const gm_export_item *item, gm_
 static gm_status add_series(const gm_export *e, const gm_export_item *item, gm_npz *npz,
                             gm_error *err)
 {
-    int64_t *step = NULL;
-    double *value = NULL;
-    size_t count = 0;
-    gm_status status = gm_export_series(e, item, &step, &value, &count, err);
+    gm_export_series s;
+    gm_status status = gm_export_load_series(e, item, &s, err);
     char *steps = gm_format(err, "%s/step", item->name);
     char *values = gm_format(err, "%s/value", item->name);
     if (status == GM_OK && (!steps || !values)) status = GM_ERR_MEMORY;
-    if (status == GM_OK) status = gm_npz_add(npz, steps, GM_NPY_I8, 1, &count, step, err);
-    if (status == GM_OK) status = gm_npz_add(npz, values, GM_NPY_F8, 1, &count, value, err);
+    if (status == GM_OK) status = gm_npz_add(npz, steps, GM_NPY_I8, 1, &s.count, s.step, err);
+    if (status == GM_OK) status = gm_npz_add(npz, values, GM_NPY_F8, 1, &s.count, s.value, err);
     gm_free(steps);
     gm_free(values);
-    gm_run_free(step);
-    gm_run_free(value);
+    gm_export_unload_series(&s);
     return status;
 }
 
