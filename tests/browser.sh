@@ -15,6 +15,7 @@ else
 fi
 cd "$work"
 rm -rf ./*.gmr* ./*.html '<script>alert(1)<'
+failed=
 
 quiet() {
     gradiometer "$@" >/dev/null 2>log || { cat log >&2; exit 1; }
@@ -61,4 +62,34 @@ quiet report ensemble.gmr -o ensemble.html
 quiet train "${net[@]}" --steps 1 -o begun.gmr
 quiet report begun.gmr -o begun.html
 
-"$here/browser.py" "${shots[@]}" all.html several.html ensemble.html begun.html
+# A study with a name, a title and a data set that would be scripts; a cell diverges, a measurement fails.
+rm -rf study
+cat >study.yaml <<'END'
+name: <script>alert(2)<
+title: <script>alert(3)</script> & co
+question: Is anything of this <b>markup</b>?
+data:
+  - {name: <script>alert(4)</script>, train: 'gauss:k=3,d=8,n=60', test: 'gauss:k=3,d=8,n=60'}
+model: ['mlp:8-6-3']
+batch: [5, 20]
+random_labels: [0, 0.5]
+seed: [1, 2]
+step: [0.2, 1e300]
+steps: 200
+exclude:
+  - {batch: [20], step: [1e300]}
+measure:
+  - {run: decompose --k 6, at: [start, end]}
+  - {run: spectrum --method lanczos --k 1 --max-products 2, name: cut, only: {batch: [20], random_labels: [0.5]}}
+END
+gradiometer study study.yaml -o study -q >/dev/null 2>log && exit 1 # two cells fail
+mapfile -t cells < <(ls study/cells/*.html)
+[[ ${#cells[@]} -eq 12 ]] || { echo "study: ${#cells[@]} pages, expected 12" >&2; exit 1; }
+
+pages=(all.html several.html ensemble.html begun.html study/index.html "${cells[0]}")
+for page in "${pages[@]}"; do
+    tidy -q -e --gnu-emacs yes --drop-empty-elements no --warn-proprietary-attributes yes "$page" || failed=1
+done
+[[ -z $failed ]] || { echo "browser.sh: HTML that tidy does not take" >&2; exit 1; }
+
+"$here/browser.py" "${shots[@]}" "${pages[@]}"

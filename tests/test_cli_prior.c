@@ -67,7 +67,7 @@ static void refusals(void **state)
         {"--prior-fraction 0.001", "0.001 of 60 samples are 0"},
         {"--prior-steps 5", "--prior-steps: expected with --prior-fraction only"},
         {"--prior-fraction 0.5 --standardize", "--standardize"},
-        {"--prior-fraction 0.5 --params missing.npy", "missing.npy"},
+        {"--prior-fraction 0.5 --params missing.npy", "--params: found it with --prior-fraction"},
         {"--prior-fraction 0.5 --replacement no --batch 40", "--batch: 40 samples"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

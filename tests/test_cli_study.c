@@ -6,6 +6,7 @@
 #include <glob.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include "folder.h"
 #include "gradiometer/random.h"
@@ -212,7 +213,7 @@ static void test_impossible(void **state)
     grid_refused(HEAD "options: --nesterov\n", ":7: options: --nesterov: needs --momentum");
     grid_refused(HEAD "precision: f16\n", ":7: precision: --precision: ");
     grid_refused(HEAD "measure: [{run: decompose -k 99}]\n",
-                 ":7: measure[0].run: -k: found 99, but the net has 27 parameters");
+                 ":7: measure[0].run: --k: found 99, but the net has 27 parameters");
     grid_refused(HEAD "measure: [{run: decompose --kk 9}]\n", ":7: measure[0].run: --kk: no such");
     grid_refused(HEAD "measure: [{run: bound, at: [7]}]\n", ":7: measure[0].at: found step 7");
     grid_refused(HEAD "budget: {memory: 1M}\n", ":7: budget.memory: found 1M, but ");
@@ -226,6 +227,65 @@ static void test_impossible(void **state)
         "model: ['mlp:784-10']\n",
         ":4: data[0].train: data/none/train-images-idx3-ubyte: not found, nor with .gz; to "
         "be had: ask Ann; --data-dir says where");
+}
+
+/* What a command refuses by its options is refused in the plan. */
+static void test_commands(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *run, *message;
+    } refused[] = {
+        {"dynamics predict --levels x", "--levels: found 'x', expected numbers > 0"},
+        {"dynamics predict --at 0", "--at: not an option of dynamics predict"},
+        {"dynamics predict --probes 1", "--probes: found 1, expected at least 2"},
+        {"dynamics predict --batch 99 --replacement no",
+         "--batch: 99 samples without replacement, but the data set has 20"},
+        {"dynamics predict --replacement epoch", "--replacement: the batches of an epoch"},
+        {"dynamics advise --draws 1", "--draws: found 1, expected at least 2"},
+        {"dynamics advise --momentum 1", "--momentum: found 1, expected 0 <= B < 1"},
+        {"dynamics stability --horizon 3", "--horizon: only with --observe"},
+        {"dynamics stability --directions 28", "--directions: found 28, expected at most the 27"},
+        {"dynamics ensemble --record lost", "--record: found 'lost', expected some of loss"},
+        {"'dynamics ensemble --keep-runs 2,1'", "--keep-runs: found '2,1', expected ascending"},
+        {"dynamics ensemble --step fast", "--step: "},
+        {"dynamics martingale --step fast", "--step: "},
+        {"dynamics martingale --step estimated", "--step: estimated depends on the batches"},
+        {"'dynamics martingale --at 4,0'", "--at: found '4,0', expected ascending steps"},
+        {"'dynamics martingale --at 0,7'",
+         "--at: found step 7, which the training of 40 steps does not keep"},
+        {"dynamics phases --at 41",
+         "--at: found step 41, which the training of 40 steps does not keep"},
+        {"bound --delta 2", "--delta: found 2, expected a number between 0 and 1"},
+        {"bound --prior-scale wide", "--prior-scale: found 'wide', expected auto"},
+        {"bound --layer-scale dense1", "--layer-scale: found 'dense1', expected NAME=S"},
+        {"bound --objective kl", "--objective: expected with --optimize only"},
+        {"bound --optimize 5, at: [all]", "--optimize: found it with @all"},
+        {"bound rescale --magnitudes 0.5", "--magnitudes: found 0.5, expected at least 1"},
+        {"bound --magnitudes 5", "--magnitudes: an option of bound rescale"},
+        {"spectrum --layer dense9", "--layer dense9: not in mlp:4-3-3"},
+        {"spectrum --layer dense2 -k 13", "--k: found 13, but the layer has 12 parameters"},
+        {"spectrum --method dense --probes 9", "--probes: not used by --method dense"},
+        {"spectrum --method density --deflate 28", "--deflate: found 28, but the net has 27"},
+        {"landscape --points 1", "--points: found 1, expected at least 2"},
+        {"landscape --along random --which BE", "--which: only with --along eigenvectors"},
+        {"landscape --trajectory, at: [all]", "--trajectory: found beside several points"}};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        char text[512], expected[256];
+        snprintf(text, sizeof text, HEAD "measure: [{run: %s}]\n", refused[i].run);
+        snprintf(expected, sizeof expected, ":7: measure[0].run: %s", refused[i].message);
+        grid_refused(text, expected);
+    }
+    grid_refused(HEAD "options: --replacement epoch\nmeasure: [{run: dynamics phases}]\n",
+                 ":8: measure[0].run: --replacement: the batches of an epoch");
+    grid_refused(HEAD "loss: squared\nmeasure: [{run: bound --optimize 5}]\n",
+                 ":8: measure[0].run: --optimize: found --loss squared");
+    grid_refused("name: a\ndata: [{name: g, train: 'gauss:k=3,d=4,n=20'}]\n"
+                 "model: ['mlp:4-3-3,act=tanh']\nmeasure: [{run: bound rescale}]\nbatch: [5]\n",
+                 ":4: measure[0].run: ");
+    grid_refused(HEAD "options: --track tide\n", ":7: options: --track: ");
+    grid_refused(HEAD "options: --prior-steps 3\n", ":7: options: --prior-steps: expected with");
+    grid_refused(HEAD "options: --beta1 0.5\n", ":7: options: --beta1: expected with --optimizer");
 }
 
 /* The studies that come with the program: their plan where the images are there, else the refusal
@@ -317,26 +377,35 @@ static void test_interrupt(void **state)
 
 /* ---- failures ---- */
 
-/* One of two cells diverges: the other is finished, and so are both measured where they can be. */
+/* One training fails, one measurement fails, the rest is finished. */
 static void test_failures(void **state)
 {
     (void)state;
     const char *file =
-        write_study("fail.yaml", HEAD "step: [0.1, 1e300]\nmeasure: [{run: spectrum -k 1}]\n");
+        write_study("fail.yaml",
+                    "name: f\nmodel: ['mlp:4-3-3']\nsteps: 20\nbatch: [5]\n"
+                    "data:\n"
+                    "  - {name: g, train: 'gauss:k=3,d=4,n=20', random_labels: [0, 0.5]}\n"
+                    "  - {name: h, train: 'gauss:k=3,d=4,n=20', options: '--track spectrum:k=99'}\n"
+                    "measure:\n"
+                    "  - {run: spectrum -k 1}\n"
+                    "  - {name: cut, run: spectrum --method lanczos -k 1 --max-products 2, only: "
+                    "{random_labels: [0.5]}}\n");
     for (int again = 0; again < 2; again++) {
         program_result r =
             program("study %s -o %s -q %s", file, folder_path("fail"), again ? "--resume" : "");
         assert_int_equal(r.exit, 1);
-        assert_non_null(strstr(r.err, "1 of 2 cells failed; 1 are finished"));
-        assert_non_null(strstr(r.out, "failed     g_step1e300 train: "));
-        assert_non_null(
-            strstr(r.out, "failed     g_step1e300 spectrum@end: not run, the training"));
+        assert_non_null(strstr(r.err, "2 of 3 cells failed; 1 are finished\n"));
+        assert_non_null(strstr(r.out, "failed     h train: --track: "));
+        assert_non_null(strstr(r.out, "failed     h spectrum@end: not run, the training failed\n"));
+        assert_non_null(strstr(r.out, "failed     g_labels0.5 cut@end: not converged"));
         program_free(&r);
-        assert_true(there("fail/cells/g_step0.1.spectrum@end.json"));
-        assert_false(there("fail/cells/g_step1e300.train.json"));
+        assert_true(there("fail/cells/g_labels0.5.spectrum@end.json"));
+        assert_true(there("fail/cells/g_labels0.5.cut@end.log"));
+        assert_false(there("fail/cells/h.train.json"));
     }
     json_t *index = read_json("fail/index.json");
-    const json_t *cell = json_array_get(json_object_get(index, "cells"), 1);
+    const json_t *cell = json_array_get(json_object_get(index, "cells"), 2);
     const json_t *task = json_array_get(json_object_get(cell, "tasks"), 0);
     assert_string_equal(json_string_value(json_object_get(cell, "status")), "failed");
     assert_true(json_is_string(json_object_get(task, "message")));
@@ -344,13 +413,99 @@ static void test_failures(void **state)
     json_decref(index);
 }
 
+/* A training that diverges is a result: it is kept, told apart, and not done again. */
+static void test_diverged(void **state)
+{
+    (void)state;
+    const char *file =
+        write_study("wild.yaml", HEAD "step: [0.1, 1e300]\nmeasure: [{run: spectrum -k 1}]\n");
+    for (int again = 0; again < 2; again++) {
+        program_result r =
+            program("study %s -o %s -q %s", file, folder_path("wild"), again ? "--resume" : "");
+        assert_int_equal(r.exit, 0);
+        assert_string_equal(r.err, "");
+        assert_non_null(
+            strstr(r.out, again ? "4 commands, 0 of them to run" : "4 commands, 4 of them to run"));
+        assert_non_null(strstr(r.out, "diverged   g_step1e300 train: diverged at step 1 of 40"));
+        assert_null(strstr(r.out, "spectrum@end"));
+        assert_non_null(strstr(r.out, "finished   1 cells, 1 diverged: "));
+        program_free(&r);
+        assert_true(there("wild/cells/g_step1e300.train.json"));
+        assert_false(there("wild/cells/g_step1e300.train.log"));
+        assert_true(there("wild/cells/g_step1e300.html"));
+    }
+    json_t *index = read_json("wild/index.json");
+    const json_t *cell = json_array_get(json_object_get(index, "cells"), 1);
+    const json_t *tasks = json_object_get(cell, "tasks"), *last = json_array_get(tasks, 1);
+    assert_string_equal(json_string_value(json_object_get(cell, "status")), "diverged");
+    assert_true(json_is_object(json_object_get(cell, "results")));
+    assert_string_equal(json_string_value(json_object_get(last, "status")), "diverged");
+    assert_string_equal(json_string_value(json_object_get(last, "message")),
+                        "not run, the training diverged");
+    json_decref(index);
+}
+
+/* A disk of so many kilobytes, in a name space of our own, fills while the cells are at work; with
+ * more room the study goes on to the index of the first test. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    char command[2048], said[256];
+    assert_int_equal(mkdir(folder_path("disk"), 0777), 0);
+    snprintf(said, sizeof said, "%s", folder_path("disk.err"));
+    snprintf(
+        command, sizeof command,
+        "unshare -Urm sh -c 'cd %s && mount -t tmpfs -o size=240k none disk || exit 77; "
+        "%s study grid.yaml -o disk/out -q -j 2 >/dev/null 2>disk.err; test $? = 2 || exit 2; "
+        "mount -o remount,size=64m none disk || exit 77; "
+        "%s study grid.yaml -o disk/out -q -j 2 --resume >/dev/null || exit 3; "
+        "sed s,disk/out/,%s/, disk/out/index.json | cmp - out/index.json || exit 4' 2>/dev/null",
+        folder, GM_PROGRAM, GM_PROGRAM, folder_path("out"));
+    int result = system(command);
+    if (WEXITSTATUS(result) == 77 || WEXITSTATUS(result) == 1) {
+        print_message("no disk of our own here (unshare, mount): not tested\n");
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(result), 0);
+    FILE *file = fopen(said, "r");
+    char line[1024] = "";
+    assert_true(file && fgets(line, sizeof line, file));
+    fclose(file);
+    if (!strstr(line, "disk/out: No space left on device: ") ||
+        !strstr(line, "once there is room: gradiometer study grid.yaml -o disk/out --resume\n"))
+        fail_msg("%s", line);
+}
+
+/* Names and titles of the file end as text in the pages. */
+static void test_hostile(void **state)
+{
+    (void)state;
+    const char *file = write_study(
+        "hostile.yaml", "name: '<b>&\"'\ntitle: '<script>alert(1)</script>'\n"
+                        "question: '</p><script>alert(2)</script>'\n"
+                        "data: [{name: '<script>alert(3)</script>', train: 'gauss:k=3,d=4,n=20'}]\n"
+                        "model: ['mlp:4-3-3']\nsteps: 5\nbatch: [5, 10]\n");
+    program_result r = program("study %s -o %s -q", file, folder_path("hostile"));
+    assert_int_equal(r.exit, 0);
+    program_free(&r);
+    char command[512];
+    snprintf(command, sizeof command, "grep -rliE '<script>alert|<b>&' %s --include=*.html",
+             folder_path("hostile"));
+    assert_int_equal(WEXITSTATUS(system(command)), 1); /* grep found none */
+    snprintf(command, sizeof command, "grep -q '&lt;script&gt;alert(1)' %s",
+             folder_path("hostile/index.html"));
+    assert_int_equal(system(command), 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cells),     cmocka_unit_test(test_longest_first),
         cmocka_unit_test(test_refusals),  cmocka_unit_test(test_impossible),
-        cmocka_unit_test(test_shipped),   cmocka_unit_test(test_kills),
-        cmocka_unit_test(test_interrupt), cmocka_unit_test(test_failures)};
+        cmocka_unit_test(test_commands),  cmocka_unit_test(test_shipped),
+        cmocka_unit_test(test_kills),     cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_failures),  cmocka_unit_test(test_diverged),
+        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_hostile)};
     (void)argc;
     (void)argv;
     return cmocka_run_group_tests_name("cli_study", tests, folder_make, remove_all);

@@ -210,11 +210,13 @@ static void test_pages(void **state)
     mkdir(folder_path("cells"), 0777);
     case_run("cells/a.gmr", CASE_SETTINGS | CASE_TRAINING, "plain");
     case_run("cells/b.gmr", CASE_SETTINGS | CASE_TRAINING, hostile);
-    write_json("index.json", json_pack("{s:i,s:s,s:s,s:s,s:[o,o,o]}", "study", 1, "name", "s",
+    case_run("cells/d.gmr", CASE_SETTINGS | CASE_TRAINING, "wild");
+    write_json("index.json", json_pack("{s:i,s:s,s:s,s:s,s:[o,o,o,o]}", "study", 1, "name", "s",
                                        "title", hostile, "question", hostile, "cells",
                                        cell_of("a", "cells/a.gmr", "finished", true),
                                        cell_of("b", "cells/b.gmr", "failed", true),
-                                       cell_of("c", "cells/c.gmr", "unfinished", false)));
+                                       cell_of("c", "cells/c.gmr", "unfinished", false),
+                                       cell_of("d", "cells/d.gmr", "diverged", true)));
     assert_int_equal(gm_report_study(dir, stop, NULL, &err), GM_ERR_INTERRUPTED);
     assert_int_not_equal(access(folder_path("index.html"), F_OK), 0);
     case_need(gm_report_study(dir, NULL, NULL, &err), &err);
@@ -222,8 +224,11 @@ static void test_pages(void **state)
     check_page("cells/a.html");
     check_page("cells/b.html");
     char *html = read_text("index.html");
-    has(html, "has <data value=\"3\">3</data> cells: <data value=\"1\">1</data> finished, <data "
-              "value=\"1\">1</data> failed, <data value=\"1\">1</data> not run yet");
+    has(html, "has <data value=\"4\">4</data> cells: <data value=\"1\">1</data> finished, <data "
+              "value=\"1\">1</data> failed, <data value=\"1\">1</data> diverged, <data "
+              "value=\"1\">1</data> not run yet");
+    has(html, "<a href=\"#diverged\">");
+    has(html, "<b>d</b>, train: &lt;script&gt;");
     has(html, "<a href=\"cells/a.html\">a</a>");
     has(html, "<tr><th scope=\"row\">c</th>"); /* has no page */
     has(html, "<b>b</b>, train: &lt;script&gt;");

@@ -124,6 +124,9 @@ typedef struct gm_rescale_run {
     const char *changed; /* which of them changed that much */
 } gm_rescale_run;
 
+gm_status gm_rescale_check(const gm_cli *cli, gm_error *err);
+/* Whether the layers of the net can be re-scaled at all. */
+gm_status gm_rescale_check_net(const gm_net *net, gm_error *err);
 gm_status gm_rescale_command(gm_cli *cli, gm_error *err);
 json_t *gm_rescale_document(gm_cli *cli, const gm_session *session, const gm_rescale_run *run,
                             gm_error *err);

@@ -135,9 +135,6 @@ gm_status gm_bound_course(gm_cli *cli, const char *path, gm_error *err)
                          "--params: found '%s@all', expected a run file before "
                          "@all",
                          path);
-    if (status == GM_OK && ((const gm_bound_settings *)cli->settings)->optimize)
-        status = gm_fail(err, GM_ERR_USAGE,
-                         "--optimize: found it with @all, expected one checkpoint, run.gmr@STEP");
     if (status == GM_OK) status = gm_bound_prepare(cli, &session, &run.origin, &run.options, err);
     if (status == GM_OK) status = gm_record_check(cli, err);
     if (status == GM_OK) status = gm_run_checkpoints(session.run, &c.step, &c.count, err);

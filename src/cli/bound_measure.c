@@ -238,7 +238,7 @@ gm_status gm_bound_measure_run(gm_cli *cli, gm_error *err)
     gm_status status = gm_session_open(cli, &session, err);
     if (status == GM_OK && !session.shared.params) status = gm_cli_require(cli, "params", err);
     if (status == GM_OK) status = gm_bound_prepare(cli, &session, &run.origin, &run.options, err);
-    if (status == GM_OK) status = gm_bound_optimize_check(cli, &session, err);
+    if (status == GM_OK) status = gm_bound_optimize_check_loss(cli, session.loss_kind, err);
     if (status == GM_OK) status = gm_record_check(cli, err);
     if (status == GM_OK) {
         gm_cli_begin(cli);

@@ -12,27 +12,32 @@
 /* Draws of start and end, none of them among those of gm_bound_measure. */
 enum { START_RUN = 100, END_RUN, TEST_RUN, AFTER_STOP = 20000 /* draws, at least */ };
 
-gm_status gm_bound_optimize_check(const gm_cli *cli, const gm_session *session, gm_error *err)
+gm_status gm_bound_optimize_check(const gm_cli *cli, gm_error *err)
 {
     static const char *const own[] = {"objective", "optimize-batch", "optimize-step",
                                       "optimize-draws"};
     const gm_bound_settings *set = cli->settings;
-    if (!set->optimize) {
-        for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
-            if (gm_cli_given(cli, own[i]))
-                return gm_fail(err, GM_ERR_USAGE, "--%s: expected with --optimize only", own[i]);
-        }
-        return GM_OK;
-    }
-    if (session->loss_kind != GM_LOSS_CROSS_ENTROPY)
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--optimize: found --loss squared, expected cross_entropy: its gradient "
-                       "is what the steps go by");
-    if (set->optimize_step > 1.0)
+    if (set->optimize && set->optimize_step > 1.0)
         return gm_fail(err, GM_ERR_USAGE,
                        "--optimize-step: found %g, expected a number above 0 and at most 1",
                        set->optimize_step);
+    if (set->optimize && gm_session_asks_all(cli->shared.params))
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--optimize: found it with @all, expected one checkpoint, run.gmr@STEP");
+    for (size_t i = 0; !set->optimize && i < sizeof own / sizeof *own; i++) {
+        if (gm_cli_given(cli, own[i]))
+            return gm_fail(err, GM_ERR_USAGE, "--%s: expected with --optimize only", own[i]);
+    }
     return GM_OK;
+}
+
+gm_status gm_bound_optimize_check_loss(const gm_cli *cli, gm_loss loss, gm_error *err)
+{
+    const gm_bound_settings *set = cli->settings;
+    if (!set->optimize || loss == GM_LOSS_CROSS_ENTROPY) return GM_OK;
+    return gm_fail(err, GM_ERR_USAGE,
+                   "--optimize: found --loss squared, expected cross_entropy: its gradient is what "
+                   "the steps go by");
 }
 
 /* ---- the work ---- */

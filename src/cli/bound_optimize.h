@@ -19,8 +19,9 @@ typedef struct gm_optimized {
     double test_start, test_end; /* Gibbs test errors, NaN without test data */
 } gm_optimized;
 
-/* Options against each other and the session, before anything is computed. */
-gm_status gm_bound_optimize_check(const gm_cli *cli, const gm_session *session, gm_error *err);
+/* The options against each other, and against the loss. */
+gm_status gm_bound_optimize_check(const gm_cli *cli, gm_error *err);
+gm_status gm_bound_optimize_check_loss(const gm_cli *cli, gm_loss loss, gm_error *err);
 /* Optimizes from the best case of run->bound and certifies start and end by fresh draws; does
  * nothing without --optimize. */
 gm_status gm_bound_optimize(gm_cli *cli, gm_session *session, const gm_bound_run *run,

@@ -23,6 +23,37 @@ static void run_free(gm_rescale_run *run)
     memset(run, 0, sizeof *run);
 }
 
+static gm_status parse_magnitudes(const gm_cli *cli, double magnitude[MAGNITUDES], size_t *count,
+                                  gm_error *err)
+{
+    const gm_bound_settings *set = cli->settings;
+    gm_status status =
+        gm_dynamics_list("magnitudes", set->magnitudes, false, MAGNITUDES, magnitude, count, err);
+    for (size_t i = 0; status == GM_OK && i < *count; i++) {
+        if (!(magnitude[i] >= 1.0)) {
+            status = gm_fail(err, GM_ERR_USAGE, "--magnitudes: found %g, expected at least 1",
+                             magnitude[i]);
+        }
+    }
+    return status;
+}
+
+gm_status gm_rescale_check(const gm_cli *cli, gm_error *err)
+{
+    double magnitude[MAGNITUDES];
+    size_t count;
+    return parse_magnitudes(cli, magnitude, &count, err);
+}
+
+gm_status gm_rescale_check_net(const gm_net *net, gm_error *err)
+{
+    double *factor = gm_alloc(gm_net_parameters(net), sizeof *factor, "factors", err);
+    gm_status status =
+        factor ? gm_rescaling_make(net, 1.0, 0, 0, factor, NULL, err) : GM_ERR_MEMORY;
+    gm_free(factor);
+    return status;
+}
+
 /* The net as it is, and set->rescalings of every magnitude. */
 static gm_status make_items(const gm_cli *cli, const gm_session *session, gm_rescale_run *run,
                             gm_error *err)
@@ -30,14 +61,7 @@ static gm_status make_items(const gm_cli *cli, const gm_session *session, gm_res
     const gm_bound_settings *set = cli->settings;
     double magnitude[MAGNITUDES];
     size_t magnitudes, each = set->rescalings;
-    gm_status status = gm_dynamics_list("magnitudes", set->magnitudes, false, MAGNITUDES, magnitude,
-                                        &magnitudes, err);
-    for (size_t i = 0; status == GM_OK && i < magnitudes; i++) {
-        if (!(magnitude[i] >= 1.0)) {
-            status = gm_fail(err, GM_ERR_USAGE, "--magnitudes: found %g, expected at least 1",
-                             magnitude[i]);
-        }
-    }
+    gm_status status = parse_magnitudes(cli, magnitude, &magnitudes, err);
     run->layers = gm_net_layers(session->net);
     if (status == GM_OK) {
         status =
@@ -154,12 +178,7 @@ gm_status gm_rescale_command(gm_cli *cli, gm_error *err)
     if (status == GM_OK && !session.shared.params) status = gm_cli_require(cli, "params", err);
     if (status == GM_OK) status = gm_bound_prepare(cli, &session, &run.origin, &run.options, err);
     if (status == GM_OK) status = make_items(cli, &session, &run, err);
-    if (status == GM_OK) {
-        double *factor = gm_alloc(gm_net_parameters(session.net), sizeof *factor, "factors", err);
-        status =
-            factor ? gm_rescaling_make(session.net, 1.0, 0, 0, factor, NULL, err) : GM_ERR_MEMORY;
-        gm_free(factor);
-    }
+    if (status == GM_OK) status = gm_rescale_check_net(session.net, err);
     if (status == GM_OK) status = gm_record_check(cli, err);
     if (status != GM_OK) goto done;
     gm_measure_options_default(&run.measure);

@@ -126,6 +126,9 @@ typedef struct gm_command {
     size_t settings_size;     /* of the struct that they fill, 0 without */
     const void *defaults;     /* [settings_size] its default values */
     int operands_min, operands_max; /* arguments that are no options; checked before run */
+    /* What is wrong with the options by themselves, found without opening a file: called before
+     * run, and by a study for the commands of its plan. NULL: the table says it all. */
+    gm_status (*check)(gm_cli *cli, gm_error *err);
     /* Everything from the parsed options to the printed result. Returns the status that main turns
      * into the exit status and, where it failed, the one line on stderr. */
     gm_status (*run)(gm_cli *cli, gm_error *err);

@@ -9,6 +9,7 @@
 #include "bound/local.h"
 #include "cli/bound.h"
 #include "cli/bound_compare.h"
+#include "cli/bound_optimize.h"
 #include "cli/interrupt.h"
 
 static const gm_bound_settings defaults = {.prior_scale = "auto",
@@ -233,14 +234,16 @@ static gm_status parse_scale(const char *name, const char *text, size_t n, doubl
                    text, n ? ", n" : "");
 }
 
-static gm_status parse_layer_scale(const gm_session *session, const char *text, double *given,
+/* Into given [layers of net]; net NULL: the form alone. */
+static gm_status parse_layer_scale(const gm_net *net, const char *text, double *given,
                                    gm_error *err)
 {
     char *copy = gm_strdup(text, err), *rest = copy;
     gm_status status = copy ? GM_OK : GM_ERR_MEMORY;
     while (status == GM_OK && rest) {
         char *item = rest, *value = strchr(item, '=');
-        size_t layer;
+        size_t layer = 0;
+        double scale;
         rest = strchr(item, ',');
         if (rest) *rest++ = 0;
         if (!value || (rest && value > rest)) {
@@ -248,8 +251,9 @@ static gm_status parse_layer_scale(const gm_session *session, const char *text, 
             break;
         }
         *value++ = 0;
-        status = gm_net_find_layer(session->net, item, &layer, err);
-        if (status == GM_OK) status = parse_scale("layer-scale", value, 0, &given[layer], err);
+        status = parse_scale("layer-scale", value, 0, &scale, err);
+        if (status == GM_OK && net) status = gm_net_find_layer(net, item, &layer, err);
+        if (status == GM_OK && net) given[layer] = scale;
     }
     gm_free(copy);
     return status;
@@ -270,13 +274,6 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_b
     o->gibbs.seed = session->seed;
     o->gibbs.stop = gm_interrupt_requested;
     o->gibbs.team = session->team;
-    if (!(set->delta < 1.0)) {
-        return gm_fail(err, GM_ERR_USAGE, "--delta: found %g, expected a number between 0 and 1",
-                       set->delta);
-    }
-    if (set->diagonal_products == 1) {
-        return gm_fail(err, GM_ERR_USAGE, "--diagonal-products: found 1, expected at least 2");
-    }
     gm_status status = parse_scale("prior-scale", set->prior_scale, 0, &o->prior_scale, err);
     if (status == GM_OK) {
         status = parse_scale("posterior-scale", set->posterior_scale, session->data->n,
@@ -286,7 +283,7 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_b
     origin->given = gm_alloc(gm_net_layers(session->net), sizeof *origin->given, "scales", err);
     if (!origin->given) return GM_ERR_MEMORY;
     o->given = origin->given;
-    return parse_layer_scale(session, set->layer_scale, origin->given, err);
+    return parse_layer_scale(session->net, set->layer_scale, origin->given, err);
 }
 
 gm_status gm_bound_prepare(gm_cli *cli, gm_session *session, gm_bound_origin *origin,
@@ -365,13 +362,15 @@ static gm_sharing sharing(const gm_cli *cli)
     return cli->operands || cli->shared.watch ? GM_SHARING_NONE : GM_SHARING_RUNS;
 }
 
-static gm_status run(gm_cli *cli, gm_error *err)
+/* The subcommand and the options that belong to one: *chosen is its run function. */
+static gm_status choose(const gm_cli *cli, gm_status (**chosen)(gm_cli *, gm_error *),
+                        gm_error *err)
 {
     const char *name = cli->operands ? cli->operand[0] : "";
-    gm_status (*chosen)(gm_cli *, gm_error *) = *name ? NULL : measure_bounds;
+    *chosen = *name ? NULL : measure_bounds;
     for (size_t i = 0; i < SUBCOMMANDS; i++) {
         bool mine = strcmp(name, subcommands[i].name) == 0;
-        if (mine) chosen = subcommands[i].run;
+        if (mine) *chosen = subcommands[i].run;
         for (const char *const *own = subcommands[i].own; !mine && *own; own++) {
             if (gm_cli_given(cli, *own)) {
                 return gm_fail(err, GM_ERR_USAGE, "--%s: an option of bound %s", *own,
@@ -379,15 +378,43 @@ static gm_status run(gm_cli *cli, gm_error *err)
             }
         }
     }
-    if (!chosen) {
+    if (!*chosen) {
         return gm_fail(err, GM_ERR_USAGE, "bound: found '%s', expected rescale, compare or nothing",
                        name);
     }
-    if (chosen != gm_bound_compare_command && cli->operands > 1) {
+    if (*chosen != gm_bound_compare_command && cli->operands > 1) {
         return gm_fail(err, GM_ERR_USAGE, "bound: found '%s' after %s, expected options only",
                        cli->operand[1], name);
     }
-    return chosen(cli, err);
+    return GM_OK;
+}
+
+static gm_status check(gm_cli *cli, gm_error *err)
+{
+    const gm_bound_settings *set = cli->settings;
+    gm_status (*chosen)(gm_cli *, gm_error *);
+    double scale;
+    gm_status status = choose(cli, &chosen, err);
+    if (status != GM_OK) return status;
+    if (!(set->delta < 1.0))
+        return gm_fail(err, GM_ERR_USAGE, "--delta: found %g, expected a number between 0 and 1",
+                       set->delta);
+    if (set->diagonal_products == 1)
+        return gm_fail(err, GM_ERR_USAGE, "--diagonal-products: found 1, expected at least 2");
+    status = parse_scale("prior-scale", set->prior_scale, 0, &scale, err);
+    if (status == GM_OK)
+        status = parse_scale("posterior-scale", set->posterior_scale, 1, &scale, err);
+    if (status == GM_OK && set->layer_scale)
+        status = parse_layer_scale(NULL, set->layer_scale, NULL, err);
+    if (status == GM_OK) status = gm_rescale_check(cli, err);
+    return status == GM_OK ? gm_bound_optimize_check(cli, err) : status;
+}
+
+static gm_status run(gm_cli *cli, gm_error *err)
+{
+    gm_status (*chosen)(gm_cli *, gm_error *);
+    gm_status status = choose(cli, &chosen, err);
+    return status == GM_OK ? chosen(cli, err) : status;
 }
 
 const gm_command gm_command_bound = {
@@ -438,6 +465,7 @@ const gm_command gm_command_bound = {
     .defaults = &defaults,
     .operands_min = 0,
     .operands_max = 100000,
+    .check = check,
     .run = run,
     .sharing = sharing,
 };

@@ -232,6 +232,42 @@ gm_status gm_dynamics_list(const char *name, const char *text, bool whole, size_
     }
 }
 
+gm_status gm_dynamics_check_lists(const gm_cli *cli, size_t batches, size_t steps, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    double number[GM_DYNAMICS_LIST];
+    size_t count;
+    gm_status status = GM_OK;
+    if (set->batch)
+        status = gm_dynamics_list("batch", set->batch, true, batches, number, &count, err);
+    if (status == GM_OK && set->step && steps)
+        status = gm_dynamics_list("step", set->step, false, steps, number, &count, err);
+    return status;
+}
+
+gm_status gm_dynamics_check_draws(const gm_cli *cli, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    if (set->draws != 1) return GM_OK;
+    return gm_fail(err, GM_ERR_USAGE, "--draws: found 1, expected at least 2");
+}
+
+gm_status gm_dynamics_check_batches(gm_replacement replacement, bool fresh, size_t batches,
+                                    const double *batch, size_t n, gm_error *err)
+{
+    if (fresh && replacement == GM_REPLACEMENT_EPOCH)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--replacement: the batches of an epoch are no fresh draws at one point, "
+                       "expected yes or no");
+    for (size_t i = 0; i < batches && replacement != GM_REPLACEMENT_YES; i++) {
+        if (batch[i] <= (double)n) continue;
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--batch: %.15g samples without replacement, but the data set has %zu",
+                       batch[i], n);
+    }
+    return GM_OK;
+}
+
 void gm_dynamics_note_optimizer(gm_cli *cli, const gm_session *session, bool momentum_used)
 {
     const char *optimizer = gm_dynamics_recorded(session, "train.optimizer");
@@ -267,9 +303,6 @@ gm_status gm_dynamics_step_options(const gm_cli *cli, const gm_session *session,
     o->seed = session->seed;
     if (trace_only) o->exact_samples = TRACE_SAMPLES;
     if (gm_cli_given(cli, "exact-samples")) o->exact_samples = set->exact_samples;
-    if (o->probes < 2) {
-        return gm_fail(err, GM_ERR_USAGE, "--probes: found %zu, expected at least 2", o->probes);
-    }
     if (!trace_only && n <= o->exact_samples) {
         return gm_session_check_matrix(
             session, "the Hessian between samples, formed for n up to --exact-samples,", 3, n, n,
@@ -292,15 +325,27 @@ void gm_dynamics_note_trace(gm_cli *cli, const gm_session *session, const gm_ste
 
 /* ---- the command ---- */
 
-static const struct {
+typedef struct subcommand {
     const char *name;
+    gm_status (*check)(const gm_cli *cli, gm_error *err); /* its options by themselves */
     gm_status (*run)(gm_cli *cli, gm_error *err);
-} subcommands[] = {{"ensemble", gm_ensemble_run_command},
-                   {"predict", gm_predict_run},
-                   {"advise", gm_advise_run},
-                   {"stability", gm_stability_run},
-                   {"martingale", gm_martingale_run},
-                   {"phases", gm_phases_run}};
+} subcommand;
+
+static const subcommand subcommands[] = {{"ensemble", gm_ensemble_check, gm_ensemble_run_command},
+                                         {"predict", gm_predict_check, gm_predict_run},
+                                         {"advise", gm_advise_check, gm_advise_run},
+                                         {"stability", gm_stability_check, gm_stability_run},
+                                         {"martingale", gm_martingale_check, gm_martingale_run},
+                                         {"phases", gm_phases_check, gm_phases_run}};
+
+/* NULL where there is none of that name. */
+static const subcommand *find_subcommand(const char *name)
+{
+    for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++) {
+        if (strcmp(name, subcommands[i].name) == 0) return subcommands + i;
+    }
+    return NULL;
+}
 
 static gm_status check_owned(const gm_cli *cli, const char *name, gm_error *err)
 {
@@ -318,17 +363,25 @@ static gm_sharing sharing(const gm_cli *cli)
     return GM_SHARING_SUMS;
 }
 
+static gm_status check(gm_cli *cli, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    const subcommand *chosen = find_subcommand(cli->operand[0]);
+    if (!chosen)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "dynamics: found '%s', expected ensemble, predict, martingale, phases, "
+                       "advise or stability",
+                       cli->operand[0]);
+    gm_status status = check_owned(cli, chosen->name, err);
+    if (status != GM_OK) return status;
+    if (set->probes < 2)
+        return gm_fail(err, GM_ERR_USAGE, "--probes: found %zu, expected at least 2", set->probes);
+    return chosen->check(cli, err);
+}
+
 static gm_status run(gm_cli *cli, gm_error *err)
 {
-    for (size_t i = 0; i < sizeof subcommands / sizeof *subcommands; i++) {
-        if (strcmp(cli->operand[0], subcommands[i].name) != 0) continue;
-        gm_status status = check_owned(cli, subcommands[i].name, err);
-        return status == GM_OK ? subcommands[i].run(cli, err) : status;
-    }
-    return gm_fail(err, GM_ERR_USAGE,
-                   "dynamics: found '%s', expected ensemble, predict, martingale, phases, advise "
-                   "or stability",
-                   cli->operand[0]);
+    return find_subcommand(cli->operand[0])->run(cli, err);
 }
 
 const gm_command gm_command_dynamics = {
@@ -389,6 +442,7 @@ const gm_command gm_command_dynamics = {
     .defaults = &defaults,
     .operands_min = 1,
     .operands_max = 1,
+    .check = check,
     .run = run,
     .sharing = sharing,
 };

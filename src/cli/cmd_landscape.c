@@ -112,8 +112,6 @@ static gm_status check_sizes(const gm_cli *cli, const gm_session *session, gm_la
 {
     const gm_landscape_settings *set = cli->settings;
     run->points = set->points ? set->points : run->dimensions > 1 ? 31 : 61;
-    if (run->points < 2)
-        return gm_fail(err, GM_ERR_USAGE, "--points: found 1, expected at least 2");
     run->count = run->points;
     gm_status status =
         gm_session_check_matrix(session, "the values of --points", 4 + run->dimensions, run->points,
@@ -177,6 +175,16 @@ static gm_sharing sharing(const gm_cli *cli)
     return GM_SHARING_SUMS; /* and points of the slice */
 }
 
+static gm_status check(gm_cli *cli, gm_error *err)
+{
+    const gm_landscape_settings *set = cli->settings;
+    gm_landscape_run any = {0};
+    gm_status status = choose_along(cli, &any, err);
+    if (status == GM_OK && set->points == 1)
+        status = gm_fail(err, GM_ERR_USAGE, "--points: found 1, expected at least 2");
+    return status == GM_OK && gm_series_asked(cli) ? check_several(cli, &any, err) : status;
+}
+
 static gm_status run_landscape(gm_cli *cli, gm_error *err)
 {
     gm_session session = {0};
@@ -184,7 +192,6 @@ static gm_status run_landscape(gm_cli *cli, gm_error *err)
     gm_series series = {0};
     gm_status status = choose_along(cli, &run, err);
     if (status == GM_OK) status = gm_series_open(cli, &series, err);
-    if (status == GM_OK && series.trajectory) status = check_several(cli, &run, err);
     if (status == GM_OK) status = gm_session_open(cli, &session, err);
     if (status == GM_OK) status = prepare(cli, &session, &run, err);
     if (status == GM_OK) status = gm_series_attach(&series, &session, err);
@@ -234,6 +241,7 @@ const gm_command gm_command_landscape = {
     .options = options,
     .settings_size = sizeof(gm_landscape_settings),
     .defaults = &defaults,
+    .check = check,
     .run = run_landscape,
     .sharing = sharing,
 };

@@ -178,14 +178,23 @@ static gm_sharing sharing(const gm_cli *cli)
     return density || trace ? GM_SHARING_PROBES : GM_SHARING_SAMPLES;
 }
 
-static gm_status check(const gm_cli *cli, gm_error *err)
+/* Of an operator; what --describe takes it looks at itself. */
+static gm_status check(gm_cli *cli, gm_error *err)
 {
     gm_spectrum_settings *set = cli->settings;
+    if (set->describe) return GM_OK;
     set->log_det_wanted = gm_cli_given(cli, "log-det");
     set->count_wanted = gm_cli_given(cli, "count");
     gm_status status = gm_spectrum_check_inputs(cli, set, err);
     if (status == GM_OK) status = gm_spectrum_check_options(cli, set, err);
-    if (status == GM_OK) status = gm_record_check(cli, err);
+    return status == GM_OK ? gm_spectrum_along_check(cli, err) : status;
+}
+
+/* The files that are written in the end. */
+static gm_status check_outputs(const gm_cli *cli, gm_error *err)
+{
+    const gm_spectrum_settings *set = cli->settings;
+    gm_status status = gm_record_check(cli, err);
     if (status == GM_OK && set->export_vectors) {
         status = gm_cli_check_writable("export-vectors", set->export_vectors, err);
     }
@@ -373,9 +382,8 @@ static gm_status run(gm_cli *cli, gm_error *err)
     gm_spectrum *block = NULL;
     size_t blocks = 0;
     if (set->describe) return gm_spectrum_describe(cli, err);
-    gm_status status = check(cli, err);
+    gm_status status = check_outputs(cli, err);
     if (status == GM_OK) status = gm_series_open(cli, &series, err);
-    if (status == GM_OK) status = gm_spectrum_along_check(cli, &series, err);
     if (status == GM_OK) status = gm_spectrum_source_open(cli, set, &session, &source, err);
     if (status == GM_OK) status = gm_series_attach(&series, &session, err);
     if (status != GM_OK) goto done;
@@ -453,6 +461,7 @@ const gm_command gm_command_spectrum = {
     .options = spectrum_options,
     .settings_size = sizeof(gm_spectrum_settings),
     .defaults = &spectrum_defaults,
+    .check = check,
     .run = run,
     .sharing = sharing,
 };

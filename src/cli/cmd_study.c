@@ -162,7 +162,7 @@ static gm_status make_plan(gm_cli *cli, study *s, gm_error *err)
     if (status == GM_OK) status = limit_jobs(s, err);
     if (status == GM_OK) status = place_study(cli, s, err);
     if (status == GM_OK) status = gm_study_expand(s->file, &s->place, &s->plan, err);
-    if (status == GM_OK) status = gm_study_check(&s->plan, &s->fact, err);
+    if (status == GM_OK) status = gm_study_check(cli, &s->plan, &s->fact, err);
     if (status == GM_OK && set->resume) status = gm_study_scan(s->place.folder, &s->plan, err);
     if (status == GM_OK)
         status = gm_study_estimate_make(&s->plan, s->fact, s->place.folder, &s->place, s->jobs,
@@ -205,7 +205,7 @@ static void print_cells(const study *s)
         char time[48];
         for (size_t t = 0; t < cell->tasks; t++) {
             sum += *seconds++;
-            done += cell->task[t].state == GM_STUDY_DONE;
+            done += gm_study_settled(cell->task + t);
         }
         print_time(sum, sizeof time, time);
         printf("%-*s  %10zu  %10zu  %8llu  %8s  %zu", width, cell->name, s->fact[i].parameters,
@@ -250,27 +250,32 @@ static void print_budget(const study *s)
 
 /* ---- running ---- */
 
-static void count_cells(const gm_study_plan *plan, size_t *finished, size_t *failed)
+typedef struct tally {
+    size_t finished, failed, diverged; /* cells */
+} tally;
+
+static tally count_cells(const gm_study_plan *plan)
 {
-    *finished = *failed = 0;
+    tally count = {0};
     for (size_t i = 0; i < plan->cells; i++) {
-        size_t bad = 0, good = 0;
-        for (size_t t = 0; t < plan->cell[i].tasks; t++) {
-            bad += plan->cell[i].task[t].state == GM_STUDY_FAILED;
-            good += plan->cell[i].task[t].state == GM_STUDY_DONE;
-        }
-        *failed += bad > 0;
-        *finished += good == plan->cell[i].tasks;
+        gm_study_state state = gm_study_cell_state(plan->cell + i);
+        count.finished += state == GM_STUDY_DONE;
+        count.failed += state == GM_STUDY_FAILED;
+        count.diverged += state == GM_STUDY_DIVERGED;
     }
+    return count;
 }
 
-static void print_failures(const gm_study_plan *plan)
+/* A diverged cell by its training alone: the others say no more than that. */
+static void print_ends(const gm_study_plan *plan, gm_study_state state, const char *word)
 {
     for (size_t i = 0; i < plan->cells; i++) {
-        for (size_t t = 0; t < plan->cell[i].tasks; t++) {
-            const gm_study_task *task = plan->cell[i].task + t;
-            if (task->state != GM_STUDY_FAILED) continue;
-            printf("failed     %s %s: %s\n", plan->cell[i].name, task->name, task->message);
+        const gm_study_cell *cell = plan->cell + i;
+        size_t tasks = state == GM_STUDY_DIVERGED ? 1 : cell->tasks;
+        for (size_t t = 0; t < tasks; t++) {
+            const gm_study_task *task = cell->task + t;
+            if (task->state == state)
+                printf("%-10s %s %s: %s\n", word, cell->name, task->name, task->message);
         }
     }
 }
@@ -313,16 +318,18 @@ static gm_status say_unfinished(const gm_cli *cli, const study *s, gm_study_end 
 
 static gm_status conclude(const gm_cli *cli, const study *s, gm_study_end end, gm_error *err)
 {
-    size_t finished, failed;
-    count_cells(&s->plan, &finished, &failed);
-    print_failures(&s->plan);
-    if (end != GM_STUDY_COMPLETE) return say_unfinished(cli, s, end, finished, err);
+    tally count = count_cells(&s->plan);
+    char diverged[64] = "";
+    if (count.diverged) snprintf(diverged, sizeof diverged, ", %zu diverged", count.diverged);
+    print_ends(&s->plan, GM_STUDY_FAILED, "failed");
+    print_ends(&s->plan, GM_STUDY_DIVERGED, "diverged");
+    if (end != GM_STUDY_COMPLETE) return say_unfinished(cli, s, end, count.finished, err);
     gm_status status = write_pages(cli, s, err);
     if (status != GM_OK) return status;
-    if (failed)
-        return gm_fail(err, GM_ERR_NUMERIC, "%zu of %zu cells failed; %zu are finished", failed,
-                       s->plan.cells, finished);
-    printf("finished   %zu cells: %s/index.json\n", finished, s->place.folder);
+    if (count.failed)
+        return gm_fail(err, GM_ERR_NUMERIC, "%zu of %zu cells failed; %zu are finished%s",
+                       count.failed, s->plan.cells, count.finished, diverged);
+    printf("finished   %zu cells%s: %s/index.json\n", count.finished, diverged, s->place.folder);
     return GM_OK;
 }
 

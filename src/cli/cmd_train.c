@@ -286,9 +286,6 @@ static gm_status start(gm_cli *cli, gm_session *session, gm_train_options *optio
     options->seed = session->seed;
     options->replacement = cli->shared.replacement;
     status = gm_train_options_check(options, session->data->n, err);
-    if (status == GM_OK && gm_cli_given(cli, "beta1") && options->optimizer != GM_OPTIMIZER_ADAM) {
-        status = gm_fail(err, GM_ERR_USAGE, "--beta1: expected with --optimizer adam only");
-    }
     if (status != GM_OK) return status;
     gm_train_options_resolve(options, session->problem);
     status = gm_learned_prior_open(cli, session, &set->prior, options, prior, err);
@@ -335,10 +332,8 @@ static gm_status resume(gm_cli *cli, const char *path, gm_session *session,
                         gm_train_options *options, gm_train_hooks *hooks, gm_train_result *result,
                         gm_error *err)
 {
-    static const char *const beside[] = {"threads", "json", "verbose", "quiet", NULL};
     gm_run *run = NULL;
-    gm_status status = gm_cli_only(cli, "resume", beside, err);
-    if (status == GM_OK) status = gm_session_reopen(cli, path, session, err);
+    gm_status status = gm_session_reopen(cli, path, session, err);
     if (status == GM_OK) status = gm_run_open(path, GM_RUN_WRITE, &run, err);
     if (status == GM_OK) status = gm_train_options_load(run, options, err);
     if (status == GM_OK) status = reopen_tracks(cli, session, options, hooks, run, err);
@@ -350,6 +345,17 @@ static gm_status resume(gm_cli *cli, const char *path, gm_session *session,
     }
     gm_run_close(run);
     return status;
+}
+
+static gm_status check(gm_cli *cli, gm_error *err)
+{
+    static const char *const beside[] = {"threads", "json", "verbose", "quiet", NULL};
+    const train_settings *set = cli->settings;
+    if (set->resume) return gm_cli_only(cli, "resume", beside, err);
+    if (gm_cli_given(cli, "beta1") && set->train.optimizer != GM_OPTIMIZER_ADAM)
+        return gm_fail(err, GM_ERR_USAGE, "--beta1: expected with --optimizer adam only");
+    gm_status status = gm_learned_prior_check(cli, err);
+    return status == GM_OK ? gm_train_track_check(set->track, err) : status;
 }
 
 static gm_status run_train(gm_cli *cli, gm_error *err)
@@ -411,5 +417,6 @@ const gm_command gm_command_train = {
     .options = train_options,
     .settings_size = sizeof(train_settings),
     .defaults = &train_defaults,
+    .check = check,
     .run = run_train,
 };

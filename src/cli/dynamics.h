@@ -49,6 +49,20 @@ gm_status gm_dynamics_run_step(const gm_session *session, char **text, gm_error 
  * GM_ERR_USAGE names the option. */
 gm_status gm_dynamics_list(const char *name, const char *text, bool whole, size_t most,
                            double *value, size_t *count, gm_error *err);
+/* Of --batch and --step, where given: at most so many numbers; steps 0: --step is no list of them.
+ */
+enum { GM_DYNAMICS_LIST = 64 };
+gm_status gm_dynamics_check_lists(const gm_cli *cli, size_t batches, size_t steps, gm_error *err);
+/* Of --draws, where a spread is to be seen. */
+gm_status gm_dynamics_check_draws(const gm_cli *cli, gm_error *err);
+/* Whether mini-batches of these sizes can be drawn from n samples; fresh: one after the other at
+ * one point, which the batches of an epoch are not. */
+gm_status gm_dynamics_check_batches(gm_replacement replacement, bool fresh, size_t batches,
+                                    const double *batch, size_t n, gm_error *err);
+/* Of a training that is to come, on n samples and with `parameters` numbers: what its run file
+ * will not be able to answer (batches, --at, policies of another training). */
+gm_status gm_dynamics_check_training(const gm_cli *cli, const gm_train_options *train, size_t n,
+                                     size_t parameters, gm_error *err);
 /* The loss differences delta [draws] of options->draws fresh mini-batches at theta [p], as by
  * gm_step_draw on the session's data, each rank its share of them. Best in slices of so many,
  * between which an interruption is heeded. */
@@ -94,6 +108,10 @@ typedef struct gm_points {
     int64_t *step; /* [count] ascending; GM_RUN_NO_STEP for parameters of no run */
 } gm_points;
 
+/* The steps of a list like "0,250,1000", ascending; gm_points_free in any case. */
+gm_status gm_points_parse(const char *text, gm_points *points, gm_error *err);
+/* The form of --at, where given. */
+gm_status gm_points_check(const gm_cli *cli, gm_error *err);
 gm_status gm_points_find(const gm_cli *cli, const gm_session *session, gm_points *points,
                          gm_error *err);
 void gm_points_free(gm_points *points);
@@ -128,6 +146,9 @@ typedef struct gm_martingale {
     gm_martingale_entry *entry; /* [points, policies] */
 } gm_martingale;
 
+gm_status gm_martingale_check(const gm_cli *cli, gm_error *err);
+gm_status gm_martingale_check_training(const gm_cli *cli, const gm_train_options *train,
+                                       gm_error *err);
 gm_status gm_martingale_run(gm_cli *cli, gm_error *err);
 /* How many points of a policy are ok. */
 size_t gm_martingale_ok(const gm_martingale *martingale, size_t policy);
@@ -159,12 +180,14 @@ typedef struct gm_phases {
     size_t change, after, until;
 } gm_phases;
 
+gm_status gm_phases_check(const gm_cli *cli, gm_error *err);
 gm_status gm_phases_run(gm_cli *cli, gm_error *err);
 json_t *gm_phases_document(gm_cli *cli, const gm_session *session, const gm_phases *phases,
                            gm_error *err);
 void gm_phases_print(const gm_cli *cli, const gm_session *session, const gm_phases *phases);
 /* ---- ensemble ---- */
 
+gm_status gm_ensemble_check(const gm_cli *cli, gm_error *err);
 gm_status gm_ensemble_run_command(gm_cli *cli, gm_error *err);
 
 /* ---- predict ---- */
@@ -214,6 +237,7 @@ gm_status gm_dynamics_divisor(const gm_session *session, gm_linearization *lin,
 gm_status gm_predict_take_step(gm_cli *cli, const gm_session *session, gm_linearization *lin,
                                gm_predict *predict, gm_error *err);
 
+gm_status gm_predict_check(const gm_cli *cli, gm_error *err);
 gm_status gm_predict_run(gm_cli *cli, gm_error *err);
 void gm_predict_free(gm_predict *predict);
 
@@ -231,6 +255,7 @@ typedef struct gm_advise {
     gm_gauges gauges;
 } gm_advise;
 
+gm_status gm_advise_check(const gm_cli *cli, gm_error *err);
 gm_status gm_advise_run(gm_cli *cli, gm_error *err);
 json_t *gm_advise_document(gm_cli *cli, const gm_session *session, const gm_advise *advise,
                            gm_error *err);
@@ -269,6 +294,8 @@ typedef struct gm_stability {
     gm_stability_point *point;                  /* [points] batch first, then step */
 } gm_stability;
 
+gm_status gm_stability_check(const gm_cli *cli, gm_error *err);
+gm_status gm_stability_refuse_directions(size_t directions, size_t parameters, gm_error *err);
 gm_status gm_stability_run(gm_cli *cli, gm_error *err);
 json_t *gm_stability_document(gm_cli *cli, const gm_session *session, const gm_stability *stability,
                               gm_error *err);

@@ -158,6 +158,17 @@ void gm_advise_print(const gm_cli *cli, const gm_session *session, const gm_advi
 
 /* ---- run ---- */
 
+gm_status gm_advise_check(const gm_cli *cli, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    gm_status status = gm_dynamics_check_lists(cli, 1, 1, err);
+    if (status == GM_OK) status = gm_dynamics_check_draws(cli, err);
+    if (status == GM_OK && !(set->momentum < 1.0))
+        status =
+            gm_fail(err, GM_ERR_USAGE, "--momentum: found %g, expected 0 <= B < 1", set->momentum);
+    return status;
+}
+
 /* Batch, step and momentum as given, else as the run was trained. */
 static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_advise *a,
                               gm_error *err)
@@ -191,20 +202,11 @@ static gm_status take_options(const gm_cli *cli, const gm_session *session, gm_a
     o->replacement = gm_dynamics_replacement(cli, session);
     o->seed = session->seed;
     if (set->draws) o->draws = set->draws;
-    size_t n = session->data->n;
-    if (o->replacement != GM_REPLACEMENT_YES && o->batch > n) {
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--batch: %zu samples without replacement, but the data set has %zu",
-                       o->batch, n);
+    status = gm_dynamics_check_batches(o->replacement, false, 1, &number, session->data->n, err);
+    if (status == GM_OK) {
+        status = gm_session_check_matrix(session, "a mini-batch", 1, o->batch,
+                                         session->data->features, err);
     }
-    if (o->draws < 2) {
-        return gm_fail(err, GM_ERR_USAGE, "--draws: found %zu, expected at least 2", o->draws);
-    }
-    if (!(o->momentum < 1.0)) {
-        return gm_fail(err, GM_ERR_USAGE, "--momentum: found %g, expected 0 <= B < 1", o->momentum);
-    }
-    status =
-        gm_session_check_matrix(session, "a mini-batch", 1, o->batch, session->data->features, err);
     if (status == GM_OK) {
         status = gm_session_check_matrix(session, "the Batch Sharpness of each draw", 1, 1,
                                          o->draws, err);

@@ -71,6 +71,23 @@ static gm_status parse_keep(const char *text, uint32_t **keep, size_t *keeps, gm
     }
 }
 
+gm_status gm_ensemble_check(const gm_cli *cli, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    const gm_ensemble_settings *own = &set->ensemble;
+    gm_policy policy;
+    double eta;
+    unsigned record;
+    uint32_t *keep = NULL;
+    size_t keeps = 0;
+    gm_status status = gm_dynamics_check_lists(cli, 1, 0, err);
+    if (status == GM_OK && set->step) status = gm_policy_parse(set->step, &policy, &eta, err);
+    if (status == GM_OK) status = choose_record(own, cli->shared.test_data != NULL, &record, err);
+    if (status == GM_OK && own->keep_runs) status = parse_keep(own->keep_runs, &keep, &keeps, err);
+    gm_free(keep);
+    return status;
+}
+
 /* Another optimizer or preconditioner than the run's comes with its own defaults. */
 static void choose_method(const gm_cli *cli, gm_train_options *train)
 {

@@ -23,14 +23,11 @@ size_t gm_martingale_ok(const gm_martingale *m, size_t policy)
 
 /* ---- options ---- */
 
-static gm_status take_policies(const gm_cli *cli, const gm_session *session, gm_martingale *m,
-                               gm_error *err)
+/* The policies of a list. */
+static gm_status parse_policies(const char *text, gm_martingale *m, gm_error *err)
 {
-    const gm_dynamics_settings *set = cli->settings;
-    const char *policy = gm_dynamics_recorded(session, "train.policy");
-    const char *step = gm_dynamics_recorded(session, "train.step");
-    const char *rest = set->step ? set->step : policy ? policy : step ? step : "0.1";
-    while (rest) {
+    m->policies = 0;
+    for (const char *rest = text; rest;) {
         size_t i = m->policies;
         if (i == GM_MARTINGALE_POLICIES) {
             return gm_fail(err, GM_ERR_USAGE, "--step: found more than %d policies",
@@ -43,21 +40,64 @@ static gm_status take_policies(const gm_cli *cli, const gm_session *session, gm_
     return GM_OK;
 }
 
-/* Whether the run has what a policy needs beyond theta. */
-static gm_status check_policy(const gm_session *session, const gm_policy *policy, gm_error *err)
+gm_status gm_martingale_check(const gm_cli *cli, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    gm_martingale any = {0};
+    gm_status status = gm_dynamics_check_lists(cli, 1, 0, err);
+    if (status == GM_OK) status = gm_dynamics_check_draws(cli, err);
+    if (status == GM_OK) status = parse_policies(set->step, &any, err);
+    return status == GM_OK ? gm_points_check(cli, err) : status;
+}
+
+static gm_status take_policies(const gm_cli *cli, const gm_session *session, gm_martingale *m,
+                               gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    const char *policy = gm_dynamics_recorded(session, "train.policy");
+    const char *step = gm_dynamics_recorded(session, "train.step");
+    return parse_policies(set->step ? set->step : policy ? policy : step ? step : "0.1", m, err);
+}
+
+/* Whether a training, where there was one, has what a policy needs beyond theta. */
+static gm_status check_policy(const gm_policy *policy, bool trained, bool estimated, gm_error *err)
 {
     bool over_time = policy->kind == GM_POLICY_DECAY || policy->kind == GM_POLICY_COSINE;
-    if (over_time && !gm_dynamics_recorded(session, "train.steps")) {
+    if (over_time && !trained) {
         return gm_fail(err, GM_ERR_USAGE,
                        "--step: %s is a function of time, expected a run in --params",
                        gm_policy_name(policy->kind));
     }
-    if (policy->kind != GM_POLICY_ESTIMATED) return GM_OK;
-    const char *trained = gm_dynamics_recorded(session, "train.policy");
-    if (trained && strncmp(trained, "estimated", strlen("estimated")) == 0) return GM_OK;
+    if (policy->kind != GM_POLICY_ESTIMATED || estimated) return GM_OK;
     return gm_fail(err, GM_ERR_USAGE,
                    "--step: estimated depends on the batches of a training, expected a run in "
                    "--params that was trained with it");
+}
+
+static gm_status check_policies(const gm_session *session, const gm_martingale *m, gm_error *err)
+{
+    static const char estimated[] = "estimated";
+    const char *own = gm_dynamics_recorded(session, "train.policy");
+    bool same = own && strncmp(own, estimated, strlen(estimated)) == 0;
+    gm_status status = GM_OK;
+    for (size_t i = 0; status == GM_OK && i < m->policies; i++) {
+        status = check_policy(&m->policy[i], gm_dynamics_recorded(session, "train.steps") != NULL,
+                              same, err);
+    }
+    return status;
+}
+
+gm_status gm_martingale_check_training(const gm_cli *cli, const gm_train_options *train,
+                                       gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    gm_martingale asked = {0};
+    gm_status status = parse_policies(set->step, &asked, err);
+    for (size_t i = 0; status == GM_OK && i < asked.policies; i++) {
+        status =
+            check_policy(&asked.policy[i], true, train->policy.kind == GM_POLICY_ESTIMATED, err);
+    }
+    return status;
 }
 
 static void note_run(gm_cli *cli, const gm_session *session, const gm_martingale *m)
@@ -126,13 +166,8 @@ static gm_status take_options(gm_cli *cli, const gm_session *session, gm_marting
 {
     const gm_dynamics_settings *set = cli->settings;
     m->draws = set->draws ? set->draws : DRAWS;
-    if (m->draws < 2) {
-        return gm_fail(err, GM_ERR_USAGE, "--draws: found %zu, expected at least 2", m->draws);
-    }
     gm_status status = take_policies(cli, session, m, err);
-    for (size_t i = 0; status == GM_OK && i < m->policies; i++) {
-        status = check_policy(session, &m->policy[i], err);
-    }
+    if (status == GM_OK) status = check_policies(session, m, err);
     if (status == GM_OK) status = gm_points_batch(cli, session, &m->batch, &m->replacement, err);
     if (status == GM_OK) status = gm_points_find(cli, session, &m->points, err);
     if (status == GM_OK) status = take_divisor(cli, session, m, err);

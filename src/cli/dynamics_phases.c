@@ -17,6 +17,12 @@
 
 /* ---- options ---- */
 
+gm_status gm_phases_check(const gm_cli *cli, gm_error *err)
+{
+    gm_status status = gm_dynamics_check_lists(cli, 1, 1, err);
+    return status == GM_OK ? gm_points_check(cli, err) : status;
+}
+
 static gm_status take_step(const gm_cli *cli, const gm_session *session, gm_phases *s,
                            gm_error *err)
 {

@@ -22,10 +22,11 @@ static bool holds(const int64_t *step, size_t count, int64_t wanted)
     return false;
 }
 
-/* The steps of --at, each of them a checkpoint. */
-static gm_status parse_at(const char *text, const gm_session *session, const int64_t *kept,
-                          size_t checkpoints, gm_points *points, gm_error *err)
+gm_status gm_points_parse(const char *text, gm_points *points, gm_error *err)
 {
+    *points = (gm_points){0};
+    points->step = gm_alloc(strlen(text) / 2 + 1, sizeof *points->step, "steps", err);
+    if (!points->step) return GM_ERR_MEMORY;
     for (const char *at = text;; at++) {
         char *end = NULL;
         errno = 0;
@@ -33,10 +34,6 @@ static gm_status parse_at(const char *text, const gm_session *session, const int
         if (step < 0 || errno || (*end != ',' && *end != '\0')) {
             return gm_fail(err, GM_ERR_USAGE,
                            "--at: found '%.60s', expected steps separated by commas", text);
-        }
-        if (!holds(kept, checkpoints, step)) {
-            return gm_fail(err, GM_ERR_INPUT, "--at: %s holds no parameters of step %lld",
-                           gm_run_path(session->run), step);
         }
         if (points->count > 0 && step <= points->step[points->count - 1]) {
             return gm_fail(err, GM_ERR_USAGE, "--at: found '%.60s', expected ascending steps",
@@ -46,6 +43,27 @@ static gm_status parse_at(const char *text, const gm_session *session, const int
         at = end;
         if (*at == '\0') return GM_OK;
     }
+}
+
+gm_status gm_points_check(const gm_cli *cli, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    gm_points points = {0};
+    gm_status status = set->at ? gm_points_parse(set->at, &points, err) : GM_OK;
+    gm_points_free(&points);
+    return status;
+}
+
+/* Each of the steps of --at is a checkpoint. */
+static gm_status check_kept(const gm_session *session, const int64_t *kept, size_t checkpoints,
+                            const gm_points *points, gm_error *err)
+{
+    for (size_t i = 0; i < points->count; i++) {
+        if (holds(kept, checkpoints, points->step[i])) continue;
+        return gm_fail(err, GM_ERR_INPUT, "--at: %s holds no parameters of step %" PRId64,
+                       gm_run_path(session->run), points->step[i]);
+    }
+    return GM_OK;
 }
 
 gm_status gm_points_find(const gm_cli *cli, const gm_session *session, gm_points *points,
@@ -63,11 +81,15 @@ gm_status gm_points_find(const gm_cli *cli, const gm_session *session, gm_points
         status = gm_run_checkpoints(session->run, &kept, &checkpoints, err);
         if (status != GM_OK) return status;
     }
+    if (set->at) {
+        status = gm_points_parse(set->at, points, err);
+        if (status == GM_OK) status = check_kept(session, kept, checkpoints, points, err);
+        gm_run_free(kept);
+        return status;
+    }
     points->step = gm_alloc(checkpoints + 1, sizeof *points->step, "steps", err);
     if (!points->step) {
         status = GM_ERR_MEMORY;
-    } else if (set->at) {
-        status = parse_at(set->at, session, kept, checkpoints, points, err);
     } else if (checkpoints) {
         memcpy(points->step, kept, checkpoints * sizeof *kept);
         points->count = checkpoints;
@@ -125,16 +147,8 @@ gm_status gm_points_batch(const gm_cli *cli, const gm_session *session, size_t *
     if (status != GM_OK) return status;
     *batch = (size_t)number;
     *replacement = gm_dynamics_replacement(cli, session);
-    if (*replacement == GM_REPLACEMENT_EPOCH) {
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--replacement: the batches of an epoch are no fresh draws at one point, "
-                       "expected yes or no");
-    }
-    if (*replacement != GM_REPLACEMENT_YES && *batch > n) {
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--batch: %zu samples without replacement, but the data set has %zu", *batch,
-                       n);
-    }
+    status = gm_dynamics_check_batches(*replacement, true, 1, &number, n, err);
+    if (status != GM_OK) return status;
     return gm_session_check_matrix(session, "the indices of a mini-batch", 1, 1, *batch, err);
 }
 

@@ -27,7 +27,15 @@ void gm_predict_free(gm_predict *predict)
 
 /* ---- options ---- */
 
-enum { LIST = 64 };
+gm_status gm_predict_check(const gm_cli *cli, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    double level[GM_PREDICT_LEVELS];
+    size_t levels;
+    gm_status status = gm_dynamics_check_lists(cli, GM_DYNAMICS_LIST, GM_DYNAMICS_LIST, err);
+    if (status != GM_OK) return status;
+    return gm_dynamics_list("levels", set->levels, false, GM_PREDICT_LEVELS, level, &levels, err);
+}
 
 /* The pairs of batch and step size, batch first. */
 static gm_status make_cases(const gm_cli *cli, const gm_session *session, gm_predict *predict,
@@ -36,20 +44,20 @@ static gm_status make_cases(const gm_cli *cli, const gm_session *session, gm_pre
     const gm_dynamics_settings *set = cli->settings;
     const char *trained_batch = gm_dynamics_recorded(session, "train.batch");
     char *trained_step = NULL;
-    double batch[LIST], step[LIST];
+    double batch[GM_DYNAMICS_LIST], step[GM_DYNAMICS_LIST];
     size_t batches, steps;
     gm_status status = gm_dynamics_list("batch",
                                         set->batch      ? set->batch
                                         : trained_batch ? trained_batch
                                                         : "1",
-                                        true, LIST, batch, &batches, err);
+                                        true, GM_DYNAMICS_LIST, batch, &batches, err);
     if (status == GM_OK) status = gm_dynamics_run_step(session, &trained_step, err);
     if (status == GM_OK) {
         status = gm_dynamics_list("step",
                                   set->step      ? set->step
                                   : trained_step ? trained_step
                                                  : "0.1",
-                                  false, LIST, step, &steps, err);
+                                  false, GM_DYNAMICS_LIST, step, &steps, err);
     }
     gm_free(trained_step);
     if (status == GM_OK) {
@@ -57,11 +65,9 @@ static gm_status make_cases(const gm_cli *cli, const gm_session *session, gm_pre
                                   &predict->levels, err);
     }
     gm_replacement replacement = gm_dynamics_replacement(cli, session);
-    if (status == GM_OK && replacement == GM_REPLACEMENT_EPOCH) {
-        status = gm_fail(err, GM_ERR_USAGE,
-                         "--replacement: the batches of an epoch are no fresh draws at one point, "
-                         "expected yes or no");
-    }
+    if (status == GM_OK)
+        status =
+            gm_dynamics_check_batches(replacement, true, batches, batch, session->data->n, err);
     if (status != GM_OK) return status;
     predict->without_replacement = replacement == GM_REPLACEMENT_NO;
     size_t draws = set->draws ? set->draws : DRAWS;
@@ -90,11 +96,6 @@ static gm_status check_batches(const gm_session *session, const gm_predict *pred
         gm_status status = gm_session_check_matrix(session, "the indices of a mini-batch", 1, 1,
                                                    predict->item[i].batch, err);
         if (status != GM_OK) return status;
-        if (predict->without_replacement && predict->item[i].batch > session->data->n) {
-            return gm_fail(err, GM_ERR_USAGE,
-                           "--batch: %zu samples without replacement, but the data set has %zu",
-                           predict->item[i].batch, session->data->n);
-        }
     }
     return GM_OK;
 }

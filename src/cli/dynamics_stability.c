@@ -13,13 +13,34 @@
 
 const double gm_stability_factor[GM_STABILITY_FACTORS] = {0.5, 0.8, 1.25, 2.0};
 
-/* Lists as given. */
+/* Lists as given; one row of the map and the factors of the boundary are ours. */
+enum {
+    MOST_BATCHES = GM_STABILITY_BATCHES - 1,
+    MOST_STEPS = GM_STABILITY_STEPS - GM_STABILITY_FACTORS
+};
 typedef struct lists {
-    double batch[GM_STABILITY_BATCHES], step[GM_STABILITY_STEPS - GM_STABILITY_FACTORS];
+    double batch[MOST_BATCHES], step[MOST_STEPS];
     size_t batches, steps;
 } lists;
 
 /* ---- options ---- */
+
+gm_status gm_stability_refuse_directions(size_t directions, size_t parameters, gm_error *err)
+{
+    return gm_fail(err, GM_ERR_USAGE,
+                   "--directions: found %zu, expected at most the %zu parameters of the net",
+                   directions, parameters);
+}
+
+gm_status gm_stability_check(const gm_cli *cli, gm_error *err)
+{
+    const gm_dynamics_settings *set = cli->settings;
+    if (set->observe == 1)
+        return gm_fail(err, GM_ERR_USAGE, "--observe: found 1, expected at least 2");
+    if (!set->observe && gm_cli_given(cli, "horizon"))
+        return gm_fail(err, GM_ERR_USAGE, "--horizon: only with --observe");
+    return gm_dynamics_check_lists(cli, MOST_BATCHES, MOST_STEPS, err);
+}
 
 static gm_status take_lists(const gm_cli *cli, const gm_session *session, gm_stability *s,
                             lists *own, gm_error *err)
@@ -31,22 +52,15 @@ static gm_status take_lists(const gm_cli *cli, const gm_session *session, gm_sta
     if (status != GM_OK) return status;
     const char *batches = set->batch ? set->batch : batch ? batch : "1";
     const char *steps = set->step ? set->step : step ? step : "0.1";
-    status = gm_dynamics_list("batch", batches, true, GM_STABILITY_BATCHES - 1, own->batch,
-                              &own->batches, err);
+    status = gm_dynamics_list("batch", batches, true, MOST_BATCHES, own->batch, &own->batches, err);
     if (status == GM_OK)
-        status = gm_dynamics_list("step", steps, false, sizeof own->step / sizeof *own->step,
-                                  own->step, &own->steps, err);
+        status = gm_dynamics_list("step", steps, false, MOST_STEPS, own->step, &own->steps, err);
     gm_free(step);
     s->replacement = gm_dynamics_replacement(cli, session);
     s->cut = set->cut;
-    size_t n = session->data->n;
-    for (size_t i = 0; status == GM_OK && i < own->batches; i++) {
-        if (s->replacement == GM_REPLACEMENT_YES || own->batch[i] <= (double)n) continue;
-        status = gm_fail(err, GM_ERR_USAGE,
-                         "--batch: %g samples without replacement, but the data set has %zu",
-                         own->batch[i], n);
-    }
-    return status;
+    if (status != GM_OK) return status;
+    return gm_dynamics_check_batches(s->replacement, false, own->batches, own->batch,
+                                     session->data->n, err);
 }
 
 static gm_status check_options(gm_cli *cli, const gm_session *session, const gm_stability *s,
@@ -56,16 +70,7 @@ static gm_status check_options(gm_cli *cli, const gm_session *session, const gm_
     size_t p = gm_problem_parameters(session->problem), n = session->data->n;
     size_t k = set->directions ? set->directions : p <= GM_SPAN_MOST ? p : 20;
     if (k > p) {
-        return gm_fail(err, GM_ERR_USAGE,
-                       "--directions: found %zu, expected at most the %zu "
-                       "parameters of the net",
-                       k, p);
-    }
-    if (set->observe == 1) {
-        return gm_fail(err, GM_ERR_USAGE, "--observe: found 1, expected at least 2");
-    }
-    if (!set->observe && gm_cli_given(cli, "horizon")) {
-        return gm_fail(err, GM_ERR_USAGE, "--horizon: only with --observe");
+        return gm_stability_refuse_directions(k, p, err);
     }
     if (s->replacement == GM_REPLACEMENT_EPOCH) {
         gm_cli_note(cli,

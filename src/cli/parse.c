@@ -176,6 +176,14 @@ static gm_status check_contradictions(const gm_cli *cli, gm_error *err)
     if (cli->shared.layer && cli->shared.each_layer) {
         return gm_fail(err, GM_ERR_USAGE, "--layers: found together with --layer, expected one");
     }
+    const gm_shared *shared = &cli->shared;
+    if (shared->watch && shared->params) {
+        return gm_fail(err, GM_ERR_USAGE, "--params: found beside --watch, which finds the files");
+    }
+    if (!shared->watch && (shared->watch_until || shared->watch_idle > 0)) {
+        return gm_fail(err, GM_ERR_USAGE, "--watch-%s: found without --watch, which it belongs to",
+                       shared->watch_until ? "until" : "idle");
+    }
     return GM_OK;
 }
 

@@ -77,7 +77,8 @@ static gm_status run_command(const gm_program *program, const gm_command *comman
     } else if (status == GM_OK && take_part(&cli, program->team)) {
         cli.row_solver = program->row_solver;
         if (*program->note) gm_cli_note(&cli, "%s", program->note);
-        status = command->run(&cli, err);
+        if (command->check) status = command->check(&cli, err);
+        if (status == GM_OK) status = command->run(&cli, err);
         if (status == GM_OK) gm_cli_begin(&cli);
     }
     gm_cli_free(&cli);

@@ -43,6 +43,12 @@ static bool is_pattern(const char *params)
     return params && strpbrk(params, "*?[") && access(params, F_OK) != 0;
 }
 
+bool gm_series_asked(const gm_cli *cli)
+{
+    const char *params = cli->shared.params;
+    return cli->shared.watch || gm_session_asks_all(params) || is_pattern(params);
+}
+
 static int in_natural_order(const void *a, const void *b)
 {
     return gm_natural_compare(*(char *const *)a, *(char *const *)b);
@@ -135,9 +141,6 @@ static bool file_holds(void *self, const char *path, uint64_t hash)
 static gm_status open_watch(gm_cli *cli, gm_series *series, gm_error *err)
 {
     const gm_shared *shared = &cli->shared;
-    if (shared->params) {
-        return gm_fail(err, GM_ERR_USAGE, "--params: found beside --watch, which finds the files");
-    }
     series->watched = series->trajectory = true;
     series->count = 0;
     series->last_result = -1;
@@ -153,10 +156,6 @@ gm_status gm_series_open(gm_cli *cli, gm_series *series, gm_error *err)
 {
     *series = (gm_series){.cli = cli, .count = 1};
     if (cli->shared.watch) return open_watch(cli, series, err);
-    if (cli->shared.watch_until || cli->shared.watch_idle > 0) {
-        return gm_fail(err, GM_ERR_USAGE, "--watch-%s: found without --watch, which it belongs to",
-                       cli->shared.watch_until ? "until" : "idle");
-    }
     gm_status status = gm_session_strip_all(cli->shared.params, &series->params, err);
     if (status != GM_OK) return status;
     series->all = series->params != NULL;

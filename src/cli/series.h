@@ -24,6 +24,8 @@ typedef struct gm_series {
     char *params;  /* what cli->shared.params points to instead of "run.gmr@all" */
 } gm_series;
 
+/* Whether --params or --watch asks for more than one point. */
+bool gm_series_asked(const gm_cli *cli);
 /* Before the session: takes "@all" off --params, or finds the files that its pattern matches, in
  * natural order of their names, and leaves the last one there. The step of a file is the last
  * number in its name, or, where these do not ascend, its place in the series. *series is for

@@ -103,15 +103,21 @@ static gm_status open_run(const gm_cli *cli, gm_session *session, bool reopen, g
     return inherit(cli, session, reopen, err);
 }
 
+static const char all_steps[] = "@all";
+
+bool gm_session_asks_all(const char *params)
+{
+    size_t length = params ? strlen(params) : 0, tail = sizeof all_steps - 1;
+    return length > tail && strcmp(params + length - tail, all_steps) == 0;
+}
+
 gm_status gm_session_strip_all(const char *params, char **path, gm_error *err)
 {
-    static const char all[] = "@all";
-    size_t length = params ? strlen(params) : 0, tail = sizeof all - 1;
     *path = NULL;
-    if (length <= tail || strcmp(params + length - tail, all) != 0) return GM_OK;
+    if (!gm_session_asks_all(params)) return GM_OK;
     *path = gm_strdup(params, err);
     if (!*path) return GM_ERR_MEMORY;
-    (*path)[length - tail] = 0;
+    (*path)[strlen(params) - (sizeof all_steps - 1)] = 0;
     return GM_OK;
 }
 
@@ -146,6 +152,16 @@ static bool names_tensor(const gm_net *net, const char *name)
     return false;
 }
 
+gm_status gm_session_find_layer(gm_net *net, const char *name, int *layer, gm_error *err)
+{
+    size_t index;
+    bool group = strpbrk(name, "*?[") || names_tensor(net, name);
+    gm_status status = group ? gm_net_add_group(net, name, &index, err)
+                             : gm_net_find_layer(net, name, &index, err);
+    if (status == GM_OK) *layer = (int)index;
+    return status;
+}
+
 static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)
 {
     if (!session->shared.model) return gm_cli_require(cli, "model", err);
@@ -168,13 +184,7 @@ static gm_status open_net(const gm_cli *cli, gm_session *session, gm_error *err)
     session->layer = GM_ALL_LAYERS;
     session->each_layer = session->shared.each_layer;
     if (!session->shared.layer) return GM_OK;
-    size_t layer;
-    const char *name = session->shared.layer;
-    bool group = strpbrk(name, "*?[") || names_tensor(session->net, name);
-    status = group ? gm_net_add_group(session->net, name, &layer, err)
-                   : gm_net_find_layer(session->net, name, &layer, err);
-    if (status == GM_OK) session->layer = (int)layer;
-    return status;
+    return gm_session_find_layer(session->net, session->shared.layer, &session->layer, err);
 }
 
 static bool has_recorded(const gm_session *session, const char *name)

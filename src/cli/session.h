@@ -80,6 +80,12 @@ bool gm_session_names_parameters(const char *path);
 gm_status gm_session_read_parameters(gm_cli *cli, const gm_session *session, const char *option,
                                      const char *path, double **theta, gm_error *err);
 
+/* The layer of that name or number; a pattern or a tensor's name makes a group of tensors, which
+ * the net takes as one more layer. */
+gm_status gm_session_find_layer(gm_net *net, const char *name, int *layer, gm_error *err);
+
+/* Whether params is "RUN.gmr@all". */
+bool gm_session_asks_all(const char *params);
 /* "run.gmr@all" becomes "run.gmr" in *path (the caller's, gm_free); NULL where params names no
  * "@all". */
 gm_status gm_session_strip_all(const char *params, char **path, gm_error *err);

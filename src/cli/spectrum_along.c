@@ -26,10 +26,11 @@ typedef struct along {
     bool begun;
 } along;
 
-gm_status gm_spectrum_along_check(const gm_cli *cli, const gm_series *series, gm_error *err)
+gm_status gm_spectrum_along_check(const gm_cli *cli, gm_error *err)
 {
     static const char *const single[] = {"precondition", "precondition-file", "data-resample"};
-    for (size_t i = 0; series->trajectory && i < sizeof single / sizeof *single; i++) {
+    if (!gm_series_asked(cli)) return GM_OK;
+    for (size_t i = 0; i < sizeof single / sizeof *single; i++) {
         if (!gm_cli_given(cli, single[i])) continue;
         return gm_fail(err, GM_ERR_USAGE, "--%s: found beside several points, expected one",
                        single[i]);

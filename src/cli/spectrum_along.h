@@ -7,7 +7,7 @@
 #include "cli/spectrum_source.h"
 
 /* GM_ERR_USAGE for options that make no sense at several points. */
-gm_status gm_spectrum_along_check(const gm_cli *cli, const gm_series *series, gm_error *err);
+gm_status gm_spectrum_along_check(const gm_cli *cli, gm_error *err);
 
 /* Measures report->blocks blocks at every point of the series: lanczos from the eigenvectors of the
  * point before. Each is printed as a line (without --json) and recorded as it is done. Then

@@ -20,15 +20,19 @@ typedef struct gm_study_fact {
     size_t features, stored; /* numbers of a sample; samples held in memory, before --subset too */
     size_t outputs, activations; /* K; numbers that a sample leaves in a forward pass */
     double forward;              /* operations of a forward pass of one sample */
+    bool images;                 /* with convolutions */
     gm_train_options train;
+    gm_loss loss;
     gm_dtype precision;
 } gm_study_fact;
 
-/* Has every command of the plan parsed by its command's own table and compares what can be compared
- * without reading whole data sets: missing files, nets that do not fit, batches above n, steps that
- * are no checkpoints, k above p. fact: [cells], the caller's (gm_free). Refusals name file, line,
- * field and cell. */
-gm_status gm_study_check(const gm_study_plan *plan, gm_study_fact **fact, gm_error *err);
+/* Has every command of the plan parsed and checked by its command's own table and check, and
+ * compares what can be compared without reading whole data sets: missing files, nets that do not
+ * fit, layers that they do not have, batches above n, steps that are no checkpoints, k above p,
+ * what the training's run file will not be able to answer. fact: [cells], the caller's (gm_free).
+ * Refusals name file, line, field and cell. */
+gm_status gm_study_check(const gm_cli *cli, const gm_study_plan *plan, gm_study_fact **fact,
+                         gm_error *err);
 
 typedef struct gm_study_estimate {
     double *seconds; /* [tasks] of the plan: counted, then scaled by what was finished; gm_free */
@@ -69,7 +73,8 @@ typedef enum gm_study_end {
 
 /* Runs every task that is not done, each cell's in their order, up to `jobs` cells at a time, and
  * writes the index now and then and at the end. A task that fails is marked with the last line of
- * what it said; without its training a cell's measurements are marked failed too. With a team
+ * what it said; where the training failed or diverged, the cell's measurements are marked as that
+ * too. With a team
  * `jobs` are those of a rank, and all know in the end what became of every task; rank 0 writes the
  * index. */
 gm_status gm_study_run_all(gm_study_run *run, gm_study_end *end, gm_error *err);

@@ -1,10 +1,14 @@
-/* A plan looked at before anything runs. Every command is parsed by the table that will parse it,
- * so that a study refuses what the command would refuse. */
+/* A plan looked at before anything runs. Every command is parsed by the table that will parse it
+ * and checked by its own check, so that a study refuses what the command would refuse; what depends
+ * on the training that it follows is compared with that. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "cli/bound.h"
+#include "cli/bound_optimize.h"
+#include "cli/dynamics.h"
 #include "cli/frame.h"
 #include "cli/session.h"
 #include "cli/study.h"
@@ -33,7 +37,7 @@ static void parsed_close(parsed *p)
     *p = (parsed){0};
 }
 
-static gm_status parse(const gm_study_task *task, parsed *p, gm_error *err)
+static gm_status parse(const gm_cli *study, const gm_study_task *task, parsed *p, gm_error *err)
 {
     const gm_command *command = NULL;
     size_t count = task->words.count;
@@ -49,7 +53,8 @@ static gm_status parse(const gm_study_task *task, parsed *p, gm_error *err)
     if (status == GM_OK) status = gm_cli_parse(&p->cli, (int)count, p->word, &help, err);
     if (status == GM_OK && help)
         status = gm_fail(err, GM_ERR_USAGE, "--help: not an option of a study's command");
-    return status;
+    p->cli.row_solver = study->row_solver;
+    return status == GM_OK && command->check ? command->check(&p->cli, err) : status;
 }
 
 static const void *value_of(const parsed *p, const char *option)
@@ -118,9 +123,17 @@ typedef struct known {
     gm_shape shape;
     size_t n, test, classes;
     const char *model; /* NULL before the first of this data set */
+    gm_net *net;
     size_t parameters, outputs, activations;
     double forward;
+    bool images;
 } known;
+
+static void forget(known *k)
+{
+    gm_net_free(k->net);
+    *k = (known){.data = SIZE_MAX};
+}
 
 static const char *how_to_get(const gm_study_data *data)
 {
@@ -152,7 +165,7 @@ static gm_status know_data(const gm_study_plan *plan, const gm_study_cell *cell,
     if (k->data == cell->data) return GM_OK;
     const gm_shared *shared = &p->cli.shared;
     gm_error inner = {0};
-    *k = (known){.data = SIZE_MAX};
+    forget(k);
     gm_status status = gm_data_describe(shared->data, &k->shape, &k->classes, &inner);
     if (status == GM_OK) status = gm_data_samples(shared->data, false, &k->n, &inner);
     if (status != GM_OK) return refuse_data(plan, cell->data, "train", inner.message, err);
@@ -163,12 +176,14 @@ static gm_status know_data(const gm_study_plan *plan, const gm_study_cell *cell,
 }
 
 /* Each weight works at every place of its layer's output. */
-static void count_net(const gm_net *net, known *k)
+static void count_net(known *k)
 {
+    const gm_net *net = k->net;
     k->parameters = gm_net_parameters(net);
     k->outputs = gm_net_outputs(net);
     k->forward = 0.0;
     k->activations = 0;
+    k->images = false;
     for (int i = 0; i < net->nodes; i++) {
         const gm_node *node = net->node + i;
         size_t units = node->shape.rank == 3   ? node->shape.dim[0]
@@ -176,6 +191,7 @@ static void count_net(const gm_net *net, known *k)
                                                : node->size;
         size_t places = units ? node->size / units : 1;
         k->activations += node->size;
+        k->images = k->images || (node->parameters && node->shape.rank == 3);
         k->forward += (double)node->size + 2.0 * (double)node->parameters * (double)places;
     }
 }
@@ -185,27 +201,27 @@ static gm_status know_net(const gm_study_plan *plan, const gm_study_cell *cell, 
 {
     const gm_shared *shared = &p->cli.shared;
     if (k->model && strcmp(k->model, cell->value[GM_STUDY_MODEL]) == 0) return GM_OK;
-    gm_net *net = NULL;
     gm_error inner = {0};
     char text[256];
     size_t features = gm_shape_size(&k->shape);
+    gm_net_free(k->net);
+    k->net = NULL;
     gm_status status = gm_session_make_net(shared->model, shared->logits, shared->constants,
-                                           shared->data, &net, &inner);
+                                           shared->data, &k->net, &inner);
     if (status != GM_OK) return refuse_axis(plan, cell, GM_STUDY_MODEL, inner.message, err);
-    if (gm_net_inputs(net) != features) {
+    if (gm_net_inputs(k->net) != features) {
         snprintf(text, sizeof text, "%.80s takes %zu numbers a sample, but the data set has %zu",
-                 shared->model, gm_net_inputs(net), features);
-        status = refuse_axis(plan, cell, GM_STUDY_MODEL, text, err);
-    } else if (gm_net_outputs(net) < k->classes) {
-        snprintf(text, sizeof text, "%.80s has %zu outputs, but the data set %zu classes",
-                 shared->model, gm_net_outputs(net), k->classes);
-        status = refuse_axis(plan, cell, GM_STUDY_MODEL, text, err);
-    } else {
-        count_net(net, k);
-        k->model = cell->value[GM_STUDY_MODEL];
+                 shared->model, gm_net_inputs(k->net), features);
+        return refuse_axis(plan, cell, GM_STUDY_MODEL, text, err);
     }
-    gm_net_free(net);
-    return status;
+    if (gm_net_outputs(k->net) < k->classes) {
+        snprintf(text, sizeof text, "%.80s has %zu outputs, but the data set %zu classes",
+                 shared->model, gm_net_outputs(k->net), k->classes);
+        return refuse_axis(plan, cell, GM_STUDY_MODEL, text, err);
+    }
+    count_net(k);
+    k->model = cell->value[GM_STUDY_MODEL];
+    return GM_OK;
 }
 
 /* ---- one cell ---- */
@@ -228,7 +244,9 @@ static gm_status check_sizes(const gm_study_plan *plan, const gm_study_cell *cel
                             .stored = k->n + k->test,
                             .outputs = k->outputs,
                             .activations = k->activations,
-                            .forward = k->forward};
+                            .forward = k->forward,
+                            .images = k->images,
+                            .loss = shared->loss};
     bool given = gm_cli_given(&p->cli, "precision");
     fact->precision = given ? shared->precision : k->parameters <= F64_PARAMETERS ? GM_F64 : GM_F32;
     fact->train = *(const gm_train_options *)value_of(p, "step"); /* the settings begin there */
@@ -240,12 +258,13 @@ static gm_status check_sizes(const gm_study_plan *plan, const gm_study_cell *cel
     return refuse_axis(plan, cell, GM_STUDY_BATCH, text, err);
 }
 
-static gm_status check_training(const gm_study_plan *plan, const gm_study_cell *cell, known *k,
-                                gm_study_fact *fact, gm_error *err)
+static gm_status check_training(const gm_cli *study, const gm_study_plan *plan,
+                                const gm_study_cell *cell, known *k, gm_study_fact *fact,
+                                gm_error *err)
 {
     parsed p;
     gm_error inner = {0};
-    gm_status status = parse(cell->task, &p, &inner);
+    gm_status status = parse(study, cell->task, &p, &inner);
     if (status != GM_OK) {
         status = refuse(plan, cell, cell->task, status, inner.message, err);
     }
@@ -278,34 +297,69 @@ static gm_status check_point(const gm_study_plan *plan, const gm_study_cell *cel
                            task->at, fact->train.steps, cell->name);
 }
 
-static gm_status check_measure(const gm_study_plan *plan, const gm_study_cell *cell,
-                               const gm_study_task *task, const gm_study_fact *fact, gm_error *err)
+/* --k and --deflate, of the whole net or, for spectrum, of the layer. */
+static gm_status check_pairs(const parsed *p, const known *k, gm_error *err)
+{
+    static const char *const option[] = {"k", "deflate"};
+    const char *name = p->cli.shared.layer;
+    size_t size = k->parameters;
+    int layer = GM_ALL_LAYERS;
+    gm_status status = name ? gm_session_find_layer(k->net, name, &layer, err) : GM_OK;
+    if (status != GM_OK) return status;
+    bool group = layer != GM_ALL_LAYERS && (size_t)layer >= gm_net_layers(k->net);
+    bool block = layer != GM_ALL_LAYERS && !group && p->cli.command == &gm_command_spectrum;
+    if (block) size = gm_net_layer_at(k->net, (size_t)layer).parameters;
+    for (size_t i = 0; i < sizeof option / sizeof *option; i++) {
+        if (!gm_cli_given(&p->cli, option[i])) continue;
+        size_t count = *(const size_t *)value_of(p, option[i]);
+        if (count <= size) continue;
+        return gm_fail(err, GM_ERR_USAGE, "--%s: found %zu, but the %s has %zu parameters",
+                       option[i], count, block ? "layer" : "net", size);
+    }
+    return GM_OK;
+}
+
+/* What a measurement will find in the training before it. */
+static gm_status check_against(const parsed *p, const known *k, const gm_study_fact *fact,
+                               gm_error *err)
+{
+    const gm_cli *cli = &p->cli;
+    gm_status status = check_pairs(p, k, err);
+    if (status != GM_OK) return status;
+    if (cli->command == &gm_command_dynamics)
+        return gm_dynamics_check_training(cli, &fact->train, fact->samples, fact->parameters, err);
+    if (cli->command != &gm_command_bound) return GM_OK;
+    if (cli->operands && strcmp(cli->operand[0], "rescale") == 0)
+        return gm_rescale_check_net(k->net, err);
+    return gm_bound_optimize_check_loss(cli, fact->loss, err);
+}
+
+static gm_status check_measure(const gm_cli *study, const gm_study_plan *plan,
+                               const gm_study_cell *cell, const gm_study_task *task, const known *k,
+                               const gm_study_fact *fact, gm_error *err)
 {
     parsed p;
     gm_error inner = {0};
-    gm_status status = parse(task, &p, &inner);
-    if (status == GM_OK && gm_cli_given(&p.cli, "k")) {
-        size_t k = *(const size_t *)value_of(&p, "k");
-        if (k > fact->parameters)
-            status = gm_fail(&inner, GM_ERR_USAGE, "-k: found %zu, but the net has %zu parameters",
-                             k, fact->parameters);
-    }
+    gm_status status = parse(study, task, &p, &inner);
+    if (status == GM_OK) status = check_against(&p, k, fact, &inner);
     if (status != GM_OK) status = refuse(plan, cell, task, status, inner.message, err);
     parsed_close(&p);
     return status == GM_OK ? check_point(plan, cell, task, fact, err) : status;
 }
 
-gm_status gm_study_check(const gm_study_plan *plan, gm_study_fact **fact, gm_error *err)
+gm_status gm_study_check(const gm_cli *cli, const gm_study_plan *plan, gm_study_fact **fact,
+                         gm_error *err)
 {
     known k = {.data = SIZE_MAX};
     *fact = gm_alloc(plan->cells, sizeof **fact, "cells", err);
     gm_status status = *fact ? GM_OK : GM_ERR_MEMORY;
     for (size_t i = 0; status == GM_OK && i < plan->cells; i++) {
         const gm_study_cell *cell = plan->cell + i;
-        status = check_training(plan, cell, &k, *fact + i, err);
+        status = check_training(cli, plan, cell, &k, *fact + i, err);
         for (size_t t = 1; status == GM_OK && t < cell->tasks; t++) {
-            status = check_measure(plan, cell, cell->task + t, *fact + i, err);
+            status = check_measure(cli, plan, cell, cell->task + t, &k, *fact + i, err);
         }
     }
+    forget(&k);
     return status;
 }

@@ -18,6 +18,7 @@
 static const double START_SECONDS = 0.05; /* of a process */
 static const double STEP_SECONDS = 2e-5;  /* of a step, beside its products */
 static const double EFFICIENCY = 0.4;     /* of whole passes against one product */
+static const double IMAGES = 0.25;        /* of that where convolutions are */
 
 /* ---- calibration ---- */
 
@@ -78,6 +79,22 @@ static bool has_word(const gm_words *words, const char *word)
     return false;
 }
 
+/* The mean of the values that an option lists; `missing` where it is not there. */
+static double mean_of(const gm_words *words, const char *option, double missing)
+{
+    for (size_t w = 0; w + 1 < words->count; w++) {
+        if (strcmp(words->word[w], option) != 0) continue;
+        double sum = 0.0, count = 0.0;
+        for (const char *c = words->word[w + 1]; c; c = strchr(c, ',')) {
+            if (*c == ',') c++;
+            sum += strtod(c, NULL);
+            count += 1.0;
+        }
+        return sum / count;
+    }
+    return missing;
+}
+
 /* How many values an option lists, as "0.1,0.5"; 1 where it is not there. */
 static double count_of(const gm_words *words, const char *option)
 {
@@ -129,24 +146,35 @@ static double bound_operations(const gm_study_fact *f, const gm_words *words)
     return (passes + number_of(words, "--draws", 100.0)) * pass + optimized;
 }
 
+/* The loss over all samples after a step on a batch, as often as there are draws. */
+static cost draws_cost(const gm_study_fact *f, const gm_words *words)
+{
+    double batch = mean_of(words, "--batch", (double)f->train.batch);
+    double draws = number_of(words, "--draws", 1000.0) * count_of(words, "--step");
+    double each = (double)f->samples * f->forward + 3.0 * batch * f->forward;
+    return (cost){draws * each, draws};
+}
+
 static cost dynamics_cost(const gm_study_fact *f, const gm_words *words, double product)
 {
-    enum { CHECKPOINTS = 11, PROBES = 128, SMALL = 2000 };
+    enum { CHECKPOINTS = 11, PROBES = 128, SMALL = 2000, OF_POINT = 10 };
     const char *sub = words->count > 1 ? words->word[1] : "";
     double n = (double)f->samples, pass = n * f->forward;
-    double draws = number_of(words, "--draws", 1000.0) * count_of(words, "--step");
+    double points = has_word(words, "--at") ? count_of(words, "--at") : CHECKPOINTS;
+    cost draws = draws_cost(f, words);
     if (strcmp(sub, "ensemble") == 0) {
         double steps = number_of(words, "--runs", 1000.0) * number_of(words, "--steps", 500.0);
         double batch = number_of(words, "--batch", (double)f->train.batch);
         return (cost){steps * (3.0 * batch * f->forward + pass), steps};
     }
     if (strcmp(sub, "predict") == 0) {
-        draws *= count_of(words, "--batch");
-        return (cost){fmin(n, n <= SMALL ? n : PROBES) * product + draws * pass, draws};
+        double exact = n <= number_of(words, "--exact-samples", SMALL) ? n : PROBES;
+        double pairs = count_of(words, "--batch");
+        return (cost){exact * product + pairs * draws.operations, pairs * draws.steps};
     }
     if (strcmp(sub, "martingale") == 0)
-        return (cost){CHECKPOINTS * (draws * pass + 10.0 * product), CHECKPOINTS * draws};
-    return (cost){(strcmp(sub, "phases") == 0 ? CHECKPOINTS * PROBES : 3.0 * PROBES) * product, n};
+        return (cost){points * (draws.operations + OF_POINT * product), points * draws.steps};
+    return (cost){(strcmp(sub, "phases") == 0 ? points * PROBES : 3.0 * PROBES) * product, n};
 }
 
 /* Numbers of passes and products as the commands' own documentation has them. */
@@ -187,7 +215,8 @@ static double counted_seconds(const gm_study_task *task, const gm_study_fact *fa
     bool training = task->measure == SIZE_MAX;
     cost c = training ? train_cost(fact) : measure_cost(fact, &task->words);
     if (at_all(task, fact, &points)) c.operations *= points;
-    return START_SECONDS + c.operations / (EFFICIENCY * rate) + c.steps * STEP_SECONDS;
+    rate *= EFFICIENCY * (fact->images ? IMAGES : 1.0);
+    return START_SECONDS + c.operations / rate + c.steps * STEP_SECONDS;
 }
 
 /* Data as read in doubles and as kept, ten vectors of parameters, and what a pass keeps of all
@@ -278,7 +307,7 @@ static gm_status add_up(const gm_study_plan *plan, size_t jobs, gm_study_estimat
         time[i].cell = i;
         for (size_t t = 0; t < plan->cell[i].tasks; t++, number++) {
             e->all += e->seconds[number];
-            if (plan->cell[i].task[t].state == GM_STUDY_DONE) continue;
+            if (gm_study_settled(plan->cell[i].task + t)) continue;
             time[i].left += e->seconds[number];
             e->left++;
         }

@@ -26,7 +26,6 @@ extern char **environ;
 
 static const char parent_variable[] = "GRADIOMETER_PARENT";
 static const double INDEX_SECONDS = 30.0; /* from one index to the next */
-static const char not_run[] = "not run, the training failed";
 static const char no_space[] = "No space left on device", disk_full[] = "the disk is full";
 
 /* One process at work. */
@@ -220,15 +219,25 @@ static gm_status task_failed(pool *p, slot *s, int result, gm_error *err)
     return status;
 }
 
+/* A training that diverged ends with status 1 and leaves its document all the same. */
 static gm_status end_task(pool *p, slot *s, int result, gm_error *err)
 {
-    if (!WIFEXITED(result) || WEXITSTATUS(result) != 0) return task_failed(p, s, result, err);
-    gm_status status = keep_document(s, err);
-    if (status != GM_OK) return status;
+    bool failed = !WIFEXITED(result) || WEXITSTATUS(result) != 0;
+    gm_study_task *task = s->task;
+    char *diverged = NULL;
+    gm_status status = GM_OK;
+    if (failed && task->measure == SIZE_MAX) status = gm_study_diverged(s->partial, &diverged, err);
+    if (status == GM_OK && failed && !diverged) return task_failed(p, s, result, err);
+    if (status == GM_OK) status = keep_document(s, err);
+    if (status != GM_OK) {
+        gm_free(diverged);
+        return status;
+    }
     unlink(s->log);
-    s->task->state = GM_STUDY_DONE;
+    task->state = diverged ? GM_STUDY_DIVERGED : GM_STUDY_DONE;
+    task->message = diverged;
     p->done++;
-    gm_study_time_add(p->run->folder, s->cell->name, s->task->name,
+    gm_study_time_add(p->run->folder, s->cell->name, task->name,
                       gm_cli_seconds(p->run->cli) - s->start);
     return GM_OK;
 }
@@ -238,15 +247,12 @@ static gm_status end_task(pool *p, slot *s, int result, gm_error *err)
 /* The next task of a cell that is to be run; without its training the others cannot be. */
 static gm_status next_task(pool *p, gm_study_cell *cell, gm_study_task **task, gm_error *err)
 {
-    gm_status status = GM_OK;
+    size_t skipped;
+    gm_status status = gm_study_skip(cell, &skipped, err);
+    p->done += skipped;
     *task = NULL;
-    for (size_t t = 0; status == GM_OK && t < cell->tasks && !*task; t++) {
-        if (cell->task[t].state != GM_STUDY_WAITING) continue;
-        if (t > 0 && cell->task[0].state == GM_STUDY_FAILED) {
-            status = fail_task(p, cell->task + t, not_run, err);
-        } else {
-            *task = cell->task + t;
-        }
+    for (size_t t = 0; t < cell->tasks && !*task; t++) {
+        if (cell->task[t].state == GM_STUDY_WAITING) *task = cell->task + t;
     }
     return status;
 }
@@ -365,18 +371,40 @@ static void end_all(pool *p)
 
 /* ---- other ranks ---- */
 
-/* A task that failed at another rank: its log says why. */
-static gm_status take_failure(const pool *p, const gm_study_cell *cell, gm_study_task *task,
+/* Why a task of another rank failed or diverged: its log or its document says it. */
+static gm_status take_message(const pool *p, const gm_study_cell *cell, gm_study_task *task,
                               gm_error *err)
 {
-    task->state = GM_STUDY_FAILED;
-    if (task->message) return GM_OK;
-    char *log = gm_format(err, "%s/cells/%s.%s.log", p->run->folder, cell->name, task->name);
-    if (!log) return GM_ERR_MEMORY;
-    bool training = cell->task[0].state == GM_STUDY_FAILED && task != cell->task;
-    task->message = training ? gm_strdup(not_run, err) : last_words(log, 0, err);
-    gm_free(log);
-    return task->message ? GM_OK : GM_ERR_MEMORY;
+    const char *folder = p->run->folder;
+    bool diverged = task->state == GM_STUDY_DIVERGED;
+    char *path = diverged ? gm_format(err, "%s/%s", folder, task->file)
+                          : gm_format(err, "%s/cells/%s.%s.log", folder, cell->name, task->name);
+    if (!path) return GM_ERR_MEMORY;
+    gm_status status = GM_OK;
+    if (diverged)
+        status = gm_study_diverged(path, &task->message, err);
+    else
+        task->message = last_words(path, 0, err);
+    gm_free(path);
+    return status == GM_OK && !task->message ? GM_ERR_MEMORY : status;
+}
+
+static gm_status take_messages(const pool *p, gm_study_cell *cell, gm_error *err)
+{
+    gm_study_state training = cell->task[0].state;
+    bool skipped = training == GM_STUDY_FAILED || training == GM_STUDY_DIVERGED;
+    gm_status status = GM_OK;
+    for (size_t t = 0; status == GM_OK && t < cell->tasks; t++) {
+        gm_study_task *task = cell->task + t;
+        bool ended = task->state == GM_STUDY_FAILED || task->state == GM_STUDY_DIVERGED;
+        if (!ended || task->message) continue;
+        if (t > 0 && skipped)
+            task->state = GM_STUDY_WAITING; /* as gm_study_skip found it there */
+        else
+            status = take_message(p, cell, task, err);
+    }
+    size_t count;
+    return status == GM_OK ? gm_study_skip(cell, &count, err) : status;
 }
 
 /* The worst end of any rank. */
@@ -409,13 +437,12 @@ static gm_status join_ranks(pool *p, gm_error *err)
     }
     gm_team_sum(team, plan->tasks, state);
     at = 0;
-    for (size_t i = 0; i < plan->cells; i++) {
+    for (size_t i = 0; i < plan->cells && status == GM_OK; i++) {
         gm_study_cell *cell = plan->cell + p->run->order[i];
-        for (size_t t = 0; t < cell->tasks && status == GM_OK; t++, at++) {
-            gm_study_task *task = cell->task + t;
-            task->state = (gm_study_state)state[at];
-            if (task->state == GM_STUDY_FAILED) status = take_failure(p, cell, task, err);
+        for (size_t t = 0; t < cell->tasks; t++, at++) {
+            cell->task[t].state = (gm_study_state)state[at];
         }
+        status = take_messages(p, cell, err);
     }
     gm_free(state);
     join_ends(p);
@@ -436,7 +463,7 @@ gm_status gm_study_run_all(gm_study_run *run, gm_study_end *end, gm_error *err)
     if (!p.slot) return GM_ERR_MEMORY;
     for (size_t i = 0; i < run->plan->cells; i++) {
         for (size_t t = 0; t < run->plan->cell[i].tasks; t++) {
-            p.done += run->plan->cell[i].task[t].state == GM_STUDY_DONE;
+            p.done += gm_study_settled(run->plan->cell[i].task + t);
         }
     }
     gm_progress_start(&p.progress, "study", "commands", p.done, run->plan->tasks,

@@ -16,14 +16,18 @@ static gm_train_options options_of(const gm_learned_prior *prior, const gm_train
     return own;
 }
 
-/* What would let the prior see samples that the bound is computed on. */
-static gm_status check_unseen(const gm_session *session, gm_error *err)
+/* What would let the prior see samples that the bound is computed on is refused. */
+gm_status gm_learned_prior_check(const gm_cli *cli, gm_error *err)
 {
-    if (session->shared.params)
+    if (!gm_cli_given(cli, "prior-fraction")) {
+        if (!gm_cli_given(cli, "prior-steps")) return GM_OK;
+        return gm_fail(err, GM_ERR_USAGE, "--prior-steps: expected with --prior-fraction only");
+    }
+    if (cli->shared.params)
         return gm_fail(err, GM_ERR_USAGE,
                        "--params: found it with --prior-fraction, which begins at the "
                        "initialization: what parameters from elsewhere have seen is not known");
-    if (session->shared.standardize)
+    if (cli->shared.standardize)
         return gm_fail(err, GM_ERR_USAGE,
                        "--standardize: found it with --prior-fraction: its means and deviations "
                        "come from all samples, those that the prior must not see among them");
@@ -35,15 +39,9 @@ gm_status gm_learned_prior_open(const gm_cli *cli, const gm_session *session,
                                 gm_learned_prior *prior, gm_error *err)
 {
     *prior = (gm_learned_prior){.asked = *asked};
-    if (!gm_cli_given(cli, "prior-fraction")) {
-        if (!gm_cli_given(cli, "prior-steps")) return GM_OK;
-        return gm_fail(err, GM_ERR_USAGE, "--prior-steps: expected with --prior-fraction only");
-    }
-    gm_status status = check_unseen(session, err);
-    if (status == GM_OK) {
-        status = gm_prior_split_make(session->data->n, asked->fraction, session->seed,
-                                     &prior->split, err);
-    }
+    if (!gm_cli_given(cli, "prior-fraction")) return GM_OK;
+    gm_status status =
+        gm_prior_split_make(session->data->n, asked->fraction, session->seed, &prior->split, err);
     if (status != GM_OK) return status;
     gm_train_options own = options_of(prior, options);
     prior->asked.steps = own.steps;

@@ -21,7 +21,9 @@ typedef struct gm_learned_prior {
     gm_train_result result;
 } gm_learned_prior;
 
-/* Checks the options against each other and against the session, and splits the data. To be called
+/* The options against each other. */
+gm_status gm_learned_prior_check(const gm_cli *cli, gm_error *err);
+/* Checks the options against the session, and splits the data. To be called
  * before anything is printed; gm_prior_split_free(&prior->split) ends it, after a failure too. */
 gm_status gm_learned_prior_open(const gm_cli *cli, const gm_session *session,
                                 const gm_train_prior *asked, const gm_train_options *options,

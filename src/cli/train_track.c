@@ -52,6 +52,12 @@ static gm_status parse_list(const char *text, track_list *list, gm_error *err)
     return status;
 }
 
+gm_status gm_train_track_check(const char *text, gm_error *err)
+{
+    track_list list;
+    return text ? parse_list(text, &list, err) : GM_OK;
+}
+
 static gm_status check_memory(const gm_session *session, const gm_tracker *tracker, gm_error *err)
 {
     double bytes = (double)gm_tracker_bytes(tracker);

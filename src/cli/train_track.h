@@ -20,6 +20,8 @@ typedef struct gm_train_tracks {
 } gm_train_tracks;
 void gm_train_tracks_free(gm_train_tracks *tracks);
 
+/* The form of the list, where there is one. */
+gm_status gm_train_track_check(const char *text, gm_error *err);
 /* The list in text, checked against the session and its memory budget; nothing where text is NULL.
  * The words as resolved go to words. Notes what is worth noting. */
 enum { GM_TRAIN_TRACK_WORDS = 2 * GM_TRACK_TEXT };

@@ -19,7 +19,7 @@ typedef struct study {
     const json_t *cells; /* of the index */
     gm_subject *run;     /* [runs]: those of cells whose training is finished */
     size_t *cell;        /* [runs] their places in cells */
-    size_t runs, finished, failed;
+    size_t runs, finished, failed, diverged;
 } study;
 
 static const char *text_of(const json_t *object, const char *key)
@@ -65,6 +65,7 @@ static gm_status load(study *s, gm_error *err)
     {
         s->finished += has_status(cell, "finished");
         s->failed += has_status(cell, "failed");
+        s->diverged += has_status(cell, "diverged");
         status = load_run(s, i, err);
         if (status != GM_OK) return status;
     }
@@ -203,6 +204,17 @@ static gm_status write_grid(const study *s, FILE *page, gm_error *err)
 
 /* ---- failures, and how to repeat ---- */
 
+static void write_end(const json_t *cell, const json_t *task, FILE *page)
+{
+    fputs("<li><b>", page);
+    gm_html_text(page, text_of(cell, "name"));
+    fputs("</b>, ", page);
+    gm_html_text(page, text_of(task, "name"));
+    fputs(": ", page);
+    gm_html_text(page, text_of(task, "message"));
+    fputs("</li>\n", page);
+}
+
 static void write_failures(const study *s, FILE *page)
 {
     const json_t *cell, *task;
@@ -213,15 +225,25 @@ static void write_failures(const study *s, FILE *page)
     {
         json_array_foreach(json_object_get(cell, "tasks"), t, task)
         {
-            if (!has_status(task, "failed")) continue;
-            fputs("<li><b>", page);
-            gm_html_text(page, text_of(cell, "name"));
-            fputs("</b>, ", page);
-            gm_html_text(page, text_of(task, "name"));
-            fputs(": ", page);
-            gm_html_text(page, text_of(task, "message"));
-            fputs("</li>\n", page);
+            if (has_status(task, "failed")) write_end(cell, task, page);
         }
+    }
+    fputs("</ul>\n</section>\n", page);
+}
+
+/* By their trainings: nothing else was run. */
+static void write_diverged(const study *s, FILE *page)
+{
+    const json_t *cell;
+    size_t i;
+    if (!s->diverged) return;
+    fputs("<section id=\"diverged\">\n<h2>What diverged</h2>\n<p>The loss of these trainings left "
+          "the finite numbers. That is a result; nothing was measured after it.</p>\n<ul>\n",
+          page);
+    json_array_foreach(s->cells, i, cell)
+    {
+        if (has_status(cell, "diverged"))
+            write_end(cell, json_array_get(json_object_get(cell, "tasks"), 0), page);
     }
     fputs("</ul>\n</section>\n", page);
 }
@@ -268,6 +290,15 @@ static gm_status write_repeat(const study *s, FILE *page, gm_error *err)
 
 /* ---- the page ---- */
 
+/* ", 3 failed", or nothing */
+static void write_count(size_t count, const char *what, FILE *page)
+{
+    if (!count) return;
+    fputs(", ", page);
+    gm_html_number(page, (double)count);
+    fputs(what, page);
+}
+
 static void write_intro(const study *s, FILE *page)
 {
     const char *title = text_of(s->index, "title"), *question = text_of(s->index, "question");
@@ -287,17 +318,14 @@ static void write_intro(const study *s, FILE *page)
     fprintf(page, " cell%s: ", cells == 1 ? "" : "s");
     gm_html_number(page, (double)s->finished);
     fputs(" finished", page);
-    if (s->failed)
-        fputs(", ", page), gm_html_number(page, (double)s->failed), fputs(" failed", page);
-    if (s->finished + s->failed < cells) {
-        fputs(", ", page);
-        gm_html_number(page, (double)(cells - s->finished - s->failed));
-        fputs(" not run yet", page);
-    }
+    write_count(s->failed, " failed", page);
+    write_count(s->diverged, " diverged", page);
+    write_count(cells - s->finished - s->failed - s->diverged, " not run yet", page);
     fputs(".</p>\n<nav aria-label=\"Contents\">\n<ul>\n<li><a href=\"#grid\">The grid</a></li>\n",
           page);
     if (s->runs > 1) fputs("<li><a href=\"#compared\">Comparison</a></li>\n", page);
     if (s->failed) fputs("<li><a href=\"#failures\">What failed</a></li>\n", page);
+    if (s->diverged) fputs("<li><a href=\"#diverged\">What diverged</a></li>\n", page);
     fputs("<li><a href=\"#repeat\">How to repeat</a></li>\n</ul>\n</nav>\n</header>\n", page);
 }
 
@@ -324,6 +352,7 @@ static gm_status write_page(const study *s, FILE *page, gm_error *err)
     gm_status status = write_grid(s, page, err);
     if (status == GM_OK) status = write_comparison(s, page, err);
     write_failures(s, page);
+    write_diverged(s, page);
     if (status == GM_OK) status = write_repeat(s, page, err);
     fputs("</main>\n", page);
     gm_page_end(page);

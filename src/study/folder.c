@@ -216,18 +216,48 @@ gm_status gm_study_folder_open(const char *folder, bool resume, const gm_study *
     return status;
 }
 
+gm_status gm_study_diverged(const char *path, char **message, gm_error *err)
+{
+    *message = NULL;
+    json_t *document = json_load_file(path, 0, NULL);
+    const char *outcome = json_string_value(json_object_get(document, "outcome"));
+    const char *said = json_string_value(json_object_get(document, "message"));
+    gm_status status = GM_OK;
+    if (outcome && strcmp(outcome, "diverged") == 0) {
+        *message = gm_strdup(said ? said : outcome, err);
+        if (!*message) status = GM_ERR_MEMORY;
+    }
+    json_decref(document);
+    return status;
+}
+
+static gm_status scan_task(const char *folder, gm_study_task *task, gm_error *err)
+{
+    char *path = below(folder, task->file, err);
+    if (!path) return GM_ERR_MEMORY;
+    gm_status status = GM_OK;
+    task->state = access(path, F_OK) == 0 ? GM_STUDY_DONE : GM_STUDY_WAITING;
+    if (task->state == GM_STUDY_DONE && task->measure == SIZE_MAX) {
+        status = gm_study_diverged(path, &task->message, err);
+        if (task->message) task->state = GM_STUDY_DIVERGED;
+    }
+    gm_free(path);
+    return status;
+}
+
 gm_status gm_study_scan(const char *folder, gm_study_plan *plan, gm_error *err)
 {
-    for (size_t i = 0; i < plan->cells; i++) {
-        for (size_t t = 0; t < plan->cell[i].tasks; t++) {
-            gm_study_task *task = plan->cell[i].task + t;
-            char *path = below(folder, task->file, err);
-            if (!path) return GM_ERR_MEMORY;
-            task->state = access(path, F_OK) == 0 ? GM_STUDY_DONE : GM_STUDY_WAITING;
-            gm_free(path);
+    gm_status status = GM_OK;
+    for (size_t i = 0; status == GM_OK && i < plan->cells; i++) {
+        gm_study_cell *cell = plan->cell + i;
+        size_t skipped;
+        for (size_t t = 0; status == GM_OK && t < cell->tasks; t++) {
+            status = scan_task(folder, cell->task + t, err);
         }
+        if (status == GM_OK && cell->task[0].state == GM_STUDY_DIVERGED)
+            status = gm_study_skip(cell, &skipped, err);
     }
-    return GM_OK;
+    return status;
 }
 
 /* ---- times ---- */
@@ -282,7 +312,7 @@ bool gm_study_is_folder(const char *path)
     return exists(path, "index.json");
 }
 
-static const char *const state_word[] = {"unfinished", "finished", "failed"};
+static const char *const state_word[] = {"unfinished", "finished", "failed", "diverged"};
 
 /* A number where the text is one, so that readers need not parse. */
 static json_t *value_of(const char *text)
@@ -317,7 +347,7 @@ static gm_status results_of(const char *folder, const gm_study_task *training, j
     static const char *const kept[] = {
         "loss", "error_rate", "test_loss", "test_error_rate", "gradient_norm", "distance"};
     *results = json_null();
-    if (training->state != GM_STUDY_DONE) return GM_OK;
+    if (!gm_study_settled(training)) return GM_OK;
     char *path = below(folder, training->file, err);
     if (!path) return GM_ERR_MEMORY;
     json_t *document = json_load_file(path, 0, NULL);
@@ -331,16 +361,6 @@ static gm_status results_of(const char *folder, const gm_study_task *training, j
     json_decref(document);
     gm_free(path);
     return status;
-}
-
-static gm_study_state state_of(const gm_study_cell *cell)
-{
-    gm_study_state state = GM_STUDY_DONE;
-    for (size_t t = 0; t < cell->tasks; t++) {
-        if (cell->task[t].state == GM_STUDY_FAILED) return GM_STUDY_FAILED;
-        if (cell->task[t].state == GM_STUDY_WAITING) state = GM_STUDY_WAITING;
-    }
-    return state;
 }
 
 static gm_status cell_value(const char *folder, const gm_study_plan *plan,
@@ -359,7 +379,7 @@ static gm_status cell_value(const char *folder, const gm_study_plan *plan,
     }
     json_object_set_new(*value, "steps", value_of(gm_study_steps(plan->study, cell->data)));
     json_object_set_new(*value, "run", json_string(cell->run));
-    json_object_set_new(*value, "status", json_string(state_word[state_of(cell)]));
+    json_object_set_new(*value, "status", json_string(state_word[gm_study_cell_state(cell)]));
     json_object_set_new(*value, "results", results);
     for (size_t t = 0; t < cell->tasks; t++) {
         json_array_append_new(tasks, task_value(cell->task + t));

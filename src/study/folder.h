@@ -27,6 +27,9 @@ gm_status gm_study_place_load(const char *folder, bool *found, gm_study_place *p
 gm_status gm_study_folder_open(const char *folder, bool resume, const gm_study *study,
                                const gm_study_place *place, int *lock, gm_error *err);
 
+/* What the document at path says of a training that diverged, in *message, the caller's (gm_free);
+ * NULL where it did not, or where there is no document of a training. */
+gm_status gm_study_diverged(const char *path, char **message, gm_error *err);
 /* Sets the state of every task of the plan by whether its document is there. */
 gm_status gm_study_scan(const char *folder, gm_study_plan *plan, gm_error *err);
 

@@ -340,6 +340,41 @@ gm_status gm_study_expand(const gm_study *study, const gm_study_place *place, gm
     return status;
 }
 
+/* ---- what became of them ---- */
+
+bool gm_study_settled(const gm_study_task *task)
+{
+    return task->state == GM_STUDY_DONE || task->state == GM_STUDY_DIVERGED;
+}
+
+gm_study_state gm_study_cell_state(const gm_study_cell *cell)
+{
+    gm_study_state state = GM_STUDY_DONE;
+    if (cell->task[0].state == GM_STUDY_DIVERGED) return GM_STUDY_DIVERGED;
+    for (size_t t = 0; t < cell->tasks; t++) {
+        if (cell->task[t].state == GM_STUDY_FAILED) return GM_STUDY_FAILED;
+        if (cell->task[t].state == GM_STUDY_WAITING) state = GM_STUDY_WAITING;
+    }
+    return state;
+}
+
+gm_status gm_study_skip(gm_study_cell *cell, size_t *skipped, gm_error *err)
+{
+    gm_study_state state = cell->task[0].state;
+    *skipped = 0;
+    if (state != GM_STUDY_FAILED && state != GM_STUDY_DIVERGED) return GM_OK;
+    for (size_t t = 1; t < cell->tasks; t++) {
+        gm_study_task *task = cell->task + t;
+        if (task->state != GM_STUDY_WAITING) continue;
+        task->message = gm_format(err, "not run, the training %s",
+                                  state == GM_STUDY_FAILED ? "failed" : "diverged");
+        if (!task->message) return GM_ERR_MEMORY;
+        task->state = state;
+        ++*skipped;
+    }
+    return GM_OK;
+}
+
 void gm_study_plan_free(gm_study_plan *plan)
 {
     for (size_t i = 0; i < plan->cells; i++) {

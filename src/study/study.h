@@ -112,7 +112,14 @@ bool gm_study_seconds(const char *text, double *seconds);
 
 /* ---- the plan ---- */
 
-typedef enum gm_study_state { GM_STUDY_WAITING, GM_STUDY_DONE, GM_STUDY_FAILED } gm_study_state;
+/* Diverged: a training that came to no finite loss, which is a result and has its document; and the
+ * measurements of its cell, which are not taken. */
+typedef enum gm_study_state {
+    GM_STUDY_WAITING,
+    GM_STUDY_DONE,
+    GM_STUDY_FAILED,
+    GM_STUDY_DIVERGED
+} gm_study_state;
 
 typedef struct gm_study_task {
     char *name;           /* "train", "decompose@0" */
@@ -121,7 +128,7 @@ typedef struct gm_study_task {
     size_t measure;       /* index in the file; SIZE_MAX for the training */
     const char *at;       /* checkpoint as in the file, "" for the training */
     gm_study_state state; /* GM_STUDY_WAITING */
-    char *message;        /* of a task that failed, one line; else NULL */
+    char *message;        /* of a task that failed or diverged, one line; else NULL */
 } gm_study_task;
 
 typedef struct gm_study_cell {
@@ -154,6 +161,14 @@ enum { GM_STUDY_MOST = 10000 };
 gm_status gm_study_expand(const gm_study *study, const gm_study_place *place, gm_study_plan *plan,
                           gm_error *err);
 void gm_study_plan_free(gm_study_plan *plan);
+
+/* There is nothing left to do for the task, whenever the study goes on. */
+bool gm_study_settled(const gm_study_task *task);
+/* That of the training where it diverged; else failed where any task is, done where all are. */
+gm_study_state gm_study_cell_state(const gm_study_cell *cell);
+/* Marks the waiting measurements of a cell whose training failed or diverged as that, with a
+ * message; *skipped is how many they are. */
+gm_status gm_study_skip(gm_study_cell *cell, size_t *skipped, gm_error *err);
 
 /* Where the file says a cell's value on that axis, for messages: "data[1].batch[0]"; gm_free. */
 char *gm_study_field(const gm_study_plan *plan, const gm_study_cell *cell, gm_study_axis axis,
