@@ -109,7 +109,7 @@ def data_block(name, rows):
 
 
 def points_of(documents, kinds):
-    return [task for task in documents[0] if task.split("@")[0] in kinds]
+    return [task for task in documents[0] if task.split("@")[0].split("-")[0] in kinds]
 
 
 def decompose(cells, figures):

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "report/figure.h"
+#include "report/runs_lines.h"
 #include "report_case.h"
 
 /* ---- figures against an axis ---- */
@@ -140,6 +141,56 @@ static void test_axes(void **state)
     gm_runs_free(&runs);
 }
 
+/* Two data sets in two batches each, a third in one; the precision follows from the data. */
+static void test_lines(void **state)
+{
+    (void)state;
+    enum { MANY = 5, TOLD = 3 };
+    static const char *const said[MANY][TOLD] = {{"gauss:k=3,d=4", "f64", "5"},
+                                                 {"gauss:k=3,d=4", "f64", "50"},
+                                                 {"mnist:/a/mnist", "f32", "5"},
+                                                 {"mnist:/a/mnist", "f32", "50"},
+                                                 {"mnist:/b/fashion", "f64", "5"}};
+    static const char *const name[TOLD] = {"data", "precision", "train.batch"};
+    gm_setting setting[MANY][TOLD];
+    gm_subject run[MANY];
+    for (size_t i = 0; i < MANY; i++) {
+        for (size_t s = 0; s < TOLD; s++) {
+            setting[i][s] = (gm_setting){name[s], said[i][s]};
+        }
+        run[i] = (gm_subject){.name = "r", .setting = setting[i], .settings = TOLD};
+    }
+    gm_runs runs;
+    gm_runs_lines l;
+    gm_error err = {0};
+    const char *key[GM_RUNS_KEYS];
+    char label[GM_RUNS_LABEL];
+    case_need(gm_runs_make(run, MANY, &runs, &err), &err);
+    case_need(gm_runs_lines_find(&runs, "train.batch", &l, &err), &err);
+    assert_int_equal(l.count, 2);
+    assert_true(l.alone && l.of_run[4] == GM_RUNS_NO_LINE && l.first[1] == 2);
+    assert_int_equal(gm_runs_lines_keys(&runs, &l, key), 1);
+    assert_string_equal(key[0], "data");
+    gm_runs_lines_label(&runs, &l, 0, key, 1, label);
+    assert_string_equal(label, "gauss");
+    gm_runs_lines_common(&runs, &l, label);
+    assert_string_equal(label, "");
+    gm_runs_lines_free(&l);
+    gm_runs_free(&runs);
+
+    /* Without the first data set nothing is left to tell one line from another. */
+    case_need(gm_runs_make(run + 2, MANY - 2, &runs, &err), &err);
+    case_need(gm_runs_lines_find(&runs, "train.batch", &l, &err), &err);
+    assert_int_equal(l.count, 1);
+    assert_int_equal(gm_runs_lines_keys(&runs, &l, key), 0);
+    gm_runs_lines_label(&runs, &l, 0, key, 0, label);
+    assert_string_equal(label, "all runs");
+    gm_runs_lines_common(&runs, &l, label);
+    assert_string_equal(label, "mnist");
+    gm_runs_lines_free(&l);
+    gm_runs_free(&runs);
+}
+
 /* ---- pages ---- */
 
 static const char hostile[] = "<script>alert(\"x\")</script>&'$(id)%s";
@@ -254,6 +305,7 @@ static void test_pages(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_axes), cmocka_unit_test(test_pages)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_axes), cmocka_unit_test(test_lines),
+                                       cmocka_unit_test(test_pages)};
     return cmocka_run_group_tests_name("report_study", tests, folder_make, folder_remove);
 }

@@ -362,39 +362,44 @@ static gm_sharing sharing(const gm_cli *cli)
     return cli->operands || cli->shared.watch ? GM_SHARING_NONE : GM_SHARING_RUNS;
 }
 
-/* The subcommand and the options that belong to one: *chosen is its run function. */
-static gm_status choose(const gm_cli *cli, gm_status (**chosen)(gm_cli *, gm_error *),
-                        gm_error *err)
+typedef gm_status (*runner)(gm_cli *cli, gm_error *err);
+
+/* NULL for a subcommand that there is not. */
+static runner find_runner(const gm_cli *cli)
 {
-    const char *name = cli->operands ? cli->operand[0] : "";
-    *chosen = *name ? NULL : measure_bounds;
+    if (!cli->operands) return measure_bounds;
     for (size_t i = 0; i < SUBCOMMANDS; i++) {
-        bool mine = strcmp(name, subcommands[i].name) == 0;
-        if (mine) *chosen = subcommands[i].run;
-        for (const char *const *own = subcommands[i].own; !mine && *own; own++) {
-            if (gm_cli_given(cli, *own)) {
-                return gm_fail(err, GM_ERR_USAGE, "--%s: an option of bound %s", *own,
-                               subcommands[i].name);
-            }
+        if (strcmp(cli->operand[0], subcommands[i].name) == 0) return subcommands[i].run;
+    }
+    return NULL;
+}
+
+/* The subcommand, and the options that belong to another. */
+static gm_status check_subcommand(const gm_cli *cli, gm_error *err)
+{
+    runner chosen = find_runner(cli);
+    const char *name = cli->operands ? cli->operand[0] : "";
+    for (size_t i = 0; i < SUBCOMMANDS; i++) {
+        for (const char *const *own = subcommands[i].own; *own; own++) {
+            if (chosen == subcommands[i].run || !gm_cli_given(cli, *own)) continue;
+            return gm_fail(err, GM_ERR_USAGE, "--%s: an option of bound %s", *own,
+                           subcommands[i].name);
         }
     }
-    if (!*chosen) {
+    if (!chosen)
         return gm_fail(err, GM_ERR_USAGE, "bound: found '%s', expected rescale, compare or nothing",
                        name);
-    }
-    if (*chosen != gm_bound_compare_command && cli->operands > 1) {
+    if (chosen != gm_bound_compare_command && cli->operands > 1)
         return gm_fail(err, GM_ERR_USAGE, "bound: found '%s' after %s, expected options only",
                        cli->operand[1], name);
-    }
     return GM_OK;
 }
 
 static gm_status check(gm_cli *cli, gm_error *err)
 {
     const gm_bound_settings *set = cli->settings;
-    gm_status (*chosen)(gm_cli *, gm_error *);
     double scale;
-    gm_status status = choose(cli, &chosen, err);
+    gm_status status = check_subcommand(cli, err);
     if (status != GM_OK) return status;
     if (!(set->delta < 1.0))
         return gm_fail(err, GM_ERR_USAGE, "--delta: found %g, expected a number between 0 and 1",
@@ -412,9 +417,8 @@ static gm_status check(gm_cli *cli, gm_error *err)
 
 static gm_status run(gm_cli *cli, gm_error *err)
 {
-    gm_status (*chosen)(gm_cli *, gm_error *);
-    gm_status status = choose(cli, &chosen, err);
-    return status == GM_OK ? chosen(cli, err) : status;
+    runner chosen = find_runner(cli);
+    return chosen ? chosen(cli, err) : GM_ERR_USAGE; /* which check has said */
 }
 
 const gm_command gm_command_bound = {

@@ -381,7 +381,8 @@ static gm_status check(gm_cli *cli, gm_error *err)
 
 static gm_status run(gm_cli *cli, gm_error *err)
 {
-    return find_subcommand(cli->operand[0])->run(cli, err);
+    const subcommand *chosen = find_subcommand(cli->operand[0]);
+    return chosen ? chosen->run(cli, err) : GM_ERR_USAGE; /* which check has said */
 }
 
 const gm_command gm_command_dynamics = {

@@ -9,6 +9,7 @@
 #include "report/figure.h"
 #include "report/html.h"
 #include "report/plot.h"
+#include "report/runs_lines.h"
 #include "report/series.h"
 
 enum { PANELS = 2, PANEL = 280, DECADES = 8, LONGEST_LEGEND = 12 };
@@ -36,31 +37,15 @@ typedef struct shown {
 
 /* ---- the axis ---- */
 
-static double setting_number(const gm_subject *run, const char *key)
-{
-    const char *text = gm_runs_value(run, key);
-    char *end = NULL;
-    double value = text ? strtod(text, &end) : (double)NAN;
-    return text && end != text && !*end ? value : (double)NAN;
-}
-
-static bool is_told(const gm_runs *runs, const char *key)
-{
-    for (size_t s = 0; s < runs->settings; s++) {
-        if (strcmp(runs->setting[s].key, key) == 0) return true;
-    }
-    return false;
-}
-
 /* Whether a setting is a number in all runs, and not always the same. Policies have no step size
  * that could stand on an axis. */
 static bool is_axis(const gm_runs *runs, const char *key)
 {
     bool varies = false;
-    if (strcmp(key, "train.step") == 0 && is_told(runs, "train.policy")) return false;
-    double first = setting_number(&runs->run[0], key);
+    if (strcmp(key, "train.step") == 0 && gm_runs_told(runs, "train.policy")) return false;
+    double first = gm_runs_number(&runs->run[0], key);
     for (size_t i = 0; i < runs->count; i++) {
-        double value = setting_number(&runs->run[i], key);
+        double value = gm_runs_number(&runs->run[i], key);
         if (!isfinite(value)) return false;
         varies = varies || value != first;
     }
@@ -95,44 +80,6 @@ typedef struct point {
     size_t runs;
 } point;
 
-typedef struct lines {
-    size_t *of_run; /* [runs] */
-    size_t count;
-    const char *key;
-} lines;
-
-static bool same_text(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-/* Whether two runs are on one line: they agree in all that names them but the axis. */
-static bool on_one_line(const gm_runs *runs, size_t a, size_t b, const char *key)
-{
-    for (size_t s = 0; s < runs->settings; s++) {
-        const char *other = runs->setting[s].key;
-        if (!runs->setting[s].names || strcmp(other, key) == 0) continue;
-        if (!same_text(gm_runs_value(&runs->run[a], other), gm_runs_value(&runs->run[b], other)))
-            return false;
-    }
-    return true;
-}
-
-static gm_status find_lines(const gm_runs *runs, const char *key, lines *l, gm_error *err)
-{
-    *l = (lines){.key = key};
-    l->of_run = gm_alloc(runs->count, sizeof *l->of_run, "lines of a figure", err);
-    if (!l->of_run) return GM_ERR_MEMORY;
-    for (size_t i = 0; i < runs->count; i++) {
-        size_t j = 0;
-        while (j < i && !on_one_line(runs, i, j, key)) {
-            j++;
-        }
-        l->of_run[i] = j < i ? l->of_run[j] : l->count++;
-    }
-    return GM_OK;
-}
-
 /* NaN where the run has not got it, or ended where it is not finite. */
 static gm_status value_of(const gm_subject *run, const shown_panel *p, double *value, gm_error *err)
 {
@@ -157,14 +104,15 @@ static int by_place(const void *a, const void *b)
 }
 
 /* *points [*count], by line and place, the caller's. */
-static gm_status collect(const gm_runs *runs, const lines *l, const shown_panel *p, point **points,
-                         size_t *found, gm_error *err)
+static gm_status collect(const gm_runs *runs, const gm_runs_lines *l, const shown_panel *p,
+                         point **points, size_t *found, gm_error *err)
 {
     *found = 0;
     *points = gm_alloc(runs->count, sizeof **points, "points of a figure", err);
     if (!*points) return GM_ERR_MEMORY;
     for (size_t i = 0; i < runs->count; i++) {
-        double value, x = setting_number(&runs->run[i], l->key);
+        double value, x = gm_runs_number(&runs->run[i], l->key);
+        if (l->of_run[i] == GM_RUNS_NO_LINE) continue;
         gm_status status = value_of(&runs->run[i], p, &value, err);
         if (status != GM_OK) return status;
         if (!isfinite(value)) continue;
@@ -243,7 +191,7 @@ static void line_style(size_t line, size_t count, char text[64], const char **co
 }
 
 static void write_blocks(const panel *p, int column, const gm_axis *across, double factor,
-                         const lines *l, FILE *script)
+                         const gm_runs_lines *l, FILE *script)
 {
     size_t i = 0;
     for (size_t line = 0; line < l->count; line++) {
@@ -270,7 +218,7 @@ static bool has_points(const panel *p, size_t line)
     return false;
 }
 
-static void plot_panel(const panel *p, int column, const lines *l, FILE *script)
+static void plot_panel(const panel *p, int column, const gm_runs_lines *l, FILE *script)
 {
     const char *separator = "plot ";
     for (size_t line = 0; line < l->count; line++) {
@@ -288,39 +236,25 @@ static void plot_panel(const panel *p, int column, const lines *l, FILE *script)
     fputs("\n", script);
 }
 
-/* What the runs of a line have in common and others have not. */
-static void label_of(const gm_runs *runs, const lines *l, size_t line,
-                     char label[sizeof((gm_legend_entry *)0)->label])
-{
-    size_t i = 0;
-    while (l->of_run[i] != line) {
-        i++;
-    }
-    char text[GM_RUNS_LABEL] = "";
-    for (size_t s = 0; s < runs->settings; s++) {
-        const char *key = runs->setting[s].key;
-        bool said = strcmp(key, "train.step") == 0 && is_told(runs, "train.policy");
-        if (!runs->setting[s].names || strcmp(key, l->key) == 0 || said) continue;
-        gm_runs_append(text, key, gm_runs_value(&runs->run[i], key));
-    }
-    snprintf(label, sizeof((gm_legend_entry *)0)->label, "'%s", *text ? text : "all runs");
-}
-
-static size_t fill_legend(const gm_runs *runs, const lines *l, gm_legend_entry *entry,
+static size_t fill_legend(const gm_runs *runs, const gm_runs_lines *l, gm_legend_entry *entry,
                           char (*text)[64])
 {
+    const char *key[GM_RUNS_KEYS];
     if (l->count > LONGEST_LEGEND) return 0;
+    size_t keys = gm_runs_lines_keys(runs, l, key);
     for (size_t line = 0; line < l->count; line++) {
         const char *colour;
         line_style(line, l->count, text[line], &colour);
         entry[line] = (gm_legend_entry){.line = text[line], .point = 7};
-        label_of(runs, l, line, entry[line].label);
+        char label[GM_RUNS_LABEL];
+        gm_runs_lines_label(runs, l, line, key, keys, label);
+        snprintf(entry[line].label, sizeof entry[line].label, "'%s", label);
     }
     return l->count;
 }
 
-static void write_script(const gm_runs *runs, int a, const lines *l, const panel *p, int panels,
-                         const gm_axis *across, gm_drawing *drawing)
+static void write_script(const gm_runs *runs, int a, const gm_runs_lines *l, const panel *p,
+                         int panels, const gm_axis *across, gm_drawing *drawing)
 {
     FILE *script = drawing->script;
     gm_legend_entry entry[LONGEST_LEGEND];
@@ -344,8 +278,18 @@ static void write_script(const gm_runs *runs, int a, const lines *l, const panel
     fputs("unset multiplot\n", script);
 }
 
-static void write_caption(const shown *what, int a, const lines *l, const panel *p, int panels,
-                          FILE *caption)
+static void write_common(const gm_runs *runs, const gm_runs_lines *l, FILE *caption)
+{
+    char text[GM_RUNS_LABEL];
+    gm_runs_lines_common(runs, l, text);
+    if (!*text) return;
+    fputs(" All of ", caption);
+    gm_html_text(caption, text);
+    fputs(".", caption);
+}
+
+static void write_caption(const gm_runs *runs, const shown *what, int a, const gm_runs_lines *l,
+                          const panel *p, int panels, FILE *caption)
 {
     bool averaged = false;
     for (int c = 0; c < panels; c++) {
@@ -359,13 +303,15 @@ static void write_caption(const shown *what, int a, const lines *l, const panel 
         fputs(" Points are means over runs that differ in their seeds alone, bars one standard "
               "error of the mean to either side.",
               caption);
+    write_common(runs, l, caption);
+    if (l->alone) fputs(" Runs that no other differs from in this alone are left out.", caption);
     if (l->count > LONGEST_LEGEND)
         fputs(" A line joins runs that agree in all else; there are too many to be named.",
               caption);
 }
 
-static gm_status read_panel(const gm_runs *runs, const lines *l, const shown_panel *what, panel *p,
-                            gm_error *err)
+static gm_status read_panel(const gm_runs *runs, const gm_runs_lines *l, const shown_panel *what,
+                            panel *p, gm_error *err)
 {
     *p = (panel){.quantity = &what->quantity};
     gm_status status = collect(runs, l, what, &p->point, &p->points, err);
@@ -379,8 +325,8 @@ static gm_status draw(const gm_runs *runs, const gm_runs_figure *figure, gm_draw
     int a = axis_of_number(runs, drawing->number), panels = 0;
     panel p[PANELS] = {{0}};
     gm_axis across = {0};
-    lines l;
-    gm_status status = find_lines(runs, axes[a].key, &l, err);
+    gm_runs_lines l;
+    gm_status status = gm_runs_lines_find(runs, axes[a].key, &l, err);
     for (int c = 0; c < PANELS && status == GM_OK && what->panel[c].quantity.read; c++) {
         status = read_panel(runs, &l, &what->panel[c], &p[panels], err);
         if (status == GM_OK && p[panels].points) {
@@ -394,14 +340,14 @@ static gm_status draw(const gm_runs *runs, const gm_runs_figure *figure, gm_draw
     if (status == GM_OK && panels) {
         fprintf(drawing->title, " against the %s", axes[a].title);
         write_script(runs, a, &l, p, panels, &across, drawing);
-        write_caption(what, a, &l, p, panels, drawing->caption);
+        write_caption(runs, what, a, &l, p, panels, drawing->caption);
     } else if (status == GM_OK) {
         fputs("The run files hold no numbers for this figure.", drawing->missing);
     }
     for (int c = 0; c < panels; c++) {
         gm_free(p[c].point);
     }
-    gm_free(l.of_run);
+    gm_runs_lines_free(&l);
     return status;
 }
 

@@ -138,6 +138,22 @@ static void write_value(const json_t *value, FILE *page)
     fputs("</td>", page);
 }
 
+/* A long name may break behind its parts. */
+static void write_parts(const char *name, FILE *page)
+{
+    while (*name) {
+        char part[256];
+        size_t length = strcspn(name, "_");
+        length += name[length] == '_';
+        if (length >= sizeof part) length = sizeof part - 1;
+        memcpy(part, name, length);
+        part[length] = '\0';
+        gm_html_text(page, part);
+        name += length;
+        if (*name) fputs("<wbr>", page);
+    }
+}
+
 static gm_status write_name(const json_t *cell, FILE *page, gm_error *err)
 {
     bool linked = json_is_object(json_object_get(cell, "results"));
@@ -150,7 +166,7 @@ static gm_status write_name(const json_t *cell, FILE *page, gm_error *err)
         fputs("\">", page);
         gm_free(target);
     }
-    gm_html_text(page, text_of(cell, "name"));
+    write_parts(text_of(cell, "name"), page);
     fputs(linked ? "</a></th>" : "</th>", page);
     return GM_OK;
 }
@@ -173,11 +189,10 @@ static gm_status write_grid(const study *s, FILE *page, gm_error *err)
     const json_t *cell;
     size_t i;
     gm_status status = GM_OK;
-    fputs(
-        "<section id=\"grid\">\n<h2 class=\"first\">The grid</h2>\n<div class=\"scroll\"><table>\n"
-        "<caption>The cells: one training each, with its measurements; a name leads to the "
-        "cell's own page.</caption>\n<thead><tr><th class=\"text\" scope=\"col\">cell</th>",
-        page);
+    fputs("<section id=\"grid\">\n<h2>The grid</h2>\n<div class=\"scroll\"><table class=\"grid\">\n"
+          "<caption>The cells: one training each, with its measurements; a name leads to the "
+          "cell's own page.</caption>\n<thead><tr><th class=\"text\" scope=\"col\">cell</th>",
+          page);
     for (int c = 0; c < CHOICES; c++) {
         if (differs(s, choices[c][0])) fprintf(page, "<th scope=\"col\">%s</th>", choices[c][1]);
     }
@@ -321,9 +336,9 @@ static void write_intro(const study *s, FILE *page)
     write_count(s->failed, " failed", page);
     write_count(s->diverged, " diverged", page);
     write_count(cells - s->finished - s->failed - s->diverged, " not run yet", page);
-    fputs(".</p>\n<nav aria-label=\"Contents\">\n<ul>\n<li><a href=\"#grid\">The grid</a></li>\n",
-          page);
+    fputs(".</p>\n<nav aria-label=\"Contents\">\n<ul>\n", page);
     if (s->runs > 1) fputs("<li><a href=\"#compared\">Comparison</a></li>\n", page);
+    fputs("<li><a href=\"#grid\">The grid</a></li>\n", page);
     if (s->failed) fputs("<li><a href=\"#failures\">What failed</a></li>\n", page);
     if (s->diverged) fputs("<li><a href=\"#diverged\">What diverged</a></li>\n", page);
     fputs("<li><a href=\"#repeat\">How to repeat</a></li>\n</ul>\n</nav>\n</header>\n", page);
@@ -336,7 +351,7 @@ static gm_status write_comparison(const study *s, FILE *page, gm_error *err)
     gm_status status = gm_runs_make(s->run, s->runs, &runs, err);
     if (status != GM_OK) return status;
     runs.figures_first = true;
-    fputs("<section id=\"compared\">\n<h2>Comparison</h2>\n", page);
+    fputs("<section id=\"compared\">\n<h2 class=\"first\">Comparison</h2>\n", page);
     status = gm_runs_write(&runs, page, err);
     fputs("</section>\n", page);
     gm_runs_free(&runs);
@@ -349,8 +364,8 @@ static gm_status write_page(const study *s, FILE *page, gm_error *err)
     gm_page_begin(*title ? title : text_of(s->index, "name"), page);
     write_intro(s, page);
     fputs("<main>\n", page);
-    gm_status status = write_grid(s, page, err);
-    if (status == GM_OK) status = write_comparison(s, page, err);
+    gm_status status = write_comparison(s, page, err);
+    if (status == GM_OK) status = write_grid(s, page, err);
     write_failures(s, page);
     write_diverged(s, page);
     if (status == GM_OK) status = write_repeat(s, page, err);

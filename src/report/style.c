@@ -45,6 +45,7 @@ static const char light_and_layout[] =
     "tbody tr+tr>*{border-top:1px solid var(--line)}\n"
     "th[scope=row],.text{text-align:left;font-weight:400}\n"
     "td.text,.settings td{white-space:normal;overflow-wrap:anywhere;text-align:left}\n"
+    ".grid td.text{white-space:nowrap}.grid th[scope=row]{white-space:normal;min-width:11rem}\n"
     ".differ td{text-align:left;white-space:normal;min-width:5rem;max-width:18rem;"
     "overflow-wrap:break-word}\n"
     "pre{background:var(--panel);border:1px solid var(--line);padding:.75rem 1rem;"
