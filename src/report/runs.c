@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "report/html.h"
 #include "report/pictures.h"
+#include "report/runs_lines.h"
 
 /* ---- settings that differ ---- */
 
@@ -209,7 +210,9 @@ void gm_runs_append(char label[GM_RUNS_LABEL], const char *key, const char *valu
     append(label, slash ? slash + 1 : shown);
 }
 
-/* The keys that labels are made of; returns how many. */
+enum { MOST_NAMED = 3 };
+
+/* The keys that labels are made of; returns how many, 0 for more than `most`. */
 static size_t label_keys(const gm_runs *runs, bool each, const char *key[], size_t most)
 {
     size_t count = 0;
@@ -227,12 +230,28 @@ static size_t label_keys(const gm_runs *runs, bool each, const char *key[], size
     return count;
 }
 
-/* Labels by settings where these are few, else by the runs' names. */
+/* By the settings that tell the groups apart. */
+static gm_status write_telling_labels(gm_runs *runs, gm_error *err)
+{
+    gm_runs_lines lines;
+    const char *key[GM_RUNS_KEYS];
+    gm_status status = gm_runs_lines_of_groups(runs, &lines, err);
+    if (status == GM_OK) {
+        size_t keys = gm_runs_lines_keys(runs, &lines, key);
+        for (size_t g = 0; g < runs->groups; g++) {
+            gm_runs_lines_label(runs, &lines, g, key, keys, runs->label[g]);
+        }
+    }
+    gm_runs_lines_free(&lines);
+    return status;
+}
+
+/* Labels by all settings that differ where these are few; by their names of runs that settings do
+ * not tell apart. */
 static void write_labels(gm_runs *runs, bool each)
 {
-    enum { MOST = 3 };
-    const char *key[MOST];
-    size_t keys = label_keys(runs, each, key, MOST);
+    const char *key[MOST_NAMED];
+    size_t keys = label_keys(runs, each, key, MOST_NAMED);
     for (size_t i = runs->count; i-- > 0;) {
         char *label = runs->label[runs->group[i]];
         *label = '\0'; /* that of the group's first run is written last */
@@ -243,20 +262,40 @@ static void write_labels(gm_runs *runs, bool each)
     }
 }
 
-/* The first setting with few values, for runs that are too many to be told apart. */
+static size_t largest_group(const gm_runs *runs)
+{
+    size_t largest = 0;
+    for (size_t g = 0; g < runs->groups; g++) {
+        size_t size = 0;
+        for (size_t i = 0; i < runs->count; i++) {
+            size += runs->group[i] == g;
+        }
+        if (size > largest) largest = size;
+    }
+    return largest;
+}
+
+/* The setting with few values that splits them best, for runs that are too many to be told apart.
+ */
 static const char *coarse_setting(gm_runs *runs)
 {
+    const char *best = NULL;
+    size_t smallest = runs->count;
     for (size_t s = 0; s < runs->settings; s++) {
         if (!runs->setting[s].names) continue;
         runs->by = runs->setting[s].key;
         number_groups(runs, false);
-        if (runs->groups <= GM_RUNS_COLOURS) return runs->by;
+        size_t largest = largest_group(runs);
+        if (runs->groups > GM_RUNS_COLOURS || largest >= smallest) continue;
+        smallest = largest;
+        best = runs->by;
     }
-    return NULL;
+    return best;
 }
 
 static gm_status find_groups(gm_runs *runs, gm_error *err)
 {
+    const char *key[MOST_NAMED];
     runs->group = gm_alloc(runs->count, sizeof *runs->group, "groups of runs", err);
     runs->label = gm_alloc(runs->count, sizeof *runs->label, "names of runs", err);
     if (!runs->group || !runs->label) return GM_ERR_MEMORY;
@@ -268,7 +307,8 @@ static gm_status find_groups(gm_runs *runs, gm_error *err)
         number_groups(runs, false);
     }
     write_labels(runs, each);
-    return GM_OK;
+    bool many = !runs->by && !each && !label_keys(runs, each, key, MOST_NAMED);
+    return many && runs->groups <= GM_RUNS_TOLD ? write_telling_labels(runs, err) : GM_OK;
 }
 
 void gm_runs_line(const gm_runs *runs, size_t g, char line[64], const char **colour)
@@ -331,7 +371,7 @@ gm_status gm_runs_write(const gm_runs *runs, FILE *page, gm_error *err)
     gm_status status = GM_OK;
     if (runs->figures_first) status = write_figures(runs, page, err);
     if (status != GM_OK) return status;
-    gm_runs_settings(runs, page);
+    if (!runs->figures_first) gm_runs_settings(runs, page);
     status = gm_runs_measures(runs, page, err);
     if (status != GM_OK || runs->figures_first) return status;
     return write_figures(runs, page, err);

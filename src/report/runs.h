@@ -35,7 +35,8 @@ typedef struct gm_runs {
     const char *by;               /* the key of that setting; NULL where groups are whole */
     gm_axis step_axis;            /* one scale of training steps for all */
     bool linked;                  /* the page has a section #runN for each; set by the caller */
-    bool figures_first;           /* above the tables, which are long; set by the caller */
+    bool figures_first; /* above the tables, which are long, and without the settings, which
+                           the page has elsewhere; set by the caller */
 } gm_runs;
 
 /* Errors: GM_ERR_MEMORY. Cost: settings * count^2 comparisons of texts. */

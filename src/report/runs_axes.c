@@ -32,7 +32,8 @@ typedef struct shown_panel {
 
 typedef struct shown {
     shown_panel panel[PANELS];
-    const char *caption; /* HTML */
+    const char *caption;       /* HTML */
+    const char *alone[PANELS]; /* of one panel without the other; NULL: the same */
 } shown;
 
 /* ---- the axis ---- */
@@ -297,7 +298,8 @@ static void write_caption(const gm_runs *runs, const shown *what, int a, const g
             averaged = averaged || p[c].point[i].runs > 1;
         }
     }
-    fputs(what->caption, caption);
+    const char *alone = panels == 1 ? what->alone[p[0].quantity != &what->panel[0].quantity] : NULL;
+    fputs(alone ? alone : what->caption, caption);
     fprintf(caption, " Against the %s, at the last step of each run.", axes[a].title);
     if (averaged)
         fputs(" Points are means over runs that differ in their seeds alone, bars one standard "
@@ -359,7 +361,9 @@ static const shown errors = {
        HUGE_VAL},
       0}},
     "The loss on the training set, and the share of test samples whose largest output is not their "
-    "label."};
+    "label.",
+    {"The loss on the training set.",
+     "The share of test samples whose largest output is not their label."}};
 static const shown curvature = {
     {{{gm_series_largest, 0, -1, "operators/hessian/max", 1.0, "largest eigenvalue of {/:Italic H}",
        30.0},
@@ -368,7 +372,8 @@ static const shown curvature = {
        30.0},
       0}},
     "The largest eigenvalue of the Hessian <i>H</i>, and what the second moment <i>M</i> of "
-    "stochastic gradients has of its trace."};
+    "stochastic gradients has of its trace.",
+    {NULL}};
 enum { TENTH = 10 };
 static const shown agreement = {
     {{{gm_series_array, 0, -1, "cosines", 1.0, "tenth cosine of {/:Italic H} and {/:Italic M}",
@@ -379,11 +384,13 @@ static const shown agreement = {
       0}},
     "Left: the tenth cosine of the principal angles between the leading subspaces of <i>H</i> and "
     "<i>M</i>, 1 where ten directions are shared. Right: how far the residual <i>H</i><sub>p</sub> "
-    "is from &minus;<i>H</i>."};
+    "is from &minus;<i>H</i>.",
+    {NULL}};
 static const shown certificate = {
     {{{gm_series_bound, 0, -1, "bound", 1.0, "bound on the 0–1 error", HUGE_VAL}, 0},
      {{gm_series_bound, 0, -1, "kl", 1.0, "KL", 30.0}, 0}},
-    "The generalization bound and its divergence KL from the prior. A bound of 1 says nothing."};
+    "The generalization bound and its divergence KL from the prior. A bound of 1 says nothing.",
+    {NULL}};
 
 const gm_runs_figure gm_runs_figure_errors = {"errors", "Loss and error", draw, count, &errors};
 const gm_runs_figure gm_runs_figure_curvature = {"curvature", "Curvature", draw, count, &curvature};

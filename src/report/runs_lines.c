@@ -98,9 +98,20 @@ gm_status gm_runs_lines_find(const gm_runs *runs, const char *key, gm_runs_lines
     return GM_OK;
 }
 
+gm_status gm_runs_lines_of_groups(const gm_runs *runs, gm_runs_lines *l, gm_error *err)
+{
+    *l = (gm_runs_lines){.key = "", .count = runs->groups};
+    l->first = gm_alloc(runs->groups, sizeof *l->first, "groups of runs", err);
+    if (!l->first) return GM_ERR_MEMORY;
+    for (size_t i = runs->count; i-- > 0;) {
+        l->first[runs->group[i]] = i;
+    }
+    return GM_OK;
+}
+
 /* ---- what lines are called ---- */
 
-static const char data_key[] = "data";
+static const char data_key[] = "data", policy_key[] = "train.policy", step_key[] = "train.step";
 
 static const char *value_at(const gm_runs *runs, const gm_runs_lines *l, size_t line,
                             const char *key)
@@ -134,8 +145,8 @@ static bool differs(const gm_runs *runs, const gm_runs_lines *l, const char *key
 }
 
 /* What one asks of a run first; of the last ones only where the others do not tell it. */
-static const char *const asked[] = {data_key, "train.batch",  "random_labels", "subset",
-                                    "model",  "train.policy", "train.step"};
+static const char *const asked[] = {data_key, "train.batch", "random_labels", "subset",
+                                    "model",  policy_key,    step_key};
 enum { ASKED = sizeof asked / sizeof *asked, ALWAYS = 4 };
 
 /* 0: never; more: the sooner left out where others tell the lines apart. */
@@ -148,16 +159,19 @@ static int dispensable(const char *key)
     return k < ALWAYS ? 0 : k;
 }
 
-/* The settings that tell the lines apart, without those that follow from others; returns how many.
- */
+/* The step size is part of the policy. */
+static bool is_said(const gm_runs *runs, const char *key)
+{
+    return strcmp(key, step_key) == 0 && gm_runs_told(runs, policy_key);
+}
+
 size_t gm_runs_lines_keys(const gm_runs *runs, const gm_runs_lines *l,
                           const char *key[GM_RUNS_KEYS])
 {
     size_t keys = 0;
     for (size_t s = 0; s < runs->settings && keys < GM_RUNS_KEYS; s++) {
         const char *name = runs->setting[s].key;
-        bool said = strcmp(name, "train.step") == 0 && gm_runs_told(runs, "train.policy");
-        if (!runs->setting[s].names || strcmp(name, l->key) == 0 || said) continue;
+        if (!runs->setting[s].names || strcmp(name, l->key) == 0 || is_said(runs, name)) continue;
         if (differs(runs, l, name)) key[keys++] = name;
     }
     for (int rank = ASKED; rank > 0; rank--) {
@@ -169,42 +183,45 @@ size_t gm_runs_lines_keys(const gm_runs *runs, const gm_runs_lines *l,
     return keys;
 }
 
-/* "gauss" of "gauss:k=10,n=100" where no other line's data are called that. */
-static void short_data(const gm_runs *runs, const gm_runs_lines *l, size_t line,
-                       char text[GM_RUNS_LABEL])
+/* "gauss" of "gauss:k=10,n=100", "oracle" of "oracle:every=20", where no other line's is called
+ * that; else the whole. */
+static void append_short(const gm_runs *runs, const gm_runs_lines *l, size_t line, const char *key,
+                         char text[GM_RUNS_LABEL])
 {
-    const char *own = value_at(runs, l, line, data_key);
-    size_t length = own ? strcspn(own, ":") : 0;
-    bool unique = own != NULL;
+    const char *own = value_at(runs, l, line, key);
+    size_t length = strcspn(own, ":");
+    bool unique = true;
     for (size_t i = 0; i < l->count && unique; i++) {
-        const char *other = value_at(runs, l, i, data_key);
+        const char *other = value_at(runs, l, i, key);
         unique = !other || strcmp(other, own) == 0 || strcspn(other, ":") != length ||
                  strncmp(other, own, length) != 0;
     }
-    if (!unique) {
-        gm_runs_append(text, data_key, own);
-        return;
-    }
     char word[GM_RUNS_LABEL];
     snprintf(word, sizeof word, "%.*s", (int)length, own);
-    gm_runs_append(text, data_key, word);
+    gm_runs_append(text, key, unique ? word : own);
 }
 
-/* What the runs of a line have in common and others have not. */
 static void append_setting(const gm_runs *runs, const gm_runs_lines *l, size_t line,
                            const char *key, char text[GM_RUNS_LABEL])
 {
-    if (strcmp(key, data_key) == 0)
-        short_data(runs, l, line, text);
+    const char *value = value_at(runs, l, line, key);
+    bool policy = strcmp(key, policy_key) == 0;
+    char *end = NULL;
+    if (!value) return; /* all samples, say */
+    if (policy && strtod(value, &end) > 0.0 && !*end)
+        gm_runs_append(text, step_key, value);
+    else if (policy || strcmp(key, data_key) == 0)
+        append_short(runs, l, line, key, text);
     else
-        gm_runs_append(text, key, value_at(runs, l, line, key));
+        gm_runs_append(text, key, value);
 }
 
 void gm_runs_lines_common(const gm_runs *runs, const gm_runs_lines *l, char text[GM_RUNS_LABEL])
 {
     *text = '\0';
     for (int k = 0; k < ASKED; k++) {
-        if (!gm_runs_told(runs, asked[k]) || strcmp(asked[k], l->key) == 0) continue;
+        bool said = is_said(runs, asked[k]) || strcmp(asked[k], l->key) == 0;
+        if (!gm_runs_told(runs, asked[k]) || said) continue;
         if (!differs(runs, l, asked[k])) append_setting(runs, l, 0, asked[k], text);
     }
 }

@@ -18,6 +18,8 @@ typedef struct gm_runs_lines {
 
 /* l is for gm_runs_lines_free in any case. */
 gm_status gm_runs_lines_find(const gm_runs *runs, const char *key, gm_runs_lines *l, gm_error *err);
+/* The groups of the runs as such lines, without of_run. */
+gm_status gm_runs_lines_of_groups(const gm_runs *runs, gm_runs_lines *l, gm_error *err);
 void gm_runs_lines_free(gm_runs_lines *l);
 
 /* The settings that tell the lines apart, without those that follow from others (the precision from
