@@ -352,11 +352,15 @@ gm_status gm_pictures_write(const gm_picture *picture, size_t count, FILE *page,
     }
     for (size_t i = 0; i < count && status == GM_OK; i++) {
         if (!r[i].frame.of) {
-            status = write_figure(&r[i], page, err);
+            if (r[i].svg) status = write_figure(&r[i], page, err);
         } else if (r[i].frame.first_of == i) {
             status = write_film(r, i, count, page, err);
             *films = true;
         }
+    }
+    /* What there is comes first; the rest says what it lacks. */
+    for (size_t i = 0; i < count && status == GM_OK; i++) {
+        if (!r[i].frame.of && !r[i].svg) status = write_figure(&r[i], page, err);
     }
     for (size_t i = 0; i < count; i++) {
         rendering_free(&r[i]);
