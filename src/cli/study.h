@@ -36,7 +36,7 @@ gm_status gm_study_check(const gm_cli *cli, const gm_study_plan *plan, gm_study_
 
 typedef struct gm_study_estimate {
     double *seconds; /* [tasks] of the plan: counted, then scaled by what was finished; gm_free */
-    size_t *order;   /* [cells]: the one with most time left first; gm_free */
+    size_t *order;   /* [cells]: as they are given out, long ones early enough; gm_free */
     double total;    /* wall clock of what is left, over `jobs` processes */
     double all;      /* sum over all tasks of the plan */
     double rate;     /* operations a second of one process, as calibrated */

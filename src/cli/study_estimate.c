@@ -267,30 +267,34 @@ static gm_status scale(const gm_study_plan *plan, const double *measured, gm_stu
     return GM_OK;
 }
 
-typedef struct cell_time {
-    double left; /* seconds of what is not finished */
-    size_t cell;
-} cell_time;
-
-static int longest_first(const void *a, const void *b)
+/* The cell that a free process takes: the next in the order of the file, so that a study that is
+ * cut off has finished what comes first; but the longest of those left once it takes as long as
+ * every process will still be busy with all of them, since taken later it would run alone. left
+ * [cells]: seconds, negative where given out. */
+static size_t choose_cell(size_t cells, const double *left, size_t jobs)
 {
-    const cell_time *x = a, *y = b;
-    if (x->left != y->left) return x->left < y->left ? 1 : -1;
-    return x->cell < y->cell ? -1 : 1;
+    size_t next = cells, longest = 0;
+    double sum = 0.0;
+    for (size_t i = cells; i-- > 0;) {
+        if (left[i] < 0.0) continue;
+        if (next == cells || left[i] >= left[longest]) longest = i;
+        next = i;
+        sum += left[i];
+    }
+    return left[longest] * (double)jobs >= sum ? longest : next;
 }
 
-/* Whichever process is free takes the longest cell that is left: a long one taken last would run
- * alone. */
-static void share_out(size_t cells, const cell_time *time, size_t jobs, double *busy,
-                      gm_study_estimate *e)
+/* Whichever process is free takes a cell. */
+static void share_out(size_t cells, double *left, size_t jobs, double *busy, gm_study_estimate *e)
 {
     for (size_t i = 0; i < cells; i++) {
-        size_t first = 0;
+        size_t first = 0, cell = choose_cell(cells, left, jobs);
         for (size_t j = 1; j < jobs; j++) {
             if (busy[j] < busy[first]) first = j;
         }
-        busy[first] += time[i].left;
-        e->order[i] = time[i].cell;
+        busy[first] += left[cell];
+        left[cell] = -1.0;
+        e->order[i] = cell;
     }
     for (size_t j = 0; j < jobs; j++) {
         e->total = fmax(e->total, busy[j]);
@@ -300,23 +304,19 @@ static void share_out(size_t cells, const cell_time *time, size_t jobs, double *
 static gm_status add_up(const gm_study_plan *plan, size_t jobs, gm_study_estimate *e, gm_error *err)
 {
     double *busy = gm_alloc(jobs, sizeof *busy, "processes", err);
-    cell_time *time = busy ? gm_alloc(plan->cells, sizeof *time, "times", err) : NULL;
-    e->order = time ? gm_alloc(plan->cells, sizeof *e->order, "order", err) : NULL;
+    double *left = busy ? gm_alloc(plan->cells, sizeof *left, "times", err) : NULL;
+    e->order = left ? gm_alloc(plan->cells, sizeof *e->order, "order", err) : NULL;
     size_t number = 0;
     for (size_t i = 0; e->order && i < plan->cells; i++) {
-        time[i].cell = i;
         for (size_t t = 0; t < plan->cell[i].tasks; t++, number++) {
             e->all += e->seconds[number];
             if (gm_study_settled(plan->cell[i].task + t)) continue;
-            time[i].left += e->seconds[number];
+            left[i] += e->seconds[number];
             e->left++;
         }
     }
-    if (e->order) {
-        qsort(time, plan->cells, sizeof *time, longest_first);
-        share_out(plan->cells, time, jobs, busy, e);
-    }
-    gm_free(time);
+    if (e->order) share_out(plan->cells, left, jobs, busy, e);
+    gm_free(left);
     gm_free(busy);
     return e->order ? GM_OK : GM_ERR_MEMORY;
 }
