@@ -11,6 +11,7 @@
 
 #include "base/memory.h"
 #include "gradiometer/bound.h"
+#include "gradiometer/posterior.h"
 #include "net/net.h"
 #include "problems.h"
 
@@ -315,8 +316,30 @@ enum { POINTS = 8 };
 static const double point[POINTS][DIM] = {{1, 0, 0},  {-1, 0, 0}, {0.3, 1, 0},  {-0.3, 1, 0},
                                           {2, -1, 1}, {-2, 1, 1}, {0.1, 0, -1}, {-0.2, 0, -1}};
 
+/* n samples of D in x [n, DIM], with a share `flip` of the labels wrong. */
+static void draw_set(gm_stream stream, size_t n, double flip, double *x, int32_t *label)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t which = (size_t)gm_below(stream, 2 * i, POINTS);
+        memcpy(x + i * DIM, point[which], sizeof point[which]);
+        label[i] = (point[which][0] > 0.0) != (gm_uniform(stream, 2 * i + 1) < flip);
+    }
+}
+
+/* L_D(Q). */
+static double true_risk(const gm_gaussians *g, double flip)
+{
+    double risk = 0.0;
+    for (size_t i = 0; i < POINTS; i++) {
+        int32_t right = point[i][0] > 0.0;
+        double wrong = gibbs_of(g, point[i], right);
+        risk += ((1.0 - flip) * wrong + flip * (1.0 - wrong)) / POINTS;
+    }
+    return risk;
+}
+
 /* One training set, a few steps of descent on it, the bound; returns whether the true Gibbs risk
- * exceeds it. flip: share of the labels that are wrong. */
+ * exceeds it. */
 static bool violated(uint64_t trial, size_t n, double flip, double *bound)
 {
     double x[64 * DIM], theta0[WEIGHTS], moved[WEIGHTS], gradient[WEIGHTS];
@@ -324,11 +347,7 @@ static bool violated(uint64_t trial, size_t n, double flip, double *bound)
     gm_stream stream = gm_stream_of(trial, GM_PURPOSE_TEST, 1);
     gm_error err = {0};
     linear t;
-    for (size_t i = 0; i < n; i++) {
-        size_t which = (size_t)gm_below(stream, 2 * i, POINTS);
-        memcpy(x + i * DIM, point[which], sizeof point[which]);
-        label[i] = (point[which][0] > 0.0) != (gm_uniform(stream, 2 * i + 1) < flip);
-    }
+    draw_set(stream, n, flip, x, label);
     linear_open(&t, n, x, label);
     gm_normal_fill(stream, 1000, WEIGHTS, theta0);
     memcpy(moved, theta0, sizeof moved);
@@ -348,15 +367,56 @@ static bool violated(uint64_t trial, size_t n, double flip, double *bound)
     expect_ok(gm_linearize(t.problem, moved, &lin, &err), &err);
     expect_ok(gm_bound_measure(lin, theta0, &o, &b, &err), &err);
     gm_gaussians g = {WEIGHTS, theta0, b.unit, b.best.prior_scale, moved, b.ratio};
-    double risk = 0.0;
-    for (size_t i = 0; i < POINTS; i++) {
-        int32_t right = point[i][0] > 0.0;
-        double wrong = gibbs_of(&g, point[i], right);
-        risk += ((1.0 - flip) * wrong + flip * (1.0 - wrong)) / POINTS;
-    }
+    double risk = true_risk(&g, flip);
     *bound = b.best.error.bound;
     gm_bound_free(&b);
     gm_linearization_free(lin);
+    linear_close(&t);
+    return risk > *bound;
+}
+
+/* The same with posterior and scale of the prior optimized on the training set. *factor: on the
+ * scale of the first prior, 1/8 of the initial weights. */
+static bool violated_optimized(uint64_t trial, size_t n, double flip, double *bound, double *factor)
+{
+    double x[64 * DIM], theta0[WEIGHTS], theta_q[WEIGHTS], start[WEIGHTS], learned[WEIGHTS],
+        ratio_q[WEIGHTS];
+    int32_t label[64];
+    gm_stream stream = gm_stream_of(trial, GM_PURPOSE_TEST, 1);
+    gm_error err = {0};
+    linear t;
+    draw_set(stream, n, flip, x, label);
+    linear_open(&t, n, x, label);
+    gm_normal_fill(stream, 1000, WEIGHTS, theta0);
+    memcpy(theta_q, theta0, sizeof theta0);
+    expect_ok(gm_prior_unit(t.net, theta0, NULL, start, &err), &err);
+    for (size_t j = 0; j < WEIGHTS; j++) {
+        ratio_q[j] = 1.0;
+    }
+    gm_optimize_options o;
+    gm_optimize_result r;
+    gm_optimize_options_default(&o);
+    o.steps = 100;
+    o.batch = 20;
+    o.step = 0.2;
+    o.grid = 1;
+    o.seed = trial;
+    o.learned = learned;
+    expect_ok(
+        gm_posterior_optimize(t.problem, theta0, start, 0.125, &o, theta_q, ratio_q, &r, &err),
+        &err);
+    gm_gaussians g = {WEIGHTS, theta0, learned, 0.125, theta_q, ratio_q};
+    gm_certificate_options co;
+    gm_certificate c;
+    gm_certificate_options_default(&co);
+    co.fixed_scale = true;
+    co.cost = r.cost;
+    co.rounds = 20;
+    co.seed = trial;
+    expect_ok(gm_certificate_measure(t.problem, &g, &co, &c, &err), &err);
+    double risk = true_risk(&g, flip);
+    *bound = c.error.bound;
+    *factor = learned[0] / start[0];
     linear_close(&t);
     return risk > *bound;
 }
@@ -374,6 +434,23 @@ static void test_holds(void **state)
     }
     assert_true(violations <= TRIALS / 20);
     assert_true(nonvacuous > TRIALS / 2);
+}
+
+static void test_holds_optimized(void **state)
+{
+    enum { TRIALS = GM_TEST_SIZE(500, 50) };
+    size_t violations = 0, nonvacuous = 0, moved = 0;
+    (void)state;
+    omp_set_num_threads(1);
+    for (uint64_t i = 0; i < TRIALS; i++) {
+        double bound, factor;
+        violations += violated_optimized(i, 60, 0.1 * (double)(i % 4), &bound, &factor);
+        nonvacuous += bound < 0.9;
+        moved += factor > 1.0;
+    }
+    assert_true(violations <= TRIALS / 20);
+    assert_true(nonvacuous > TRIALS / 2);
+    assert_true(moved > TRIALS / 2); /* the scale is one that the data chose */
 }
 
 /* Labels that are coins: every net's true risk is 1/2, however well it fits its 40 samples in 40
@@ -750,6 +827,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_limits_by_scatter),
         cmocka_unit_test(test_holds),
+        cmocka_unit_test(test_holds_optimized),
         cmocka_unit_test(test_holds_for_overfitting),
         cmocka_unit_test(test_dense),
         cmocka_unit_test(test_account),

@@ -113,6 +113,7 @@ static void optimized_beside_its_start(void **state)
     assert_non_null(d);
     const json_t *optimized = json_object_get(d, "optimized");
     assert_string_equal(json_string_value(json_object_get(optimized, "objective")), "kl");
+    assert_string_equal(json_string_value(json_object_get(optimized, "scales")), "fixed");
     assert_int_equal(json_integer_value(json_object_get(optimized, "steps")), 300);
     const json_t *start = json_object_get(optimized, "start");
     assert_int_equal(json_integer_value(json_object_get(json_object_get(start, "error"), "draws")),
@@ -122,6 +123,32 @@ static void optimized_beside_its_start(void **state)
     json_decref(d);
     d = program_document(program("bound --params %s --measures none --draws 50 --json", learned));
     assert_true(json_is_null(json_object_get(d, "optimized")));
+    json_decref(d);
+}
+
+/* With the prior's scales learned: their cost in the logarithm, and a table of layers whose parts
+ * are KL, at the c of the certificate. */
+static void learned_scales(void **state)
+{
+    (void)state;
+    json_t *d = program_document(
+        program("bound --params %s --optimize 100 --optimize-batch 100 --optimize-scales learned "
+                "--measures none --draws 50 --json",
+                drawn));
+    assert_non_null(d);
+    const json_t *optimized = json_object_get(d, "optimized"), *end = NULL, *layers;
+    assert_string_equal(json_string_value(json_object_get(optimized, "scales")), "learned");
+    end = json_object_get(optimized, "end");
+    double cost = program_number(optimized, "scales_cost"), kl = 0;
+    assert_true(cost >= 4 * log(9.0) - 1e-12);
+    assert_true(fabs(program_number(end, "logarithm") - cost - log(2 * sqrt(400.0) * 7 / 0.045)) <
+                1e-9);
+    layers = json_object_get(optimized, "layers");
+    assert_int_equal(json_array_size(layers), 2);
+    for (size_t i = 0; i < 2; i++) {
+        kl += program_number(json_array_get(layers, i), "kl");
+    }
+    assert_true(fabs(kl - program_number(end, "kl")) < 1e-9 * kl);
     json_decref(d);
 }
 
@@ -163,6 +190,7 @@ static void refusals(void **state)
             "prior.data_crc32");
     refuses("--params test_cli_bound_prior0.gmr@all --optimize 5", "--optimize");
     refuses("--params test_cli_bound_prior0.gmr --objective kl", "with --optimize only");
+    refuses("--params test_cli_bound_prior0.gmr --optimize-scales fixed", "with --optimize only");
     refuses("--params test_cli_bound_prior0.gmr --optimize 5 --optimize-step 2", "at most 1");
     refuses("--params test_cli_bound_prior0.gmr --loss squared --optimize 5", "--loss squared");
     unlink(learned);
@@ -175,6 +203,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(bound_on_the_rest),
         cmocka_unit_test(every_checkpoint),
         cmocka_unit_test(optimized_beside_its_start),
+        cmocka_unit_test(learned_scales),
         cmocka_unit_test(interrupted),
         cmocka_unit_test(refusals),
     };

@@ -1009,11 +1009,12 @@ static gm_status posterior(gm_error *err)
     gm_status status = open_world(&w, GM_F32, err);
     if (status == GM_OK) {
         size_t p = gm_net_parameters(w.net);
-        array = gm_alloc(3 * p, sizeof *array, "posterior", err);
+        array = gm_alloc(4 * p, sizeof *array, "posterior", err);
         if (!array) status = GM_ERR_MEMORY;
         if (array) {
             double *unit = array, *theta = array + p, *ratio = array + 2 * p;
             memcpy(theta, w.theta, p * sizeof *theta);
+            oo.learned = array + 3 * p;
             for (size_t j = 0; j < p; j++) {
                 ratio[j] = 1;
             }

@@ -8,6 +8,7 @@
 
 #include "bound/local.h"
 #include "bound/optimize.h"
+#include "bound/scales.h"
 #include "gradiometer/curvature.h"
 #include "gradiometer/posterior.h"
 #include "problems.h"
@@ -368,6 +369,118 @@ static void certificate_of_a_point(void **state)
     close_trained(&w);
 }
 
+/* ---- scales of the prior ---- */
+
+/* The weights of all factors are 1 together, each what its cost says: a sum over k of one tensor.
+ */
+static void scales_are_a_distribution(void **state)
+{
+    (void)state;
+    double log_factor, sum = 0, first = 0;
+    gm_scales s = {.tensors = 1, .log_factor = &log_factor};
+    for (int k = -300; k <= 300; k++) {
+        log_factor = k * log(2.0) / 4;
+        sum += exp(-gm_scales_cost(&s));
+        if (k == 0) first = gm_scales_cost(&s);
+    }
+    near(sum, 1.0, 1e-12, "sum of the weights");
+    near(first, log(9.0), 1e-15, "cost of keeping a scale");
+}
+
+/* A tensor ten times too wide for what it is to hold, in units of its prior: with Q held, KL as a
+ * function of the factor has the derivative that the steps go by, and they go towards its least
+ * value. */
+static void scales_follow_divergence(void **state)
+{
+    (void)state;
+    enum { P = 50 };
+    double theta0[P] = {0}, unit[P], theta[P], ratio[P], kl[2];
+    double log_factor = 0, sums[2] = {0};
+    gm_scales s = {.tensors = 1, .log_factor = &log_factor, .distance = sums, .gain = sums + 1};
+    for (size_t j = 0; j < P; j++) {
+        theta[j] = 0.1 * gm_normal(gm_stream_of(4, GM_PURPOSE_TEST, 1), j);
+        unit[j] = 1;
+        ratio[j] = 20.0 + (double)j;
+        sums[0] += theta[j] * theta[j];
+        sums[1] += 1 - 1 / ratio[j];
+    }
+    for (int side = 0; side < 2; side++) {
+        double f = exp(side ? 1e-5 : -1e-5), moved[P];
+        for (size_t j = 0; j < P; j++) {
+            moved[j] = ratio[j] * f * f;
+        }
+        gm_gaussians g = {P, theta0, unit, f, theta, moved};
+        gm_divergence d;
+        gm_gaussian_divergence(&g, &d);
+        kl[side] = d.kl;
+    }
+    near((kl[1] - kl[0]) / 2e-5, sums[1] - sums[0], 1e-6 * P, "derivative of KL");
+    gm_scales_step(&s, 0.1);
+    double price = 4 / log(2.0) * log(1 / 0.8), whole = sums[0] + sums[1];
+    near(log_factor, 0.1 * (sums[0] - sums[1] + price) / whole, 1e-14, "a step");
+    assert_true(log_factor < -0.05);
+    gm_scales_round(&s);
+    near(log_factor, -log(2.0) / 4, 1e-15, "rounded"); /* from -0.55 of it */
+    sums[0] = sums[1] = 1; /* nothing to gain: the price brings a factor back to 1 and no further */
+    log_factor = 0.01;
+    gm_scales_step(&s, 0.1);
+    near(log_factor, 0.0, 0.0, "brought back");
+}
+
+/* Where the scales of two tensors do not fit each other, learning them lowers the certified bound,
+ * their cost included; the factors are powers of 2^(1/4), one for each tensor. */
+static void learned_scales(void **state)
+{
+    (void)state;
+    double bound[2];
+    for (int learn = 0; learn < 2; learn++) {
+        gm_error err;
+        trained w;
+        open_trained(&w, GM_F64);
+        double *learned = calloc(w.p, sizeof *learned), cost = 0;
+        for (size_t j = 0; j < w.p; j++) {
+            if (j >= 80 && j < 90) w.unit[j] *= 10; /* biases of the first layer */
+            w.theta[j] = w.theta0[j];
+        }
+        gm_optimize_options o;
+        gm_optimize_result r;
+        gm_optimize_options_default(&o);
+        o.steps = 400;
+        o.batch = 100;
+        o.learned = learn ? learned : NULL;
+        expect_ok(
+            gm_posterior_optimize(w.problem, w.theta0, w.unit, 0.5, &o, w.theta, w.ratio, &r, &err),
+            &err);
+        const size_t end[] = {80, 90, 120, 123};
+        size_t moved = 0;
+        for (size_t t = 0, j = 0; learn && t < 4; t++) {
+            double factor = learned[j] / w.unit[j], k = 4 * log2(factor);
+            near(k, round(k), 1e-9, "a power of 2^(1/4)");
+            cost += log(9.0) + fabs(round(k)) * log(1 / 0.8);
+            for (; j < end[t]; j++) {
+                near(learned[j], factor * w.unit[j], 1e-15 * learned[j], "one factor a tensor");
+            }
+            moved += factor != 1.0;
+        }
+        assert_true(!learn || moved > 0);
+        near(r.cost, cost, 1e-9, "cost");
+        gm_gaussians g = {w.p, w.theta0, learn ? learned : w.unit, 0.5, w.theta, w.ratio};
+        gm_certificate_options co;
+        gm_certificate c;
+        gm_certificate_options_default(&co);
+        co.rounds = 10;
+        co.fixed_scale = true;
+        co.cost = r.cost;
+        expect_ok(gm_certificate_measure(w.problem, &g, &co, &c, &err), &err);
+        near(c.logarithm, log(2 * sqrt(2000.0) / 0.045) + cost, 1e-9, "logarithm");
+        near(r.point[r.points - 1].kl, c.divergence.kl, 1e-6 * c.divergence.kl, "divergence");
+        bound[learn] = c.error.bound;
+        free(learned);
+        close_trained(&w);
+    }
+    if (!(bound[1] < bound[0] - 0.005)) fail_msg("from %g to %g", bound[0], bound[1]);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -616,12 +729,21 @@ static void convolutions_optimized(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(draws_of_convolutions),     cmocka_unit_test(gradients_of_convolutions),
-        cmocka_unit_test(scatter_of_convolutions),   cmocka_unit_test(convolutions_optimized),
-        cmocka_unit_test(derivatives_of_objectives), cmocka_unit_test(values_of_objectives),
-        cmocka_unit_test(same_distribution),         cmocka_unit_test(gradients_by_differences),
-        cmocka_unit_test(nothing_to_learn),          cmocka_unit_test(optimizing_lowers_the_bound),
-        cmocka_unit_test(certificate_of_a_point),    cmocka_unit_test(refusals),
+        cmocka_unit_test(draws_of_convolutions),
+        cmocka_unit_test(gradients_of_convolutions),
+        cmocka_unit_test(scatter_of_convolutions),
+        cmocka_unit_test(convolutions_optimized),
+        cmocka_unit_test(derivatives_of_objectives),
+        cmocka_unit_test(values_of_objectives),
+        cmocka_unit_test(same_distribution),
+        cmocka_unit_test(gradients_by_differences),
+        cmocka_unit_test(nothing_to_learn),
+        cmocka_unit_test(optimizing_lowers_the_bound),
+        cmocka_unit_test(certificate_of_a_point),
+        cmocka_unit_test(scales_are_a_distribution),
+        cmocka_unit_test(scales_follow_divergence),
+        cmocka_unit_test(learned_scales),
+        cmocka_unit_test(refusals),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "posterior");
 }

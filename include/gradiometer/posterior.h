@@ -44,6 +44,8 @@ typedef struct gm_optimize_options {
     size_t batch;           /* 250: samples in a step, drawn with replacement; >= 1 */
     double step;            /* 0.05: the share of the way to where the gradients say the optimum is
                                that a step goes, in (0, 1]; falls like 1/t */
+    double *learned;        /* NULL: the prior's scales are kept. [p]: those of its tensors are
+                               learned too; out: unit times the factor of its tensor */
     size_t grid;            /* 7 = GM_PRIOR_SCALES: priors among which the data may choose */
     double delta;           /* 0.045, in (0, 1): failure probability of the sample */
     uint64_t seed;          /* 0 */
@@ -64,6 +66,7 @@ enum { GM_OPTIMIZE_POINTS = 64 };
 typedef struct gm_optimize_result {
     uint64_t steps; /* done: fewer than asked for where stopped */
     bool diverged;  /* a gradient that was no number: theta and ratio are those before it */
+    double cost;    /* nats that the union bound over learned scales takes, else 0 */
     size_t points;
     gm_optimize_point point[GM_OPTIMIZE_POINTS]; /* evenly spaced, first and last included */
 } gm_optimize_result;
@@ -83,6 +86,9 @@ gm_status gm_posterior_optimize(gm_problem *problem, const double *theta0, const
                                 double scale, const gm_optimize_options *options, double *theta,
                                 double *ratio, gm_optimize_result *result, gm_error *err);
 
+/* Whether learned scales are likely to be worth their union bound: 4,000 samples a tensor. */
+bool gm_posterior_scales_pay(const gm_net *net, size_t n);
+
 /* --- certificate --- */
 
 typedef struct gm_certificate_options {
@@ -90,6 +96,7 @@ typedef struct gm_certificate_options {
     double draws_share; /* 0.1, in (0, 1): the part of delta spent on the draws */
     size_t rounds;      /* 0: draws for each sample; 0 = 10, or what makes 250,000 of all */
     double clip;        /* l_max of the loss min(l, l_max) / l_max; 0 = ln(100 K) */
+    double cost;        /* 0: nats of a union bound over unit: that of gm_optimize_result */
     bool fixed_scale;   /* false: c may be any of gm_prior_scale, with the union bound; true: the c
                            given was fixed before the data */
     uint64_t seed;      /* 0: draws of stream (seed, GM_PURPOSE_POSTERIOR, run) */
@@ -109,7 +116,7 @@ typedef struct gm_certificate {
     size_t each;             /* samples that a draw is tried on, at most: 1 without convolutions */
     double delta_sample, delta_draws;
     double scale;     /* c: the one of the grid with the smallest divergence */
-    double logarithm; /* ln(2 sqrt(n) |C| / delta_sample) */
+    double logarithm; /* ln(2 sqrt(n) |C| / delta_sample) + cost */
     gm_divergence divergence;
     size_t overflowed; /* draws beyond the range of numbers: they count as wrong, with loss 1 */
     gm_certified error, clipped; /* of 0-1 error and of the clipped loss */

@@ -140,6 +140,7 @@ gm_status gm_certificate_measure(gm_problem *problem, const gm_gaussians *g,
     status = choose_scale(g, o->fixed_scale, out, err);
     out->delta_draws = o->delta * o->draws_share;
     out->delta_sample = o->delta * (1.0 - o->draws_share);
-    out->logarithm = log(2.0 * sqrt((double)out->n) * (double)out->priors / out->delta_sample);
+    out->logarithm =
+        log(2.0 * sqrt((double)out->n) * (double)out->priors / out->delta_sample) + o->cost;
     return status == GM_OK ? take_draws(problem, g, rounds, o, out, err) : status;
 }

@@ -12,7 +12,8 @@
  *   d -= eta (T sigma m + d) / r,    m the running mean of dL/dtheta over ten steps:
  * Newton's step with the curvature that the posterior needs anyway. The noise of the batches leaves
  * in d a variance of order eta in each of a million coordinates, which is divergence, so that eta
- * falls like 1/t: all gradients then count alike in the end.
+ * falls like 1/t: all gradients then count alike in the end. The scales of the prior may be learned
+ * on the way (bound/scales.h).
  *
  * The risk that the objective is taken at is the 0-1 error e, whose gradient is taken to be that of
  * the log-loss L in the share e/L: the two fall together, and where losses are large at the start
@@ -25,6 +26,7 @@
 #include "bound/log_excess.h"
 #include "bound/optimize.h"
 #include "bound/posterior.h"
+#include "bound/scales.h"
 
 enum {
     SLICE = 4096,
@@ -34,7 +36,8 @@ enum {
 };
 static const double MEMORY = 0.9, /* of the mean of gradients, for a step */
     FAR = 0.3,                    /* a coordinate's longest step, in standard deviations of Q */
-    LEAST = 1e-3;                 /* of r */
+    LEAST = 1e-3,                 /* of r */
+    LEARN = 0.8;                  /* of the steps move the prior's scales */
 
 void gm_optimize_options_default(gm_optimize_options *options)
 {
@@ -137,6 +140,8 @@ typedef struct work {
     size_t *index;                             /* [batch] */
     double *weight;                            /* [batch] */
     double *piece;                             /* [2 p], with shared layers */
+    gm_scales scales;                          /* of the prior */
+    double cost;                               /* of learned scales */
     double kl, risk, loss;                     /* risk, loss: running means */
 } work;
 
@@ -163,7 +168,9 @@ static gm_status open_work(gm_problem *problem, const gm_gaussians *start, work 
     }
     gm_status status = gm_posterior_native(problem, start, &w->mean, &w->variance, err);
     if (status != GM_OK) return status;
-    status = gm_local_open(problem, w->o->batch, &w->local, err);
+    status = gm_scales_open(gm_problem_net(problem), SLICE, &w->scales, err);
+    if (status == GM_OK) status = gm_local_open(problem, w->o->batch, &w->local, err);
+    w->cost = w->o->learned ? gm_scales_cost(&w->scales) : 0.0;
     if (status != GM_OK || !w->local.shared) return status;
     w->piece = gm_alloc(p, 2 * sizeof *w->piece, "gradients of draws", err);
     return w->piece ? GM_OK : GM_ERR_MEMORY;
@@ -172,6 +179,7 @@ static gm_status open_work(gm_problem *problem, const gm_gaussians *start, work 
 static void close_work(work *w)
 {
     gm_local_close(&w->local);
+    gm_scales_close(&w->scales);
     gm_free(w->memory);
     gm_free(w->mean);
     gm_free(w->variance);
@@ -195,43 +203,63 @@ static length length_at(const work *w, uint64_t t)
         .d = falling * fmin(1.0, after / WARM), .r = falling, .whole = 1.0 - pow(MEMORY, after)};
 }
 
-/* Coordinates first ... end - 1; returns their part of KL, after the step. */
-static double step_slice(work *w, size_t first, size_t end, double worth, length eta)
+/* Sums over some coordinates, after the step: twice their KL but for the distance; and as in
+ * gm_scales. */
+typedef struct sums {
+    double excess, distance, gain;
+} sums;
+
+static sums step_stretch(work *w, const gm_stretch *at, double worth, length eta)
 {
     const gm_kernels *k = w->local.engine.k;
-    double gd[SLICE], gv[SLICE], kl = 0.0;
-    size_t count = end - first, shift = first * k->size;
+    double gd[SLICE], gv[SLICE], factor = exp(w->scales.log_factor[at->tensor]);
+    size_t count = at->end - at->first, shift = at->first * k->size;
+    sums s = {0};
     k->to_double(count, (char *)w->dmean + shift, gd);
     k->to_double(count, (char *)w->dvariance + shift, gv);
     for (size_t i = 0; i < count; i++) {
-        size_t j = first + i;
-        double sigma = w->scale * w->unit[j], r = w->r[j];
+        size_t j = at->first + i;
+        double sigma = w->scale * w->unit[j] * factor, r = w->r[j];
         double x = 1.0 + 2.0 * worth * sigma * sigma * gv[i] - r;
         r = fmax(fmin(r + eta.r * x + 0.5 * eta.r * eta.r * x * x / r, 2.0 * r), LEAST);
         w->m[j] += (1.0 - MEMORY) * (sigma * gd[i] - w->m[j]);
         double move = eta.d * (worth * w->m[j] / eta.whole + w->d[j]) / r, most = FAR / sqrt(r);
         w->d[j] -= fmax(-most, fmin(move, most));
         w->r[j] = r;
-        kl += gm_log_excess(1.0 / r - 1.0) + w->d[j] * w->d[j];
+        s.excess += gm_log_excess(1.0 / r - 1.0);
+        s.distance += w->d[j] * w->d[j];
+        s.gain += 1.0 - 1.0 / r;
         gd[i] = w->theta0[j] + sigma * w->d[j];
         gv[i] = sigma * sigma / r;
     }
     k->from_double(count, gd, (char *)w->mean + shift);
     k->from_double(count, gv, (char *)w->variance + shift);
-    return 0.5 * kl;
+    return s;
 }
 
 static void take_step(work *w, uint64_t t, double worth)
 {
     length eta = length_at(w, t);
+    gm_scales *scales = &w->scales;
     double kl = 0.0;
+    memset(scales->distance, 0, 2 * scales->tensors * sizeof *scales->distance);
 #pragma omp parallel for ordered schedule(static, 1)
-    for (size_t at = 0; at < w->p; at += SLICE) {
-        double part = step_slice(w, at, w->p - at < SLICE ? w->p : at + SLICE, worth, eta);
+    for (size_t i = 0; i < scales->stretches; i++) {
+        const gm_stretch *at = &scales->stretch[i];
+        sums s = step_stretch(w, at, worth, eta);
 #pragma omp ordered
-        kl += part;
+        {
+            kl += s.excess + s.distance;
+            scales->distance[at->tensor] += s.distance;
+            scales->gain[at->tensor] += s.gain;
+        }
     }
-    w->kl = kl;
+    w->kl = 0.5 * kl;
+    if (!w->o->learned || t < WARM) return;
+    uint64_t round = (uint64_t)(LEARN * (double)w->o->steps);
+    if (t + 1 < round) gm_scales_step(scales, eta.r);
+    if (t + 1 == round) gm_scales_round(scales);
+    w->cost = gm_scales_cost(scales);
 }
 
 static void follow(double *mean, double value, uint64_t t)
@@ -261,8 +289,8 @@ static bool gradient(work *w, uint64_t t)
 
 static gm_objective_value objective(const work *w)
 {
-    return gm_objective_at(w->o->objective, fmin(fmax(w->risk, 1e-6), 1.0 - 1e-9), w->kl, w->n,
-                           w->o->grid, w->o->delta);
+    return gm_objective_at(w->o->objective, fmin(fmax(w->risk, 1e-6), 1.0 - 1e-9), w->kl + w->cost,
+                           w->n, w->o->grid, w->o->delta);
 }
 
 static void note(const work *w, uint64_t t, double value, gm_optimize_result *r)
@@ -289,6 +317,24 @@ static void run_steps(work *w, gm_optimize_result *r)
     if (r->steps) note(w, r->steps, objective(w).value, r);
 }
 
+/* Prior and, where a step was made, posterior. */
+static void take_result(work *w, double *theta, double *ratio, gm_optimize_result *result)
+{
+    gm_scales_round(&w->scales);
+    if (w->o->learned) result->cost = gm_scales_cost(&w->scales);
+    for (size_t i = 0; i < w->scales.stretches; i++) {
+        const gm_stretch *at = &w->scales.stretch[i];
+        double factor = exp(w->scales.log_factor[at->tensor]);
+        for (size_t j = at->first; j < at->end; j++) {
+            double unit = w->unit[j] * factor;
+            if (w->o->learned) w->o->learned[j] = unit;
+            if (result->steps == 0) continue;
+            theta[j] = w->theta0[j] + w->scale * unit * w->d[j];
+            ratio[j] = w->r[j];
+        }
+    }
+}
+
 gm_status gm_posterior_optimize(gm_problem *problem, const double *theta0, const double *unit,
                                 double scale, const gm_optimize_options *options, double *theta,
                                 double *ratio, gm_optimize_result *result, gm_error *err)
@@ -307,10 +353,7 @@ gm_status gm_posterior_optimize(gm_problem *problem, const double *theta0, const
     status = open_work(problem, &start, &w, err);
     if (status == GM_OK) {
         run_steps(&w, result);
-        for (size_t j = 0; j < p && result->steps; j++) {
-            theta[j] = theta0[j] + scale * unit[j] * w.d[j];
-            ratio[j] = w.r[j];
-        }
+        take_result(&w, theta, ratio, result);
     }
     close_work(&w);
     return status;

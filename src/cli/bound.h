@@ -16,6 +16,8 @@ typedef enum gm_bound_measured {
     GM_MEASURED_NONE
 } gm_bound_measured;
 
+typedef enum gm_bound_scales { GM_SCALES_AUTO, GM_SCALES_LEARNED, GM_SCALES_FIXED } gm_bound_scales;
+
 typedef struct gm_bound_settings {
     const char *params0;         /* NULL: step 0 of the run in --params */
     const char *prior_scale;     /* "auto" or a number */
@@ -24,6 +26,7 @@ typedef struct gm_bound_settings {
     const char *magnitudes;      /* comma list, rescale */
     double delta, radius, clip;
     gm_bound_form form;
+    gm_bound_scales optimize_scales;
     size_t draws, block; /* block 0: chosen */
     bool whole_draws;
     size_t rescalings;        /* for each magnitude */

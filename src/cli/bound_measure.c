@@ -180,7 +180,7 @@ static gm_status record(gm_cli *cli, const gm_session *session, const gm_bound_r
     double *spread = gm_alloc(p, sizeof *spread, "posterior", err);
     if (!spread) return GM_ERR_MEMORY;
     for (size_t j = 0; j < p; j++) {
-        spread[j] = optimized->scale * run->bound.unit[j] / sqrt(optimized->ratio[j]);
+        spread[j] = optimized->scale * optimized->unit[j] / sqrt(optimized->ratio[j]);
     }
     const gm_run_array array[] = {
         {.name = "optimized/mean",
@@ -202,14 +202,15 @@ static gm_status deliver(gm_cli *cli, const gm_session *session, const gm_bound_
     if (cli->shared.json || cli->shared.output) {
         document = gm_bound_document(cli, session, run, err);
         if (!document) return GM_ERR_MEMORY;
-        json_object_set_new(document, "optimized", gm_optimized_value(cli, optimized));
+        json_object_set_new(document, "optimized",
+                            gm_optimized_value(cli, session, run, optimized));
         status = record(cli, session, run, optimized, document, err);
     }
     if (status == GM_OK && cli->shared.json) return gm_document_print(cli, document, err);
     json_decref(document);
     if (status != GM_OK) return status;
     gm_bound_print(session, run);
-    gm_optimized_print(optimized);
+    gm_optimized_print(session, run, optimized);
     printf("%.3g s\n", gm_cli_seconds(cli));
     return GM_OK;
 }

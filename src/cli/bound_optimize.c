@@ -15,7 +15,7 @@ enum { START_RUN = 100, END_RUN, TEST_RUN, AFTER_STOP = 20000 /* draws, at least
 gm_status gm_bound_optimize_check(const gm_cli *cli, gm_error *err)
 {
     static const char *const own[] = {"objective", "optimize-batch", "optimize-step",
-                                      "optimize-draws"};
+                                      "optimize-draws", "optimize-scales"};
     const gm_bound_settings *set = cli->settings;
     if (set->optimize && set->optimize_step > 1.0)
         return gm_fail(err, GM_ERR_USAGE,
@@ -80,13 +80,10 @@ static gm_status certify(gm_cli *cli, gm_session *session, const gm_bound_run *r
                          const gm_optimized *out, uint32_t number, gm_certificate *certificate,
                          double *test, gm_error *err)
 {
-    const gm_gaussians g = {run->bound.parameters,
-                            run->origin.theta0,
-                            run->bound.unit,
-                            out->scale,
-                            out->theta,
-                            out->ratio};
+    const gm_gaussians g = {
+        run->bound.parameters, run->origin.theta0, out->unit, out->scale, out->theta, out->ratio};
     gm_certificate_options o = certificate_options(cli, run, number);
+    o.cost = out->result.cost;
     if (number == END_RUN && gm_interrupt_requested(NULL)) {
         o.stop = NULL;
         o.rounds = 1 + AFTER_STOP / run->bound.n;
@@ -106,6 +103,10 @@ static gm_status optimize(gm_cli *cli, gm_session *session, const gm_bound_run *
     o.steps = set->optimize;
     o.batch = out->batch = set->optimize_batch;
     o.step = out->step = set->optimize_step;
+    out->learned = set->optimize_scales == GM_SCALES_LEARNED ||
+                   (set->optimize_scales == GM_SCALES_AUTO &&
+                    gm_posterior_scales_pay(session->net, run->bound.n));
+    o.learned = out->learned ? out->unit : NULL;
     o.grid = run->bound.priors;
     o.delta = run->bound.delta_sample;
     o.seed = run->options.gibbs.seed;
@@ -117,6 +118,16 @@ static gm_status optimize(gm_cli *cli, gm_session *session, const gm_bound_run *
                               out->theta, out->ratio, &out->result, err);
     gm_watcher_finish(&watch);
     return status;
+}
+
+/* The same posterior relative to the prior of the certificate's c. */
+static void take_scale(gm_optimized *out, size_t p)
+{
+    double by = out->end.scale / out->scale;
+    for (size_t j = 0; j < p; j++) {
+        out->ratio[j] *= by * by;
+    }
+    out->scale = out->end.scale;
 }
 
 gm_status gm_bound_optimize(gm_cli *cli, gm_session *session, const gm_bound_run *run,
@@ -131,9 +142,11 @@ gm_status gm_bound_optimize(gm_cli *cli, gm_session *session, const gm_bound_run
     out->clip = b->best.gibbs.clip;
     out->theta = gm_alloc(p, sizeof *out->theta, "posterior means", err);
     out->ratio = gm_alloc(p, sizeof *out->ratio, "posterior precisions", err);
-    if (!out->theta || !out->ratio) return GM_ERR_MEMORY;
+    out->unit = gm_alloc(p, sizeof *out->unit, "prior scales", err);
+    if (!out->theta || !out->ratio || !out->unit) return GM_ERR_MEMORY;
     memcpy(out->theta, session->theta, p * sizeof *out->theta);
     memcpy(out->ratio, b->ratio, p * sizeof *out->ratio);
+    memcpy(out->unit, b->unit, p * sizeof *out->unit);
     gm_status status =
         certify(cli, session, run, out, START_RUN, &out->start, &out->test_start, err);
     if (status == GM_OK) status = optimize(cli, session, run, out, err);
@@ -147,6 +160,7 @@ gm_status gm_bound_optimize(gm_cli *cli, gm_session *session, const gm_bound_run
                     out->result.steps, out->step);
     if (status == GM_OK)
         status = certify(cli, session, run, out, END_RUN, &out->end, &out->test_end, err);
+    if (status == GM_OK) take_scale(out, p);
     out->made = status == GM_OK;
     if (status == GM_OK && cut) status = gm_fail(err, GM_ERR_INTERRUPTED, "interrupted");
     return status;
@@ -156,6 +170,7 @@ void gm_optimized_free(gm_optimized *out)
 {
     gm_free(out->theta);
     gm_free(out->ratio);
+    gm_free(out->unit);
     *out = (gm_optimized){0};
 }
 
@@ -169,7 +184,7 @@ static json_t *certified(gm_cli *cli, const gm_certificate *c, const gm_certifie
     json_object_set_new(o, "upper", gm_json_number(cli, "upper limit", v->upper));
     json_object_set_new(o, "monte_carlo", gm_json_number(cli, "slack", v->upper - v->mean));
     json_object_set_new(o, "bound", gm_json_number(cli, "bound", v->bound));
-    json_object_set_new(o, "nonvacuous", json_boolean(v->bound < 1.0));
+    json_object_set_new(o, "nonvacuous", json_boolean(gm_bound_nonvacuous(v->bound)));
     json_object_set_new(o, "draws", json_integer((json_int_t)c->draws));
     return o;
 }
@@ -191,7 +206,40 @@ static json_t *certificate(gm_cli *cli, const gm_certificate *c, double test)
     return o;
 }
 
-json_t *gm_optimized_value(gm_cli *cli, const gm_optimized *out)
+/* The part of layer l in the divergence at the end. */
+static gm_divergence divergence_of(const gm_bound_run *run, const gm_optimized *out,
+                                   gm_net_layer layer)
+{
+    const gm_gaussians g = {
+        run->bound.parameters, run->origin.theta0, out->unit, out->scale, out->theta, out->ratio};
+    gm_divergence d;
+    gm_gaussian_divergence_part(&g, layer.offset, layer.parameters, &d);
+    return d;
+}
+
+static json_t *layers_value(gm_cli *cli, const gm_session *session, const gm_bound_run *run,
+                            const gm_optimized *out)
+{
+    json_t *list = json_array();
+    for (size_t l = 0; l < run->bound.layers; l++) {
+        gm_net_layer layer = gm_net_layer_at(session->net, l);
+        gm_divergence d = divergence_of(run, out, layer);
+        size_t last = layer.offset + layer.parameters - 1;
+        json_t *o = json_object();
+        json_object_set_new(o, "name", json_string(layer.name));
+        json_object_set_new(o, "prior_weight", json_real(out->scale * out->unit[layer.offset]));
+        json_object_set_new(o, "prior_bias", json_real(out->scale * out->unit[last]));
+        json_object_set_new(o, "kl", gm_json_number(cli, "KL", d.kl));
+        json_object_set_new(o, "effective_curvature",
+                            gm_json_number(cli, "effective curvature", d.effective_curvature));
+        json_object_set_new(o, "distance", gm_json_number(cli, "distance", d.distance));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+json_t *gm_optimized_value(gm_cli *cli, const gm_session *session, const gm_bound_run *run,
+                           const gm_optimized *out)
 {
     if (!out->made) return json_null();
     json_t *o = json_object(), *course = json_array();
@@ -208,6 +256,9 @@ json_t *gm_optimized_value(gm_cli *cli, const gm_optimized *out)
     json_object_set_new(o, "batch", json_integer((json_int_t)out->batch));
     json_object_set_new(o, "step", json_real(out->step));
     json_object_set_new(o, "clip", json_real(out->clip));
+    json_object_set_new(o, "scales", json_string(out->learned ? "learned" : "fixed"));
+    json_object_set_new(o, "scales_cost", json_real(out->result.cost));
+    json_object_set_new(o, "layers", layers_value(cli, session, run, out));
     json_object_set_new(o, "start", certificate(cli, &out->start, out->test_start));
     json_object_set_new(o, "end", certificate(cli, &out->end, out->test_end));
     json_object_set_new(o, "course", course);
@@ -222,7 +273,22 @@ static void print_line(const char *name, const gm_certificate *c, double test)
     putchar('\n');
 }
 
-void gm_optimized_print(const gm_optimized *out)
+static void print_layers(const gm_session *session, const gm_bound_run *run,
+                         const gm_optimized *out)
+{
+    printf("  %-12s %10s %11s %11s %11s %12s %12s\n", "layer", "parameters", "sigma(W)", "sigma(b)",
+           "KL", "curvature", "distance");
+    for (size_t l = 0; l < run->bound.layers; l++) {
+        gm_net_layer layer = gm_net_layer_at(session->net, l);
+        gm_divergence d = divergence_of(run, out, layer);
+        size_t last = layer.offset + layer.parameters - 1;
+        printf("  %-12s %10zu %11.4g %11.4g %11.5g %12.5g %12.5g\n", layer.name, layer.parameters,
+               out->scale * out->unit[layer.offset], out->scale * out->unit[last], d.kl,
+               d.effective_curvature, d.distance);
+    }
+}
+
+void gm_optimized_print(const gm_session *session, const gm_bound_run *run, const gm_optimized *out)
 {
     if (!out->made) return;
     const gm_certificate *c = &out->end;
@@ -240,4 +306,9 @@ void gm_optimized_print(const gm_optimized *out)
     printf("  optimizing takes %.5f off the bound; each of the two fails with probability at most "
            "%g\n",
            out->start.error.bound - out->end.error.bound, c->delta_sample + c->delta_draws);
+    if (out->learned)
+        printf("  scales of the prior learned with it, one for each tensor; their union bound adds "
+               "%.3g to the logarithm\n",
+               out->result.cost);
+    print_layers(session, run, out);
 }

@@ -8,12 +8,13 @@
 #include "gradiometer/posterior.h"
 
 typedef struct gm_optimized {
-    bool made;
+    bool made, learned; /* learned: scales of the prior too */
     gm_objective objective;
     size_t batch;
     double step, clip;
     gm_optimize_result result;
     gm_certificate start, end; /* of the posterior from the Hessian, and of what came of it */
+    double *unit;              /* [p]: of the prior at the end */
     double *theta, *ratio;     /* [p]: means; precisions relative to the prior of scale `scale` */
     double scale;
     double test_start, test_end; /* Gibbs test errors, NaN without test data */
@@ -29,7 +30,9 @@ gm_status gm_bound_optimize(gm_cli *cli, gm_session *session, const gm_bound_run
 void gm_optimized_free(gm_optimized *out);
 
 /* Value of the key `optimized`, null without; and the readable form. */
-json_t *gm_optimized_value(gm_cli *cli, const gm_optimized *out);
-void gm_optimized_print(const gm_optimized *out);
+json_t *gm_optimized_value(gm_cli *cli, const gm_session *session, const gm_bound_run *run,
+                           const gm_optimized *out);
+void gm_optimized_print(const gm_session *session, const gm_bound_run *run,
+                        const gm_optimized *out);
 
 #endif

@@ -26,6 +26,7 @@ static const gm_bound_settings defaults = {.prior_scale = "auto",
                                            .certainty = 0.5};
 
 static const char *const objectives[] = {"kl", "quadratic", "catoni", NULL};
+static const char *const scales[] = {"auto", "learned", "fixed", NULL};
 static const char *const forms[] = {"kl", "linear", NULL};
 static const char *const measured[] = {"all", "fast", "none", NULL};
 
@@ -76,6 +77,11 @@ static const gm_option options[] = {
      "optimize: share of the way to where the gradients say the optimum is that a step goes "
      "(default 0.05, falling like 1/t).",
      gm_option_positive, AT(optimize_step), NULL, 0},
+    {"optimize-scales", 0, "auto|learned|fixed",
+     "optimize: learn the scale of the prior for each tensor along with the posterior, from a grid "
+     "that a union bound pays for with 2 to 7 nats each, or keep it. auto, the default: learned "
+     "with at least 4,000 samples for each tensor.",
+     gm_option_choice, AT(optimize_scales), scales, 0},
     {"optimize-draws", 0, "N",
      "optimize: draws for each sample in the two certificates (default 10, or what makes 250,000 "
      "of "
