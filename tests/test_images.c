@@ -303,6 +303,36 @@ static void ceil_mode(void **state)
     }
 }
 
+/* Windows of 3 in steps of 2 over 6 numbers and one zero on either side, the last of which reaches
+ * one beyond the zero behind: it counts one number and the zero, as PyTorch and later opsets do. */
+static void mean_beyond_the_padding(void **state)
+{
+    (void)state;
+    const double x[] = {1, 2, 3, 4, 5, 7}, s[] = {6, 6, 6, 6};
+    const double mean[] = {1, 3, 16 / 3.0, 3.5}, inside[] = {1.5, 3, 16 / 3.0, 7};
+    const double back[] = {2, 4, 2, 4, 2, 5};
+    gm_window_config config = gm_window_square(3, 2, 1, true);
+    config.ceil = true;
+    config.pad_after[1] = 1;
+    for (int padded = 0; padded < 2; padded++) {
+        gm_shape shape = {2, {6, 1}}, result;
+        gm_window w;
+        gm_error err = {0};
+        double y[4], d[6];
+        expect_ok(gm_window_over(&config, &shape, 0, &w, &result, &err), &err);
+        assert_int_equal(result.dim[0], 4);
+        const gm_kernels *k = gm_kernels_get(GM_F64);
+        k->mean_pool(&w, padded, 1, x, y);
+        k->mean_pool_spread(&w, padded, 1, s, false, d);
+        for (int i = 0; i < 4; i++) {
+            assert_at_most(fabs(y[i] - (padded ? mean : inside)[i]), 1e-15, "mean %d", i);
+        }
+        for (int i = 0; padded && i < 6; i++) {
+            assert_at_most(fabs(d[i] - back[i]), 1e-15, "signal %d", i);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -311,7 +341,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(dense_matrices),   cmocka_unit_test(nothing_else_matters),
         cmocka_unit_test(single_precision), cmocka_unit_test(batches),
         cmocka_unit_test(built_in),         cmocka_unit_test(misfits),
-        cmocka_unit_test(ceil_mode),
+        cmocka_unit_test(ceil_mode),        cmocka_unit_test(mean_beyond_the_padding),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "images");
 }

@@ -407,7 +407,7 @@ static void test_einsum_values(void **state)
         model_begin(13);
         model_input("x", c->rank[0], c->dim[0]);
         for (int i = 1; i < c->operands; i++) {
-            char name[8], list[32];
+            char name[16], list[32];
             snprintf(name, sizeof name, "w%d", i);
             model_weight(name, c->rank[i], c->dim[i]);
             snprintf(list, sizeof list, first ? "%s,x" : "%s,%s", first ? name : inputs, name);
@@ -487,6 +487,71 @@ static void sizes(void)
     model_node("Softplus", "b", "s");
     resize("s", ",smaller", "nearest", "asymmetric", "n");
     finish("n", 16);
+}
+
+/* ---- weights that serve twice ---- */
+
+/* A dense layer with its bias, the same matrix the other way without one, the bias as a factor, and
+ * norms that share a scale but no shift: with `copies`, from initializers of their own, which have
+ * the same numbers. */
+static void build_sharing(bool copies)
+{
+    static const struct {
+        const char *name, *copy;
+        long dim[2];
+    } weights[] = {
+        {"w", "w2", {4, 4}}, {"c", "c2", {4, 0}}, {"g", "g2", {4, 0}}, {"s", "s2", {4, 0}}};
+    char list[64];
+    model_begin(17);
+    INPUT(-1, 4);
+    for (int i = 0; i < 4; i++) {
+        static double numbers[16];
+        int rank = weights[i].dim[1] ? 2 : 1;
+        for (int j = 0; j < 16; j++) {
+            numbers[j] = 0.5 + sin(i + 1.3 * j);
+        }
+        model_keep(model_numbers(weights[i].name, rank, weights[i].dim, numbers));
+        if (copies) model_keep(model_numbers(weights[i].copy, rank, weights[i].dim, numbers));
+    }
+    model_int(model_node("Gemm", "x,w,c", "a"), "transB", 1);
+    model_node("Tanh", "a", "t");
+    model_node("Gemm", copies ? "t,w2" : "t,w", "u");
+    model_node("Mul", copies ? "u,c2" : "u,c", "m");
+    model_node("LayerNormalization", "m,g,s", "n");
+    model_node("LayerNormalization", copies ? "n,g2" : "n,g", "o");
+    snprintf(list, sizeof list, "o,%s", copies ? "s2" : "s");
+    model_node("Add", list, "p");
+    finish("p", 4);
+}
+
+static void sharing(void)
+{
+    build_sharing(false);
+}
+
+static void test_sharing(void **state)
+{
+    (void)state;
+    enum { N = 5 };
+    gm_onnx *model[2];
+    double *x = image_numbers(N * 4, 6, 1), out[2][N * 3];
+    for (int copies = 0; copies < 2; copies++) {
+        gm_onnx_options options;
+        gm_error err = {0};
+        gm_onnx_options_default(&options);
+        build_sharing(copies);
+        model_write("graphs-twice.onnx");
+        expect_ok(gm_onnx_load("graphs-twice.onnx", &options, &model[copies], &err), &err);
+        unlink("graphs-twice.onnx");
+        net_outputs(model[copies]->net, model[copies]->theta, N, x, out[copies]);
+    }
+    assert_int_equal(gm_net_parameters(model[0]->net), 16 + 3 * 4 + 12);
+    assert_int_equal(gm_net_parameters(model[1]->net), 2 * (16 + 3 * 4) + 12);
+    assert_at_most(relative_error(N * 3, out[0], out[1]), 1e-14, "outputs");
+    assert_at_most(-norm_of(N * 3, out[1]), -1, "size");
+    gm_onnx_free(model[0]);
+    gm_onnx_free(model[1]);
+    free(x);
 }
 
 /* ---- refusals ---- */
@@ -638,8 +703,8 @@ static int at_work;
 static gm_status load_graph(gm_error *err)
 {
     static const char *const names[] = {"graphs-attention.onnx", "graphs-conditions.onnx",
-                                        "graphs-filters.onnx", "graphs-heads.onnx",
-                                        "graphs-sizes.onnx"};
+                                        "graphs-filters.onnx",   "graphs-heads.onnx",
+                                        "graphs-sizes.onnx",     "graphs-sharing.onnx"};
     gm_onnx *model;
     gm_onnx_options options;
     gm_onnx_options_default(&options);
@@ -651,7 +716,7 @@ static gm_status load_graph(gm_error *err)
 static void test_out_of_memory(void **state)
 {
     (void)state;
-    for (at_work = 0; at_work < 5; at_work++) {
+    for (at_work = 0; at_work < 6; at_work++) {
         fail_every_allocation(load_graph, 50);
     }
 }
@@ -663,7 +728,8 @@ static const struct {
     void (*build)(void);
 } graphs[] = {{"graphs-attention.onnx", attention}, {"graphs-conditions.onnx", conditions},
               {"graphs-filters.onnx", filters},     {"graphs-signals.onnx", signals},
-              {"graphs-heads.onnx", heads},         {"graphs-sizes.onnx", sizes}};
+              {"graphs-heads.onnx", heads},         {"graphs-sizes.onnx", sizes},
+              {"graphs-sharing.onnx", sharing}};
 
 static const image_case cases[] = {
     {"graphs-attention.onnx", NULL, {1, {4}}, 6, 3, true, false},
@@ -672,6 +738,7 @@ static const image_case cases[] = {
     {"graphs-signals.onnx", NULL, {2, {2, 9}}, 5, 3, true, true},
     {"graphs-heads.onnx", NULL, {2, {3, 4}}, 5, 3, true, false},
     {"graphs-sizes.onnx", NULL, {3, {1, 3, 4}}, 5, 3, true, false},
+    {"graphs-sharing.onnx", NULL, {1, {4}}, 5, 3, true, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -726,6 +793,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_condition_values),
         cmocka_unit_test(test_convolutions),
         cmocka_unit_test(test_einsum_values),
+        cmocka_unit_test(test_sharing),
         cmocka_unit_test(gradients),
         cmocka_unit_test(products),
         cmocka_unit_test(dense_matrices),

@@ -16,6 +16,7 @@ typedef struct gm_window {
     size_t in[2], out[2];
     size_t kernel[2], stride[2], dilation[2];
     size_t pad[2]; /* before the first row and column; what lies behind the last follows from out */
+    size_t beyond[2]; /* how far the last windows reach beyond the padded image (0 without ceil) */
     bool channels_last;
 } gm_window;
 

@@ -59,7 +59,7 @@ typedef struct gm_kernels {
                           void *v);
     void (*max_pool_spread)(const gm_window *w, size_t n, const void *x, const void *y,
                             const void *s, bool add, void *d);
-    /* Mean over the window; padded: zeros outside the image count. spread: the transpose. */
+    /* Mean over the window; padded: the zeros of the padding count. spread: the transpose. */
     void (*mean_pool)(const gm_window *w, bool padded, size_t n, const void *x, void *y);
     void (*mean_pool_spread)(const gm_window *w, bool padded, size_t n, const void *s, bool add,
                              void *d);

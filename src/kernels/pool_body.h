@@ -29,7 +29,14 @@ static size_t FN(last_tap)(const gm_window *w, int i, size_t at)
  * taken off. */
 typedef struct FN(taps) {
     size_t row0, row1, column0, column1, row, column, count;
+    size_t padded; /* inside the padded image */
 } FN(taps);
+
+static size_t FN(padded_taps)(const gm_window *w, int i, size_t at)
+{
+    size_t beyond = at + 1 == w->out[i] ? w->beyond[i] : 0;
+    return w->kernel[i] - (beyond + w->dilation[i] - 1) / w->dilation[i];
+}
 
 static FN(taps) FN(taps_of)(const gm_window *w, size_t position)
 {
@@ -40,7 +47,8 @@ static FN(taps) FN(taps_of)(const gm_window *w, size_t position)
          .column0 = FN(first_tap)(w, 1, c),
          .column1 = FN(last_tap)(w, 1, c),
          .row = r * w->stride[0],
-         .column = c * w->stride[1]};
+         .column = c * w->stride[1],
+         .padded = FN(padded_taps)(w, 0, r) * FN(padded_taps)(w, 1, c)};
     if (t.row1 > t.row0 && t.column1 > t.column0) {
         t.count = (t.row1 - t.row0) * (t.column1 - t.column0);
     }
@@ -147,10 +155,10 @@ static void FN(max_pool_spread)(const gm_window *w, size_t n, const void *x, con
     }
 }
 
-/* Weight of each tap of a mean: one over the taps inside, or over all of the kernel's. */
-static REAL FN(share)(const gm_window *w, const FN(taps) * t, bool padded)
+/* Weight of each tap of a mean: one over the taps inside, or over those inside the padded image. */
+static REAL FN(share)(const FN(taps) * t, bool padded)
 {
-    size_t count = padded ? w->kernel[0] * w->kernel[1] : t->count;
+    size_t count = padded ? t->padded : t->count;
     return count ? (REAL)(1.0 / (double)count) : 0;
 }
 
@@ -164,7 +172,7 @@ static void FN(mean_pool)(const gm_window *w, bool padded, size_t n, const void 
         REAL *to = (REAL *)y + i * positions * channels;
         for (size_t p = 0; p < positions; p++, to += channels) {
             FN(taps) t = FN(taps_of)(w, p);
-            REAL share = FN(share)(w, &t, padded);
+            REAL share = FN(share)(&t, padded);
             memset(to, 0, channels * sizeof(REAL));
             for (size_t kr = t.row0; kr < t.row1; kr++) {
                 for (size_t kc = t.column0; kc < t.column1; kc++) {
@@ -193,7 +201,7 @@ static void FN(mean_pool_spread)(const gm_window *w, bool padded, size_t n, cons
         if (!add) memset(to, 0, in * sizeof(REAL));
         for (size_t p = 0; p < positions; p++, from += channels) {
             FN(taps) t = FN(taps_of)(w, p);
-            REAL share = FN(share)(w, &t, padded);
+            REAL share = FN(share)(&t, padded);
             for (size_t kr = t.row0; kr < t.row1; kr++) {
                 for (size_t kc = t.column0; kc < t.column1; kc++) {
                     REAL *a = to + FN(under)(w, &t, kr, kc);

@@ -167,7 +167,7 @@ extern const gm_layer_kind gm_layer_conv;
 
 typedef struct gm_pool_config {
     gm_window_config window;
-    bool padded; /* mean: zeros outside the image count */
+    bool padded; /* mean: the zeros of the padding count */
 } gm_pool_config;
 extern const gm_layer_kind gm_layer_max_pool;
 extern const gm_layer_kind gm_layer_mean_pool;

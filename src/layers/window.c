@@ -22,6 +22,14 @@ static size_t positions(const gm_window_config *c, int i, size_t in)
     return c->ceil && rest && out * c->stride[i] < in + c->pad[i] ? out + 1 : out;
 }
 
+/* How far the last window reaches beyond the padded image. */
+static size_t beyond(const gm_window_config *c, int i, size_t in, size_t out)
+{
+    size_t padded = in + c->pad[i] + c->pad_after[i];
+    size_t end = out ? (out - 1) * c->stride[i] + (c->kernel[i] - 1) * c->dilation[i] + 1 : 0;
+    return end > padded ? end - padded : 0;
+}
+
 /* Numbers that keep every product below well within size_t. */
 static bool sensible(const gm_window_config *c, int i, size_t in)
 {
@@ -61,6 +69,7 @@ gm_status gm_window_over(const gm_window_config *config, const gm_shape *in, siz
         window->dilation[i] = c.dilation[i];
         window->pad[i] = c.pad[i];
         window->out[i] = positions(&c, i, window->in[i]);
+        window->beyond[i] = beyond(&c, i, window->in[i], window->out[i]);
     }
     if (window->out[0] == 0 || window->out[1] == 0) {
         return gm_fail(

@@ -15,7 +15,10 @@ typedef struct weight {
 
 static bool take_weight(gm_onnx_value *value, bool transposed, weight *w)
 {
-    if (value->what != GM_ONNX_PARAMETER || value->tensor.rank != 2) return false;
+    if (value->what != GM_ONNX_PARAMETER || value->tensor.rank != 2 ||
+        value->ties == GM_ONNX_OPERAND) {
+        return false;
+    }
     const size_t *dim = value->tensor.dim;
     *w = (weight){.value = value,
                   .rows = transposed != value->swapped,

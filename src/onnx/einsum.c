@@ -363,7 +363,8 @@ static gm_status multiply(gm_onnx_step *s, factor *a, factor *b, const bool *lat
 static bool is_dense(const factor *x, const factor *w, const bool *later, int *common)
 {
     if (!w->value || w->value->what != GM_ONNX_PARAMETER || w->rank != 2 || x->rank == 0 ||
-        w->label[0] == w->label[1] || w->dim[0] == 1 || w->dim[1] == 1) {
+        w->value->ties == GM_ONNX_OPERAND || w->label[0] == w->label[1] || w->dim[0] == 1 ||
+        w->dim[1] == 1) {
         return false;
     }
     bool has[2];

@@ -37,7 +37,7 @@ gm_status gm_onnx_add(const gm_onnx_step *s, const gm_layer_kind *kind, const vo
 
 bool gm_onnx_is_weight(const gm_onnx_value *value)
 {
-    return value->what == GM_ONNX_PARAMETER && !value->swapped;
+    return value->what == GM_ONNX_PARAMETER && !value->swapped && value->ties < GM_ONNX_OPERAND;
 }
 
 bool gm_onnx_follows(const gm_onnx_step *s, const gm_onnx_value *first, const gm_onnx_value *second)
@@ -48,7 +48,8 @@ bool gm_onnx_follows(const gm_onnx_step *s, const gm_onnx_value *first, const gm
 
 bool gm_onnx_joins(const gm_onnx_step *s, const gm_onnx_value *weight, const gm_onnx_value *second)
 {
-    return gm_onnx_is_weight(second) && gm_onnx_follows(s, weight, second) &&
+    return weight->ties == GM_ONNX_JOINS && second->ties == GM_ONNX_JOINS &&
+           gm_onnx_is_weight(second) && gm_onnx_follows(s, weight, second) &&
            s->g->owner[weight->initializer] == s->g->owner[second->initializer];
 }
 
@@ -80,6 +81,20 @@ static size_t name_length(const gm_net *net, const char *weight, const char *sec
     return length > 0 && common && !name_taken(net, weight, length) ? length : whole;
 }
 
+/* Fewer ties for an initializer and for those that share a layer with it: the net is built again.
+ */
+static void loosen(gm_onnx_graph *g, int initializer)
+{
+    int owner = g->owner[initializer];
+    for (int i = 0; i < g->initializers; i++) {
+        gm_onnx_value *value = &g->value[i];
+        if (i != initializer && (owner <= 0 || g->owner[i] != owner)) continue;
+        if (value->ties == GM_ONNX_OPERAND) continue;
+        value->ties++;
+        g->torn = true;
+    }
+}
+
 /* Traits and shapes permitting, the layer works on the slice of one that is there already. */
 static gm_status add_tied(const gm_onnx_step *s, const gm_layer_kind *kind, const void *config,
                           int inputs, const int *input, const gm_onnx_value *weight,
@@ -89,14 +104,14 @@ static gm_status add_tied(const gm_onnx_step *s, const gm_layer_kind *kind, cons
     int owner = g->owner[weight->initializer];
     gm_error inner = {0};
     bool alike = owner > 0 && (!second || g->owner[second->initializer] == owner);
-    if (!alike) {
-        return gm_onnx_refuse(s, err, "weight '%.100s' serves another layer, in another way",
-                              g->value[weight->initializer].name);
-    }
-    gm_status status = gm_net_add_tied(g->net, kind, config, inputs, input, owner, node, &inner);
+    gm_status status = GM_ERR_INPUT;
+    if (alike) status = gm_net_add_tied(g->net, kind, config, inputs, input, owner, node, &inner);
     if (status == GM_OK) return GM_OK;
     if (status == GM_ERR_MEMORY) return gm_fail(err, status, "%s", inner.message);
-    return gm_onnx_refuse(s, err, "%s", inner.message);
+    loosen(g, weight->initializer);
+    if (second) loosen(g, second->initializer);
+    return gm_onnx_refuse(s, err, "weight '%.100s' serves another layer, in another way",
+                          g->value[weight->initializer].name);
 }
 
 bool gm_onnx_is_placed(const gm_onnx_step *s, const gm_onnx_value *value)
@@ -263,6 +278,7 @@ gm_status gm_onnx_alias(const gm_onnx_step *s, gm_onnx_value *in, int rank, cons
     gm_onnx_count(&out->tensor);
     out->initializer = in->initializer;
     out->swapped = in->swapped;
+    out->ties = in->ties;
     out->node = in->node;
     out->last = same ? in->last : -1;
     return GM_OK;

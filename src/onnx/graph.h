@@ -21,12 +21,21 @@ typedef enum gm_onnx_what {
     GM_ONNX_ACTIVATION
 } gm_onnx_what;
 
+/* How an initializer becomes part of layers. Where two layers need it in different ways the net is
+ * built again with fewer ties, until it is an operand of all that read it. */
+typedef enum gm_onnx_ties {
+    GM_ONNX_JOINS,  /* weight and bias that follow each other may be one layer's */
+    GM_ONNX_ALONE,  /* a layer's, without another */
+    GM_ONNX_OPERAND /* a tensor by itself, that other layers read */
+} gm_onnx_ties;
+
 typedef struct gm_onnx_value {
     const char *name;
     gm_onnx_what what;
     gm_onnx_tensor tensor; /* shape of each; numbers of constants and initializers, owned */
     int initializer;       /* index among the file's, -1: none; a parameter's views keep it */
     bool swapped;          /* PARAMETER: the initializer's matrix, transposed */
+    gm_onnx_ties ties;     /* PARAMETER: what layers may do with it */
     int node;              /* node of the net with the numbers in this order, and */
     int last;              /* with the channels last; -1: not there (yet) */
     int maker;             /* node of the graph that makes it, -1: an input or initializer */
@@ -66,6 +75,7 @@ typedef struct gm_onnx_graph {
     size_t *offset; /* [initializers] in the flat vector, SIZE_MAX: no parameter */
     int *owner;     /* [initializers] node of the net that has taken it first; 0: none */
     size_t parameters;
+    bool torn;     /* two layers needed an initializer in different ways */
     size_t folded; /* numbers of all constants that the graph has computed */
     gm_net *net;
 } gm_onnx_graph;

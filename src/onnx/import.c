@@ -146,7 +146,30 @@ static gm_status finish(gm_onnx_graph *g, gm_error *err)
     return status;
 }
 
-static gm_status build(gm_onnx_graph *g, gm_error *err)
+/* Values as they were before a net was built. */
+static void begin_anew(gm_onnx_graph *g)
+{
+    gm_net_free(g->net);
+    g->net = NULL;
+    g->torn = false;
+    g->folded = 0;
+    memset(g->done, 0, g->proto->n_node * sizeof *g->done);
+    memset(g->owner, 0, (size_t)g->initializers * sizeof *g->owner);
+    for (size_t i = 0; i < g->values; i++) {
+        gm_onnx_value *value = &g->value[i];
+        value->node = value == g->input ? 0 : -1;
+        value->last = -1;
+        if (value->maker < 0) continue;
+        gm_onnx_tensor_free(&value->tensor);
+        value->tensor = (gm_onnx_tensor){0};
+        value->what = GM_ONNX_UNSET;
+        value->initializer = -1;
+        value->swapped = false;
+        value->ties = GM_ONNX_JOINS;
+    }
+}
+
+static gm_status build_once(gm_onnx_graph *g, gm_error *err)
 {
     gm_shape shape = {.rank = g->input->tensor.rank};
     memcpy(shape.dim, g->input->tensor.dim, sizeof shape.dim);
@@ -155,6 +178,22 @@ static gm_status build(gm_onnx_graph *g, gm_error *err)
         if (!g->done[g->order[i]]) status = run_node(g, g->order[i], err);
     }
     return status == GM_OK ? finish(g, err) : status;
+}
+
+/* Again each time that an initializer has lost a tie; where that goes on, once more without any. */
+enum { BUILDS = 64 };
+
+static gm_status build(gm_onnx_graph *g, gm_error *err)
+{
+    gm_status status = build_once(g, err);
+    for (int builds = 1; status == GM_ERR_INPUT && g->torn; builds++) {
+        for (int i = 0; builds == BUILDS && i < g->initializers; i++) {
+            g->value[i].ties = GM_ONNX_OPERAND;
+        }
+        begin_anew(g);
+        status = build_once(g, err);
+    }
+    return status;
 }
 
 /* ---- the model ---- */
