@@ -489,6 +489,33 @@ static void sizes(void)
     finish("n", 16);
 }
 
+/* Pixels to channels and back in another order, repetitions, and what is largest of them. */
+static void places(void)
+{
+    model_begin(13);
+    INPUT(-1, 1, 4, 4);
+    WEIGHT("conv", 4, 4, 1, 1);
+    WHOLE("times", 1, 1, 2, 3);
+    model_int(model_node("SpaceToDepth", "x", "deep"), "blocksize", 2);
+    model_node("Conv", "deep,conv", "c");
+    model_node("Tanh", "c", "t");
+    Onnx__NodeProto *node = model_node("DepthToSpace", "t", "wide");
+    model_int(node, "blocksize", 2);
+    text(node, "mode", "CRD");
+    model_node("Tile", "wide,times", "tiles");
+    model_ints(model_node("ReduceLogSumExp", "tiles", "sum"), "axes", 1, (long[]){2});
+    model_node("Mul", "tiles,tiles", "squares");
+    node = model_node("ReduceMax", "squares", "most");
+    model_ints(node, "axes", 2, (long[]){1, -1});
+    model_int(node, "keepdims", 0);
+    model_ints(model_node("ReduceMin", "wide", "least"), "axes", 1, (long[]){3});
+    model_node("Flatten", "sum", "a");
+    model_node("Flatten", "most", "b");
+    model_node("Flatten", "least", "c1");
+    model_int(model_node("Concat", "a,b,c1", "all"), "axis", 1);
+    finish("all", 12 + 8 + 4);
+}
+
 /* ---- weights that serve twice ---- */
 
 /* A dense layer with its bias, the same matrix the other way without one, the bias as a factor, and
@@ -704,7 +731,8 @@ static gm_status load_graph(gm_error *err)
 {
     static const char *const names[] = {"graphs-attention.onnx", "graphs-conditions.onnx",
                                         "graphs-filters.onnx",   "graphs-heads.onnx",
-                                        "graphs-sizes.onnx",     "graphs-sharing.onnx"};
+                                        "graphs-sizes.onnx",     "graphs-sharing.onnx",
+                                        "graphs-places.onnx"};
     gm_onnx *model;
     gm_onnx_options options;
     gm_onnx_options_default(&options);
@@ -716,7 +744,7 @@ static gm_status load_graph(gm_error *err)
 static void test_out_of_memory(void **state)
 {
     (void)state;
-    for (at_work = 0; at_work < 6; at_work++) {
+    for (at_work = 0; at_work < 7; at_work++) {
         fail_every_allocation(load_graph, 50);
     }
 }
@@ -729,7 +757,7 @@ static const struct {
 } graphs[] = {{"graphs-attention.onnx", attention}, {"graphs-conditions.onnx", conditions},
               {"graphs-filters.onnx", filters},     {"graphs-signals.onnx", signals},
               {"graphs-heads.onnx", heads},         {"graphs-sizes.onnx", sizes},
-              {"graphs-sharing.onnx", sharing}};
+              {"graphs-sharing.onnx", sharing},     {"graphs-places.onnx", places}};
 
 static const image_case cases[] = {
     {"graphs-attention.onnx", NULL, {1, {4}}, 6, 3, true, false},
@@ -739,6 +767,7 @@ static const image_case cases[] = {
     {"graphs-heads.onnx", NULL, {2, {3, 4}}, 5, 3, true, false},
     {"graphs-sizes.onnx", NULL, {3, {1, 3, 4}}, 5, 3, true, false},
     {"graphs-sharing.onnx", NULL, {1, {4}}, 5, 3, true, false},
+    {"graphs-places.onnx", NULL, {3, {1, 4, 4}}, 5, 3, false, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

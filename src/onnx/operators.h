@@ -1,7 +1,7 @@
 /* The operators, by what they do: constants (fold*.c), views and shapes (views.c), moving
- * numbers (moves.c), images (images.c, patches.c, resize.c), norms (norms.c), matrix products
- * (dense.c, einsum.c), reductions and softmax (reduce.c), conditions (conditions.c), everything
- * else elementwise (elements.c). */
+ * numbers (moves.c, rearrange.c), images (images.c, patches.c, resize.c), norms (norms.c), matrix
+ * products (dense.c, einsum.c), reductions and softmax (reduce.c), conditions (conditions.c),
+ * everything else elementwise (elements.c). */
 #ifndef GM_ONNX_OPERATORS_H
 #define GM_ONNX_OPERATORS_H
 
@@ -25,7 +25,9 @@ gm_onnx_work gm_onnx_emit_transpose, gm_onnx_emit_concat, gm_onnx_emit_slice, gm
 gm_onnx_work gm_onnx_emit_conv, gm_onnx_emit_max_pool, gm_onnx_emit_average_pool,
     gm_onnx_emit_global_average_pool, gm_onnx_emit_global_max_pool, gm_onnx_emit_resize;
 gm_onnx_work gm_onnx_emit_batch_norm, gm_onnx_emit_layer_norm, gm_onnx_emit_instance_norm;
-gm_onnx_work gm_onnx_emit_reduce, gm_onnx_emit_softmax;
+gm_onnx_work gm_onnx_emit_reduce, gm_onnx_emit_extreme, gm_onnx_emit_softmax;
+gm_onnx_work gm_onnx_emit_depth_to_space, gm_onnx_emit_space_to_depth, gm_onnx_emit_tile,
+    gm_onnx_fold_tile;
 gm_onnx_work gm_onnx_emit_gemm, gm_onnx_emit_matmul, gm_onnx_emit_einsum;
 gm_onnx_work gm_onnx_emit_activation, gm_onnx_emit_unary, gm_onnx_emit_clip, gm_onnx_emit_binary,
     gm_onnx_emit_random;

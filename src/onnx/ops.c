@@ -30,6 +30,9 @@ static const gm_onnx_op ops[] = {
     {"Unsqueeze", gm_onnx_emit_reshape, gm_onnx_fold_reshape, 1, 2, SLOT1, 0, "axes:I"},
     /* moving numbers */
     {"Concat", gm_onnx_emit_concat, gm_onnx_fold_concat, 1, 0, 0, 0, "axis:i"},
+    {"DepthToSpace", gm_onnx_emit_depth_to_space, NULL, 1, 1, 0, 0, "blocksize:i mode:s"},
+    {"SpaceToDepth", gm_onnx_emit_space_to_depth, NULL, 1, 1, 0, 0, "blocksize:i"},
+    {"Tile", gm_onnx_emit_tile, gm_onnx_fold_tile, 2, 2, SLOT1, 0, NULL},
     {"Expand", gm_onnx_emit_expand, gm_onnx_fold_expand, 2, 2, SLOT1, 0, NULL},
     {"Gather", gm_onnx_emit_gather, gm_onnx_fold_gather, 2, 2, SLOT1, 0, "axis:i"},
     {"Pad", gm_onnx_emit_pad, NULL, 1, 3, SLOT1 | SLOT2, 0, "mode:s pads:I value:f"},
@@ -65,6 +68,9 @@ static const gm_onnx_op ops[] = {
     {"LayerNormalization", gm_onnx_emit_layer_norm, NULL, 2, 3, 0, 17,
      "axis:i epsilon:f stash_type:i"},
     /* reductions */
+    {"ReduceLogSumExp", gm_onnx_emit_extreme, NULL, 1, 1, 0, 0, "axes:I keepdims:i"},
+    {"ReduceMax", gm_onnx_emit_extreme, NULL, 1, 1, 0, 0, "axes:I keepdims:i"},
+    {"ReduceMin", gm_onnx_emit_extreme, NULL, 1, 1, 0, 0, "axes:I keepdims:i"},
     {"ReduceL1", gm_onnx_emit_reduce, NULL, 1, 2, SLOT1, 0, "axes:I keepdims:i"},
     {"ReduceL2", gm_onnx_emit_reduce, NULL, 1, 2, SLOT1, 0, "axes:I keepdims:i"},
     {"ReduceLogSum", gm_onnx_emit_reduce, NULL, 1, 2, SLOT1, 0, "axes:I keepdims:i"},

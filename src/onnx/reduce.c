@@ -1,4 +1,4 @@
-/* Sums and means over axes, and softmax along one. */
+/* Sums, means and largest numbers over axes, and softmax along one. */
 #include <string.h>
 
 #include "onnx/operators.h"
@@ -84,6 +84,80 @@ gm_status gm_onnx_emit_reduce(gm_onnx_step *s, gm_error *err)
     if (status == GM_OK) gm_onnx_put(s, 0, out.rank, out.dim, node, -1);
     return status;
 }
+
+/* ---- the largest number ---- */
+
+/* *node = the largest of every column of the node [rows, columns], as [1, columns]. */
+static gm_status add_largest(const gm_onnx_step *s, size_t rows, int *node, gm_error *err)
+{
+    gm_pool_config config = {.window = gm_window_square(1, 1, 0, true)};
+    config.window.kernel[1] = rows;
+    return gm_onnx_add(s, &gm_layer_max_pool, &config, 1, node, node, err);
+}
+
+/* *node = m + log sum exp(x - m) with m the largest; of -inf in x nothing stays. */
+static gm_status add_log_sum_exp(const gm_onnx_step *s, size_t rows, int *node, gm_error *err)
+{
+    gm_reduce_config sum = {.reduction = GM_REDUCE_SUM, .axes = 1, .keep = true};
+    int largest = *node;
+    gm_status status = add_largest(s, rows, &largest, err);
+    if (status == GM_OK) {
+        status = gm_onnx_add_binary(s, GM_BINARY_SUB, *node, largest, node, err);
+    }
+    if (status == GM_OK) status = gm_onnx_add_unary(s, GM_UNARY_EXP, 0.0, 0.0, *node, node, err);
+    if (status == GM_OK) status = gm_onnx_add(s, &gm_layer_reduce, &sum, 1, node, node, err);
+    if (status == GM_OK) status = gm_onnx_add_unary(s, GM_UNARY_LOG, 0.0, 0.0, *node, node, err);
+    return status == GM_OK ? gm_onnx_add_binary(s, GM_BINARY_ADD, *node, largest, node, err)
+                           : status;
+}
+
+/* *node = the input as [rows, columns], the axes that are reduced in front. */
+static gm_status columns_of(const gm_onnx_step *s, gm_onnx_value *in, const bool *wanted,
+                            size_t *rows, int *node, gm_error *err)
+{
+    gm_transpose_config order = {{0}};
+    int rank = in->tensor.rank, count = 0;
+    *rows = 1;
+    if (rank < 1 || rank > GM_MAX_RANK) return gm_onnx_refuse(s, err, "an input of rank %d", rank);
+    for (int part = 0; part < 2; part++) {
+        for (int i = 0; i < rank; i++) {
+            if (wanted[i] != (part == 0)) continue;
+            order.axis[count++] = i;
+            if (wanted[i]) *rows *= in->tensor.dim[i];
+        }
+    }
+    gm_reshape_config flat = {{2, {*rows, in->tensor.count / *rows}}};
+    gm_status status = gm_onnx_node_of(s, in, node, err);
+    if (status == GM_OK) status = gm_onnx_add(s, &gm_layer_transpose, &order, 1, node, node, err);
+    return status == GM_OK ? gm_onnx_add(s, &gm_layer_reshape, &flat, 1, node, node, err) : status;
+}
+
+gm_status gm_onnx_emit_extreme(gm_onnx_step *s, gm_error *err)
+{
+    gm_onnx_value *in = gm_onnx_in(s, 0);
+    bool wanted[GM_ONNX_RANK], any, keep = gm_onnx_int(s, "keepdims", 1) != 0;
+    bool least = strcmp(s->op->name, "ReduceMin") == 0;
+    size_t rows = 1, dim[GM_ONNX_RANK];
+    int node = -1, rank = 0;
+    gm_status status = axes_of(s, in, wanted, &any, err);
+    if (status == GM_OK) status = columns_of(s, in, wanted, &rows, &node, err);
+    if (status == GM_OK && least) {
+        status = gm_onnx_add_unary(s, GM_UNARY_AFFINE, -1.0, 0.0, node, &node, err);
+    }
+    if (status != GM_OK) return status;
+    status = strcmp(s->op->name, "ReduceLogSumExp") == 0 ? add_log_sum_exp(s, rows, &node, err)
+                                                         : add_largest(s, rows, &node, err);
+    if (status == GM_OK && least) {
+        status = gm_onnx_add_unary(s, GM_UNARY_AFFINE, -1.0, 0.0, node, &node, err);
+    }
+    for (int i = 0; i < in->tensor.rank; i++) {
+        if (!wanted[i] || keep) dim[rank++] = wanted[i] ? 1 : in->tensor.dim[i];
+    }
+    if (status == GM_OK) gm_onnx_put(s, 0, rank, dim, node, -1);
+    return status;
+}
+
+/* ---- softmax ---- */
 
 /* Since opset 13 along one axis; before, over all axes from that one on at once. */
 gm_status gm_onnx_emit_softmax(gm_onnx_step *s, gm_error *err)
