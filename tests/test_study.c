@@ -105,6 +105,8 @@ static void test_grids(void **state)
     refused(GRID "measure: [{run: dynamics}]\n", ": measure[0].run: found 'dynamics'");
     refused(GRID "measure: [{run: ' '}]\n", ": measure[0].run: found ' '");
     refused(GRID "measure: [{run: \"bound 'x\"}]\n", ": measure[0].run: a quote is not closed");
+    refused(GRID "measure: [{run: spectrum --k 2 --export-vectors v.npy}]\n",
+            ": measure[0].run: found --export-vectors, a file that each cell would write over");
     refused(GRID "measure: [{run: bound --threads=3}]\n", ": measure[0].run: found --threads");
     refused(GRID "options: -o x\n", ":5: options: found -o");
     refused(GRID "step: [0.1, 0.1 --resume x]\n", ":5: step[1]: found --resume");

@@ -45,33 +45,41 @@ static int find_kind(const gm_words *words)
     return MEASURES;
 }
 
-/* The plan gives these itself. */
-static const char *find_reserved(const gm_words *words)
+/* The first of the options (ended by NULL) that the words have; NULL where there is none. */
+static const char *find_option(const gm_words *words, const char *const *option)
 {
-    static const char *const reserved[] = {"-o",        "--output", "--params", "--json",
-                                           "--threads", "--memory", "--resume", "--watch"};
-    for (size_t w = 0; w < words->count; w++) {
-        size_t length = strcspn(words->word[w], "=");
-        for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
-            if (strlen(reserved[i]) == length && strncmp(words->word[w], reserved[i], length) == 0)
-                return reserved[i];
+    for (; *option; option++) {
+        for (size_t w = 0; w < words->count; w++) {
+            size_t length = strcspn(words->word[w], "=");
+            if (strlen(*option) == length && strncmp(words->word[w], *option, length) == 0)
+                return *option;
         }
     }
     return NULL;
 }
 
-/* Splits a text of options; refuses what the plan gives itself. */
+/* Splits a text of options; refuses what the plan gives itself, and files that are not one of each
+ * cell. */
 static gm_status split(const gm_study *study, const char *field, const char *text, gm_words *words,
                        gm_error *err)
 {
+    static const char *const given[] = {"-o",       "--output", "--params", "--json", "--threads",
+                                        "--memory", "--resume", "--watch",  NULL};
+    static const char *const files[] = {"--export-vectors", "--export-diagonal", NULL};
     bool closed;
     gm_status status = gm_words_split(words, text, &closed, err);
     if (status != GM_OK) return status;
     if (!closed) return gm_study_refuse(study->path, field, err, "a quote is not closed");
-    const char *reserved = find_reserved(words);
-    if (reserved)
+    const char *option = find_option(words, given);
+    if (option)
         return gm_study_refuse(study->path, field, err, "found %s, which the study itself gives",
-                               reserved);
+                               option);
+    option = find_option(words, files);
+    if (option)
+        return gm_study_refuse(study->path, field, err,
+                               "found %s, a file that each cell would write over; their run files "
+                               "have its numbers, for gradiometer export",
+                               option);
     return GM_OK;
 }
 
