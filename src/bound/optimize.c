@@ -170,7 +170,7 @@ static gm_status open_work(gm_problem *problem, const gm_gaussians *start, work 
     if (status != GM_OK) return status;
     status = gm_scales_open(gm_problem_net(problem), SLICE, &w->scales, err);
     if (status == GM_OK) status = gm_local_open(problem, w->o->batch, &w->local, err);
-    w->cost = w->o->learned ? gm_scales_cost(&w->scales) : 0.0;
+    if (status == GM_OK && w->o->learned) w->cost = gm_scales_cost(&w->scales);
     if (status != GM_OK || !w->local.shared) return status;
     w->piece = gm_alloc(p, 2 * sizeof *w->piece, "gradients of draws", err);
     return w->piece ? GM_OK : GM_ERR_MEMORY;
