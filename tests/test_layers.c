@@ -485,13 +485,62 @@ static void misfits(void **state)
     gm_net_free(net);
 }
 
+/* With constants for a weight it is the layer with these numbers, and has no parameters. */
+static void check_frozen(const char *name, gm_frozen_config *config, gm_shape in)
+{
+    enum { MOST = 200 };
+    static double numbers[MOST];
+    gm_shape out;
+    gm_tensor tensor[GM_MAX_TENSORS];
+    int tensors;
+    gm_error err = {0};
+    layer_run own, frozen;
+    expect_ok(config->kind->infer(&config->of, 1, &in, &out, tensor, &tensors, &err), &err);
+    config->count = gm_shape_size(&tensor[0].shape);
+    config->numbers = numbers;
+    assert_true(config->count <= MOST);
+    for (size_t i = 0; i < config->count; i++) {
+        numbers[i] = (double)(float)sin(1 + 1.7 * (double)i);
+    }
+    const layer_case plain = {name, config->kind, &config->of, 1, {in}, .low = -2, .high = 2};
+    const layer_case c = {name, &gm_layer_frozen, config, 1, {in}, .low = -2, .high = 2};
+    layer_open(&own, &plain, GM_F64, LAYER_N);
+    layer_open(&frozen, &c, GM_F64, LAYER_N);
+    assert_int_equal(frozen.parameters, 0);
+    memcpy(own.param, numbers, config->count * sizeof *numbers);
+    layer_value(&own);
+    layer_value(&frozen);
+    assert_memory_equal(own.out, frozen.out, LAYER_N * own.out_size * sizeof(double));
+    layer_close(&own);
+    layer_close(&frozen);
+    check_layer(&c);
+    config->count--;
+    assert_int_equal(gm_layer_frozen.infer(config, 1, &in, &out, tensor, &tensors, &err),
+                     GM_ERR_INPUT);
+}
+
+static void frozen(void **state)
+{
+    (void)state;
+    gm_frozen_config dense = {.kind = &gm_layer_dense,
+                              .of.dense = {.units = 4, .by_position = true}};
+    gm_frozen_config rows = {.kind = &gm_layer_dense,
+                             .of.dense = {.units = 3, .by_position = true, .transposed = true}};
+    gm_frozen_config conv = {
+        .kind = &gm_layer_conv,
+        .of.conv = {.window = gm_window_square(3, 2, 1, true), .out_channels = 4, .groups = 2}};
+    check_frozen("frozen dense", &dense, (gm_shape){2, {3, 5}});
+    check_frozen("frozen rows", &rows, (gm_shape){3, {2, 3, 5}});
+    check_frozen("frozen conv", &conv, (gm_shape){3, {5, 6, 2}});
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sources),      cmocka_unit_test(unary),  cmocka_unit_test(binary),
-        cmocka_unit_test(binary_ends),  cmocka_unit_test(reduce), cmocka_unit_test(softmax),
-        cmocka_unit_test(softmax_ends), cmocka_unit_test(norms),  cmocka_unit_test(norm_ends),
-        cmocka_unit_test(misfits),
+        cmocka_unit_test(sources),      cmocka_unit_test(unary),   cmocka_unit_test(binary),
+        cmocka_unit_test(binary_ends),  cmocka_unit_test(reduce),  cmocka_unit_test(softmax),
+        cmocka_unit_test(softmax_ends), cmocka_unit_test(norms),   cmocka_unit_test(norm_ends),
+        cmocka_unit_test(frozen),       cmocka_unit_test(misfits),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "layers");
 }

@@ -715,7 +715,9 @@ static void test_bad_conditions_and_filters(void **state)
     for (int i = 0; i < 3; i++) {
         model_begin(13);
         INPUT(-1, 1, 3, 3);
-        fixed("filter", (int)DIMS(1, 1, 2, 2), ones);
+        if (i < 2) fixed("filter", (int)DIMS(1, 1, 2, 2), ones);
+        if (i == 2) WEIGHT("v", 1, 1, 2, 2);
+        if (i == 2) model_node("Mul", "v,v", "filter");
         Onnx__NodeProto *node = model_node("Conv", "x,filter", "z");
         model_ints(node, "pads", 4, (long[]){pads[i], pads[i], pads[i], pads[i]});
         if (i == 1) model_ints(node, "dilations", 2, (long[]){50, 50});

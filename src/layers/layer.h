@@ -165,6 +165,19 @@ typedef struct gm_conv_config {
 } gm_conv_config;
 extern const gm_layer_kind gm_layer_conv;
 
+/* A dense layer or a convolution, without bias, whose weight is constant numbers [count]
+ * (gm_net_keep): no parameters. */
+typedef struct gm_frozen_config {
+    const gm_layer_kind *kind; /* gm_layer_dense or gm_layer_conv */
+    union {
+        gm_dense_config dense;
+        gm_conv_config conv;
+    } of;
+    const double *numbers;
+    size_t count;
+} gm_frozen_config;
+extern const gm_layer_kind gm_layer_frozen;
+
 typedef struct gm_pool_config {
     gm_window_config window;
     bool padded; /* mean: the zeros of the padding count */

@@ -6,21 +6,22 @@
 
 /* ---- with a weight ---- */
 
-/* A weight [in, out] as the graph sees it. */
+/* A weight [in, out] as the graph sees it: a parameter, or constants. */
 typedef struct weight {
     gm_onnx_value *value;
+    bool frozen;
     bool rows; /* stored [out, in] */
     size_t in, out;
 } weight;
 
 static bool take_weight(gm_onnx_value *value, bool transposed, weight *w)
 {
-    if (value->what != GM_ONNX_PARAMETER || value->tensor.rank != 2 ||
-        value->ties == GM_ONNX_OPERAND) {
-        return false;
-    }
+    bool frozen = value->what == GM_ONNX_CONSTANT && value->tensor.of == GM_ONNX_REAL;
+    bool own = value->what == GM_ONNX_PARAMETER && value->ties < GM_ONNX_OPERAND;
+    if ((!frozen && !own) || value->tensor.rank != 2 || !value->tensor.count) return false;
     const size_t *dim = value->tensor.dim;
     *w = (weight){.value = value,
+                  .frozen = frozen,
                   .rows = transposed != value->swapped,
                   .in = dim[transposed ? 1 : 0],
                   .out = dim[transposed ? 0 : 1]};
@@ -36,7 +37,8 @@ static gm_status add_dense(gm_onnx_step *s, gm_onnx_value *x, const weight *w, g
         return gm_onnx_refuse(s, err, "an input of %zu numbers, its weight takes %zu",
                               t->rank ? t->dim[t->rank - 1] : 0, w->in);
     }
-    bool joint = bias && gm_onnx_joins(s, w->value, bias) && bias->tensor.count == w->out;
+    bool joint =
+        bias && !w->frozen && gm_onnx_joins(s, w->value, bias) && bias->tensor.count == w->out;
     bool rows = t->count > w->in;
     gm_dense_config config = {
         .units = w->out, .bias = joint, .by_position = rows, .transposed = !w->rows};
@@ -45,8 +47,10 @@ static gm_status add_dense(gm_onnx_step *s, gm_onnx_value *x, const weight *w, g
     int from;
     gm_status status = gm_onnx_node_as(s, x, &shape, &from, err);
     if (status != GM_OK) return status;
-    status = gm_onnx_add_weighted(s, &gm_layer_dense, &config, 1, &from, w->value,
-                                  joint ? bias : NULL, node, err);
+    gm_frozen_config frozen = {.kind = &gm_layer_dense, .of.dense = config};
+    status = w->frozen ? gm_onnx_add_frozen(s, &frozen, w->value, from, node, err)
+                       : gm_onnx_add_weighted(s, &gm_layer_dense, &config, 1, &from, w->value,
+                                              joint ? bias : NULL, node, err);
     if (status != GM_OK || !bias || joint) return status;
     gm_shape term;
     status = gm_onnx_shape_of(s, &bias->tensor, &term, err);
@@ -58,7 +62,7 @@ gm_status gm_onnx_times_weight(gm_onnx_step *s, gm_onnx_value *x, gm_onnx_value 
 {
     weight w;
     if (!take_weight(matrix, transposed, &w)) {
-        return gm_onnx_refuse(s, err, "'%.100s' is no matrix of parameters", matrix->name);
+        return gm_onnx_refuse(s, err, "'%.100s' is no matrix of weights", matrix->name);
     }
     return add_dense(s, x, &w, NULL, node, err);
 }
@@ -77,7 +81,7 @@ static gm_onnx_value *bias_behind(const gm_onnx_step *s, const weight *w, int *a
 {
     const gm_onnx_value *out = gm_onnx_out(s, 0);
     *adder = -1;
-    if (!out || out->users != 1 || out->user < 0) return NULL;
+    if (w->frozen || !out || out->users != 1 || out->user < 0) return NULL;
     gm_onnx_step next = {.g = s->g, .index = out->user, .node = s->g->proto->node[out->user]};
     if (strcmp(s->g->op[out->user]->name, "Add") != 0) return NULL;
     gm_onnx_value *bias = gm_onnx_in(&next, gm_onnx_in(&next, 0) == out ? 1 : 0);

@@ -358,13 +358,13 @@ static gm_status multiply(gm_onnx_step *s, factor *a, factor *b, const bool *lat
     return status == GM_OK ? join(s, a, b, later, err) : status;
 }
 
-/* True where w is a matrix of parameters one axis of which, *common, is summed over with one of x,
- * and the other is its own. */
+/* True where w is a matrix of parameters or constants one axis of which, *common, is summed over
+ * with one of x, and the other is its own. */
 static bool is_dense(const factor *x, const factor *w, const bool *later, int *common)
 {
-    if (!w->value || w->value->what != GM_ONNX_PARAMETER || w->rank != 2 || x->rank == 0 ||
-        w->value->ties == GM_ONNX_OPERAND || w->label[0] == w->label[1] || w->dim[0] == 1 ||
-        w->dim[1] == 1) {
+    if (!w->value || w->value->what == GM_ONNX_ACTIVATION || w->value->tensor.of != GM_ONNX_REAL ||
+        w->value->ties == GM_ONNX_OPERAND || w->rank != 2 || x->rank == 0 ||
+        w->label[0] == w->label[1] || w->dim[0] == 1 || w->dim[1] == 1) {
         return false;
     }
     bool has[2];

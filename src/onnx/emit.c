@@ -151,6 +151,16 @@ gm_status gm_onnx_add_weighted(const gm_onnx_step *s, const gm_layer_kind *kind,
     return gm_net_name_tensor(g->net, *node, 1, other, err);
 }
 
+gm_status gm_onnx_add_frozen(const gm_onnx_step *s, gm_frozen_config *config,
+                             const gm_onnx_value *weight, int input, int *node, gm_error *err)
+{
+    const gm_onnx_tensor *t = &weight->tensor;
+    config->count = t->count;
+    gm_status status = gm_net_keep(s->g->net, t->count, t->real, &config->numbers, err);
+    if (status != GM_OK) return status;
+    return gm_onnx_add(s, &gm_layer_frozen, config, 1, &input, node, err);
+}
+
 /* ---- values as nodes ---- */
 
 /* A parameter tensor as a node, of the initializer's own shape: one for all its users. */

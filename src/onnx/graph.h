@@ -215,6 +215,9 @@ gm_status gm_onnx_add(const gm_onnx_step *s, const gm_layer_kind *kind, const vo
 gm_status gm_onnx_add_weighted(const gm_onnx_step *s, const gm_layer_kind *kind, const void *config,
                                int inputs, const int *input, const gm_onnx_value *weight,
                                const gm_onnx_value *second, int *node, gm_error *err);
+/* A layer with one input and constant numbers as its weight; config->kind and ->of are given. */
+gm_status gm_onnx_add_frozen(const gm_onnx_step *s, gm_frozen_config *config,
+                             const gm_onnx_value *weight, int input, int *node, gm_error *err);
 /* True where a layer has the parameter already. */
 bool gm_onnx_is_placed(const gm_onnx_step *s, const gm_onnx_value *value);
 /* True where second's numbers directly follow first's in the flat vector. */

@@ -119,9 +119,15 @@ gm_status gm_onnx_emit_conv(gm_onnx_step *s, gm_error *err)
     }
     bool own = gm_onnx_is_weight(weight), joint = own && bias && gm_onnx_joins(s, weight, bias);
     config.bias = joint;
-    status = own ? gm_onnx_add_weighted(s, &gm_layer_conv, &config, 1, &node, weight,
-                                        joint ? bias : NULL, &node, err)
-                 : gm_onnx_conv_by_patches(s, &config, weight, &node, err);
+    gm_frozen_config frozen = {.kind = &gm_layer_conv, .of.conv = config};
+    if (own) {
+        status = gm_onnx_add_weighted(s, &gm_layer_conv, &config, 1, &node, weight,
+                                      joint ? bias : NULL, &node, err);
+    } else if (weight->what == GM_ONNX_CONSTANT) {
+        status = gm_onnx_add_frozen(s, &frozen, weight, node, &node, err);
+    } else {
+        status = gm_onnx_conv_by_patches(s, &config, weight, &node, err);
+    }
     gm_shape row = {.rank = 1, .dim = {config.out_channels}}; /* channels last: the last axis */
     if (status == GM_OK && bias && !joint) {
         status = gm_onnx_add_term(s, node, bias, &row, &node, err);

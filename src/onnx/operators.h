@@ -36,12 +36,13 @@ gm_onnx_work gm_onnx_emit_comparison, gm_onnx_emit_truth, gm_onnx_emit_where;
 /* The output: whether the input's numbers, of an activation, differ from 0. */
 gm_status gm_onnx_emit_nonzero(gm_onnx_step *s, gm_error *err);
 
-/* *node = x [..., in] times a matrix of parameters, [out, in] where transposed, else [in, out]. */
+/* *node = x [..., in] times a matrix of parameters or constants, [out, in] where transposed, else
+ * [in, out]. */
 gm_status gm_onnx_times_weight(gm_onnx_step *s, gm_onnx_value *x, gm_onnx_value *matrix,
                                bool transposed, int *node, gm_error *err);
 
 /* *node, an image or signal with the channels last, becomes its convolution with a weight [out, in
- * / groups, ...] that is no parameter of its own: constants, or numbers that the graph computes. */
+ * / groups, ...] that the graph computes. */
 gm_status gm_onnx_conv_by_patches(const gm_onnx_step *s, const gm_conv_config *config,
                                   gm_onnx_value *weight, int *node, gm_error *err);
 

@@ -1,5 +1,5 @@
-/* Convolutions whose weight is no parameter of its own: fixed filters, and weights that the graph
- * computes (weight normalization, standardization). By products of matrices:
+/* Convolutions whose weight the graph computes (weight normalization, standardization), by products
+ * of matrices:
  *
  *   P [groups, positions, taps x channels]  the pixels under the window at each position
  *   W [groups, taps x channels, out]        the weight, its axes in that order
@@ -89,28 +89,8 @@ static gm_status pixels(const gm_onnx_step *s, const gm_window_config *config, c
 
 /* ---- the weight ---- */
 
-/* Of constants: put in order here. */
-static gm_status constant_columns(const gm_onnx_step *s, const gm_onnx_value *weight,
-                                  const sizes *z, int *node, gm_error *err)
-{
-    gm_onnx_tensor columns;
-    size_t dim[] = {z->groups, z->taps * z->channels, z->out};
-    gm_status status = gm_onnx_tensor_make(GM_ONNX_REAL, 3, dim, &columns, err);
-    for (size_t i = 0; status == GM_OK && i < columns.count; i++) {
-        size_t out = i % z->out, row = i / z->out % dim[1], group = i / z->out / dim[1];
-        size_t filter = group * z->out + out;
-        size_t tap = row / z->channels, channel = row % z->channels;
-        columns.real[i] = weight->tensor.real[(filter * z->channels + channel) * z->taps + tap];
-    }
-    gm_onnx_value value = {
-        .name = weight->name, .what = GM_ONNX_CONSTANT, .tensor = columns, .node = -1, .last = -1};
-    if (status == GM_OK) status = gm_onnx_node_of(s, &value, node, err);
-    gm_onnx_tensor_free(&columns);
-    return status;
-}
-
-static gm_status computed_columns(const gm_onnx_step *s, gm_onnx_value *weight, const sizes *z,
-                                  int *node, gm_error *err)
+static gm_status columns_of(const gm_onnx_step *s, gm_onnx_value *weight, const sizes *z, int *node,
+                            gm_error *err)
 {
     gm_shape filters = {4, {z->groups, z->out, z->channels, z->taps}};
     gm_shape columns = {3, {z->groups, z->taps * z->channels, z->out}};
@@ -140,8 +120,7 @@ gm_status gm_onnx_conv_by_patches(const gm_onnx_step *s, const gm_conv_config *c
     }
     status = pixels(s, &config->window, &w, &z, node, err);
     if (status != GM_OK) return status;
-    status = weight->what == GM_ONNX_CONSTANT ? constant_columns(s, weight, &z, &factor[1], err)
-                                              : computed_columns(s, weight, &z, &factor[1], err);
+    status = columns_of(s, weight, &z, &factor[1], err);
     factor[0] = *node;
     if (status == GM_OK) status = gm_onnx_add(s, &gm_layer_matmul, &product, 2, factor, node, err);
     if (status == GM_OK && z.groups > 1) {
