@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # peers.sh [BUILD] [OPTION...]: the same work in Gradiometer and in Debian's PyTorch, in one run: agreement, speed and
-# memory. BUILD (default: build) is where CMake built gradiometer and peers_gradiometer. Options go on to
-# bench/peers/compare.py. Status 2 where something is missing, 1 where results disagree.
+# memory, on dense nets and, where CIFAR-10 is at hand, on images. BUILD (default: build) is where CMake built gradiometer
+# and peers_gradiometer. Options go on to bench/peers/compare.py; with --agree or --only it is all. The whole may take
+# GM_PEERS_SECONDS (default 7200). Status 2 where something is missing, 1 where results disagree or time is up.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$here/../build
@@ -22,4 +23,19 @@ done
 }
 data=${GM_TEST_DATA:-$here/../../shared/data}/mnist
 [[ -r $data/train-images-idx3-ubyte.gz || -r $data/train-images-idx3-ubyte ]] && set -- --mnist "$data" "$@"
-exec "$python" -B "$here/peers/compare.py" "$build" "$@"
+status=0
+timeout "${GM_PEERS_SECONDS:-7200}" "$python" -B "$here/peers/compare.py" "$build" "$@" || status=$?
+[[ " $* " == *" --agree "* || " $* " == *" --only "* ]] && exit "$status"
+cifar=${GM_TEST_DATA:-$here/../../shared/data}/cifar10
+images=0
+if [[ -d $cifar ]]; then
+    size=()
+    [[ " $* " == *" --small "* ]] && size=(--model cnn:16-32-64 --samples 50 --rounds 1)
+    timeout "${GM_PEERS_SECONDS:-7200}" "$python" -B "$here/peers/images.py" "$build" "$cifar" "${size[@]}" || images=$?
+else
+    echo "images: not run, $cifar is not there"
+fi
+for part in "dense nets: $status" "images: $images"; do
+    echo "$part" | sed 's/: 0$/: done/; s/: 124$/: time is up/; s/: \([0-9]\)/: status \1/'
+done
+[[ $status -eq 0 && $images -eq 0 ]] || exit 1

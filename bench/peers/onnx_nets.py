@@ -142,6 +142,59 @@ class Gpt(nn.Module):
         return self.head(self.ln_f(x))
 
 
+class Padded(nn.Module):
+    """Attention by einsum with masks that the graph computes: causal from ranges, padding from the tokens (0)."""
+
+    def __init__(self, vocabulary=9, places=5, width=8, heads=2):
+        super().__init__()
+        self.heads = heads
+        self.wte = nn.Embedding(vocabulary, width)
+        self.wpe = nn.Parameter(0.3 * torch.randn(places, width))
+        self.query = nn.Parameter(0.3 * torch.randn(width, heads, width // heads))
+        self.key = nn.Parameter(0.3 * torch.randn(width, heads, width // heads))
+        self.value = nn.Linear(width, width)
+        self.head = nn.Linear(width, vocabulary)
+
+    def forward(self, tokens):
+        x = self.wte(tokens) + self.wpe
+        n, t, width = x.shape
+        q, k = torch.einsum("btd,dhk->bhtk", x, self.query), torch.einsum("btd,dhk->bhtk", x, self.key)
+        v = self.value(x).view(n, t, self.heads, width // self.heads)
+        scores = torch.einsum("bhtk,bhsk->bhts", q, k) / (width // self.heads) ** 0.5
+        places = torch.arange(t)
+        scores = scores.masked_fill(places[:, None] < places[None, :], float("-inf"))
+        present = (tokens != 0).to(scores.dtype)
+        scores = scores + (1 - present[:, None, None, :]) * -1e9
+        mixed = torch.einsum("bhts,bshk->bthk", scores.softmax(-1), v).reshape(n, t, width)
+        return self.head(torch.where(mixed > 0, mixed, 0.1 * mixed) + x)
+
+
+class Resized(nn.Module):
+    """Convolutions with a fixed filter and with a normalized weight, and every interpolation.
+
+    The normalization is written out: the second derivative of torch.nn.utils.weight_norm by v is wrong in PyTorch
+    1.13, by 7 % here against central differences of its own gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.g = nn.Parameter(0.5 + torch.rand(4, 1, 1, 1))
+        self.v = nn.Parameter(torch.randn(4, 2, 3, 3))
+        self.bias = nn.Parameter(torch.randn(4))
+        self.up = nn.Conv2d(4, 3, 3, padding=1)
+        self.head = nn.Linear(3, 4)
+
+    def forward(self, x):
+        weight = self.g * self.v / self.v.pow(2).sum((1, 2, 3), keepdim=True).sqrt()
+        x = F.conv2d(x, weight, self.bias, stride=2, padding=1)
+        blur = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]], dtype=x.dtype) / 16
+        x = F.conv2d(torch.tanh(x), blur.expand(4, 1, 3, 3), padding=1, groups=4)
+        x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = F.interpolate(torch.tanh(self.up(x)), size=(11, 5), mode="bilinear", align_corners=True)
+        x = F.interpolate(x, size=(7, 9), mode="bicubic", align_corners=False)
+        x = F.interpolate(F.softplus(x), scale_factor=0.5, mode="nearest")
+        return self.head(x.mean((2, 3)))
+
+
 def images(n, size):
     return torch.randn(n, 3, size, size, dtype=torch.float64)
 
@@ -152,6 +205,9 @@ NETS = {
     "poolings": (Poolings, lambda: images(7, 19), 4, (7,), 11),
     "resnet20": (ResNet20, lambda: images(4, 32), 10, (4,), 13),
     "vit": (Vit, lambda: images(6, 8), 4, (6,), 17),
+    "padded": (Padded, lambda: torch.randint(1, 9, (6, 5)) * (torch.arange(5) < torch.randint(2, 6, (6, 1))),
+               9, (6, 5), 14),
+    "resized": (Resized, lambda: torch.randn(6, 2, 8, 6, dtype=torch.float64), 4, (6,), 13),
     "gpt": (Gpt, lambda: torch.randint(0, 11, (5, 6)), 11, (5, 6), 14),
 }
 
