@@ -516,6 +516,30 @@ static void places(void)
     finish("all", 12 + 8 + 4);
 }
 
+/* A decoder: transposed convolutions in groups, with strides, dilations and what they leave out. */
+static void decoder(void)
+{
+    model_begin(13);
+    INPUT(-1, 4, 2, 3);
+    WEIGHT("up.weight", 4, 1, 3, 2);
+    WEIGHT("up.bias", 2);
+    WEIGHT("line.weight", 2, 3, 2);
+    WHOLE("lines", 0, 2, -1);
+    Onnx__NodeProto *node = model_node("ConvTranspose", "x,up.weight,up.bias", "u");
+    model_int(node, "group", 2);
+    model_ints(node, "strides", 2, (long[]){2, 3});
+    model_ints(node, "dilations", 2, (long[]){1, 2});
+    model_ints(node, "pads", 4, (long[]){1, 0, 0, 2});
+    model_ints(node, "output_padding", 2, (long[]){1, 0});
+    model_node("Tanh", "u", "t");
+    model_node("Reshape", "t,lines", "signal");
+    node = model_node("ConvTranspose", "signal,line.weight", "l");
+    model_ints(node, "strides", 1, (long[]){2});
+    model_node("Softplus", "l", "p");
+    model_ints(model_node("ReduceMean", "p", "m"), "axes", 1, (long[]){2});
+    finish("m", 3);
+}
+
 /* ---- weights that serve twice ---- */
 
 /* A dense layer with its bias, the same matrix the other way without one, the bias as a factor, and
@@ -734,7 +758,7 @@ static gm_status load_graph(gm_error *err)
     static const char *const names[] = {"graphs-attention.onnx", "graphs-conditions.onnx",
                                         "graphs-filters.onnx",   "graphs-heads.onnx",
                                         "graphs-sizes.onnx",     "graphs-sharing.onnx",
-                                        "graphs-places.onnx"};
+                                        "graphs-places.onnx",    "graphs-decoder.onnx"};
     gm_onnx *model;
     gm_onnx_options options;
     gm_onnx_options_default(&options);
@@ -746,7 +770,7 @@ static gm_status load_graph(gm_error *err)
 static void test_out_of_memory(void **state)
 {
     (void)state;
-    for (at_work = 0; at_work < 7; at_work++) {
+    for (at_work = 0; at_work < 8; at_work++) {
         fail_every_allocation(load_graph, 50);
     }
 }
@@ -759,7 +783,8 @@ static const struct {
 } graphs[] = {{"graphs-attention.onnx", attention}, {"graphs-conditions.onnx", conditions},
               {"graphs-filters.onnx", filters},     {"graphs-signals.onnx", signals},
               {"graphs-heads.onnx", heads},         {"graphs-sizes.onnx", sizes},
-              {"graphs-sharing.onnx", sharing},     {"graphs-places.onnx", places}};
+              {"graphs-sharing.onnx", sharing},     {"graphs-places.onnx", places},
+              {"graphs-decoder.onnx", decoder}};
 
 static const image_case cases[] = {
     {"graphs-attention.onnx", NULL, {1, {4}}, 6, 3, true, false},
@@ -770,6 +795,7 @@ static const image_case cases[] = {
     {"graphs-sizes.onnx", NULL, {3, {1, 3, 4}}, 5, 3, true, false},
     {"graphs-sharing.onnx", NULL, {1, {4}}, 5, 3, true, false},
     {"graphs-places.onnx", NULL, {3, {1, 4, 4}}, 5, 3, false, false},
+    {"graphs-decoder.onnx", NULL, {3, {4, 2, 3}}, 5, 3, true, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

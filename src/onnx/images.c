@@ -6,10 +6,8 @@
 
 /* ---- windows ---- */
 
-/* Numbers of an attribute along each direction into pairs of the window's: [directions], or one
- * half of [2 directions] pads. A signal's are the second of each pair. */
-static gm_status take_pairs(const gm_onnx_step *s, const char *name, int plane, int halves,
-                            size_t otherwise, size_t *first, size_t *second, gm_error *err)
+gm_status gm_onnx_pairs(const gm_onnx_step *s, const char *name, int plane, int halves,
+                        size_t otherwise, size_t *first, size_t *second, gm_error *err)
 {
     size_t count;
     const int64_t *given = gm_onnx_ints(s, name, &count);
@@ -42,18 +40,18 @@ static void pad_same(const gm_onnx_tensor *in, bool lower, gm_window_config *w)
     }
 }
 
-/* The window of a node over its input; kernel: from the weight's shape, or NULL. */
-static gm_status window_of(const gm_onnx_step *s, const gm_onnx_tensor *in, const size_t *kernel,
-                           gm_window_config *w, gm_error *err)
+gm_status gm_onnx_window_of(const gm_onnx_step *s, const gm_onnx_tensor *in, const size_t *kernel,
+                            gm_window_config *w, gm_error *err)
 {
     size_t unused[2];
     int plane = in->rank - 2;
     *w = (gm_window_config){.channels_last = true, .ceil = gm_onnx_int(s, "ceil_mode", 0) != 0};
     gm_status status =
-        take_pairs(s, "kernel_shape", plane, 1, kernel ? 0 : 1, w->kernel, unused, err);
-    if (status == GM_OK) status = take_pairs(s, "strides", plane, 1, 1, w->stride, unused, err);
-    if (status == GM_OK) status = take_pairs(s, "dilations", plane, 1, 1, w->dilation, unused, err);
-    if (status == GM_OK) status = take_pairs(s, "pads", plane, 2, 0, w->pad, w->pad_after, err);
+        gm_onnx_pairs(s, "kernel_shape", plane, 1, kernel ? 0 : 1, w->kernel, unused, err);
+    if (status == GM_OK) status = gm_onnx_pairs(s, "strides", plane, 1, 1, w->stride, unused, err);
+    if (status == GM_OK)
+        status = gm_onnx_pairs(s, "dilations", plane, 1, 1, w->dilation, unused, err);
+    if (status == GM_OK) status = gm_onnx_pairs(s, "pads", plane, 2, 0, w->pad, w->pad_after, err);
     if (status != GM_OK) return status;
     for (int i = 0; i < 2; i++) {
         int from = i - (2 - plane);
@@ -79,8 +77,7 @@ static gm_status window_of(const gm_onnx_step *s, const gm_onnx_tensor *in, cons
     return GM_OK;
 }
 
-/* The output, [1, C, ...] from the node's [..., C]. */
-static void put_image(const gm_onnx_step *s, int node)
+void gm_onnx_put_image(const gm_onnx_step *s, int node)
 {
     const gm_shape *shape = &s->g->net->node[node].shape;
     size_t dim[GM_ONNX_RANK] = {1, shape->dim[shape->rank - 1]};
@@ -108,7 +105,7 @@ gm_status gm_onnx_emit_conv(gm_onnx_step *s, gm_error *err)
         return gm_onnx_refuse(s, err, "its bias '%.100s' has %zu numbers, expected %zu", bias->name,
                               bias->tensor.count, weight->tensor.dim[0]);
     }
-    status = window_of(s, &in->tensor, weight->tensor.dim + 2, &config.window, err);
+    status = gm_onnx_window_of(s, &in->tensor, weight->tensor.dim + 2, &config.window, err);
     if (status != GM_OK) return status;
     int64_t groups = gm_onnx_int(s, "group", 1);
     config.out_channels = weight->tensor.dim[0];
@@ -132,7 +129,7 @@ gm_status gm_onnx_emit_conv(gm_onnx_step *s, gm_error *err)
     if (status == GM_OK && bias && !joint) {
         status = gm_onnx_add_term(s, node, bias, &row, &node, err);
     }
-    if (status == GM_OK) put_image(s, node);
+    if (status == GM_OK) gm_onnx_put_image(s, node);
     return status;
 }
 
@@ -145,9 +142,9 @@ static gm_status emit_pool(gm_onnx_step *s, const gm_layer_kind *kind, gm_error 
         return gm_onnx_refuse(s, err, "indices of the largest: not supported");
     }
     gm_status status = gm_onnx_image_of(s, in, &node, err);
-    if (status == GM_OK) status = window_of(s, &in->tensor, NULL, &config.window, err);
+    if (status == GM_OK) status = gm_onnx_window_of(s, &in->tensor, NULL, &config.window, err);
     if (status == GM_OK) status = gm_onnx_add(s, kind, &config, 1, &node, &node, err);
-    if (status == GM_OK) put_image(s, node);
+    if (status == GM_OK) gm_onnx_put_image(s, node);
     return status;
 }
 
@@ -191,6 +188,6 @@ gm_status gm_onnx_emit_global_max_pool(gm_onnx_step *s, gm_error *err)
         config.window.kernel[i - 2 + (in->rank == 3)] = in->dim[i];
     }
     status = gm_onnx_add(s, &gm_layer_max_pool, &config, 1, &node, &node, err);
-    if (status == GM_OK) put_image(s, node);
+    if (status == GM_OK) gm_onnx_put_image(s, node);
     return status;
 }

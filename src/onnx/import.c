@@ -53,6 +53,7 @@ static gm_status emit_each(gm_onnx_step *s, gm_error *err)
 static bool works_alone(const char *operator)
 {
     static const char *const name[] = {"Conv",
+                                       "ConvTranspose",
                                        "MaxPool",
                                        "AveragePool",
                                        "GlobalAveragePool",

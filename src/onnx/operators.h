@@ -22,8 +22,9 @@ gm_onnx_work gm_onnx_fold_cast, gm_onnx_fold_range, gm_onnx_fold_unary, gm_onnx_
 gm_onnx_work gm_onnx_emit_identity, gm_onnx_emit_cast, gm_onnx_emit_dropout, gm_onnx_emit_reshape;
 gm_onnx_work gm_onnx_emit_transpose, gm_onnx_emit_concat, gm_onnx_emit_slice, gm_onnx_emit_split,
     gm_onnx_emit_gather, gm_onnx_emit_expand, gm_onnx_emit_pad;
-gm_onnx_work gm_onnx_emit_conv, gm_onnx_emit_max_pool, gm_onnx_emit_average_pool,
-    gm_onnx_emit_global_average_pool, gm_onnx_emit_global_max_pool, gm_onnx_emit_resize;
+gm_onnx_work gm_onnx_emit_conv, gm_onnx_emit_conv_transpose, gm_onnx_emit_max_pool,
+    gm_onnx_emit_average_pool, gm_onnx_emit_global_average_pool, gm_onnx_emit_global_max_pool,
+    gm_onnx_emit_resize;
 gm_onnx_work gm_onnx_emit_batch_norm, gm_onnx_emit_layer_norm, gm_onnx_emit_instance_norm;
 gm_onnx_work gm_onnx_emit_reduce, gm_onnx_emit_extreme, gm_onnx_emit_softmax;
 gm_onnx_work gm_onnx_emit_depth_to_space, gm_onnx_emit_space_to_depth, gm_onnx_emit_tile,
@@ -45,6 +46,16 @@ gm_status gm_onnx_times_weight(gm_onnx_step *s, gm_onnx_value *x, gm_onnx_value 
  * / groups, ...] that the graph computes. */
 gm_status gm_onnx_conv_by_patches(const gm_onnx_step *s, const gm_conv_config *config,
                                   gm_onnx_value *weight, int *node, gm_error *err);
+
+/* Numbers of an attribute along each direction into pairs of the window's: [directions], or one
+ * half of [2 directions] pads. A signal's are the second of each pair. */
+gm_status gm_onnx_pairs(const gm_onnx_step *s, const char *name, int plane, int halves,
+                        size_t otherwise, size_t *first, size_t *second, gm_error *err);
+/* The window of a node over its input; kernel: from the weight's shape, or NULL. */
+gm_status gm_onnx_window_of(const gm_onnx_step *s, const gm_onnx_tensor *in, const size_t *kernel,
+                            gm_window_config *w, gm_error *err);
+/* The output, [1, C, ...] from the node's [..., C]. */
+void gm_onnx_put_image(const gm_onnx_step *s, int node);
 
 /* The mean over the positions of an image [1, C, ...], of that rank again or [1, C]. */
 gm_status gm_onnx_emit_global_mean(gm_onnx_step *s, int rank, gm_error *err);

@@ -52,6 +52,8 @@ static const gm_onnx_op ops[] = {
     {"Where", gm_onnx_emit_where, gm_onnx_fold_where, 3, 3, SLOT0, 0, NULL},
     /* images */
     {"Conv", gm_onnx_emit_conv, NULL, 2, 3, 0, 0, WINDOW " group:i"},
+    {"ConvTranspose", gm_onnx_emit_conv_transpose, NULL, 2, 3, 0, 0,
+     WINDOW " group:i output_padding:I"},
     {"Resize", gm_onnx_emit_resize, NULL, 1, 4, ~1u, 10,
      "coordinate_transformation_mode:s cubic_coeff_a:f exclude_outside:i extrapolation_value:f "
      "mode:s nearest_mode:s"},
