@@ -24,17 +24,13 @@
 #include "gradiometer/random.h"
 #include "gradiometer/spectrum.h"
 #include "kernels/kernels.h"
+#include "spectrum/basis.h"
 #include "spectrum/eigen.h"
 #include "spectrum/krylov.h"
 #include "spectrum/ritz.h"
 
 enum {
-    LEAST_BASIS = 20,
-    SPARE_BASIS = 60,  /* more vectors for ARPACK where memory allows: fewer restarts */
-    FIRST_BASIS = 512, /* steps of the first run where memory allows: no restarts at all */
-    MOST_RESTARTS = 300,
-    MOST_FORMED = 5000, /* size up to which an operator is formed when that is the cheaper way */
-    MOST_ATTEMPTS = 2,  /* early ends that the true residuals may turn down */
+    MOST_ATTEMPTS = 2,       /* early ends that the true residuals may turn down */
     THRESHOLD_EXPONENT = -35 /* 2^-35 >= eps^(2/3) = 2^-35.33, ARPACK's eps being 2^-53 */
 };
 
@@ -255,7 +251,7 @@ static size_t complete_rows(lanczos *l, const double *x)
 static gm_status look(lanczos *l, size_t rows, bool *converged, gm_error *err)
 {
     size_t k = (size_t)l->nev, n = (size_t)l->n, ncv = (size_t)l->ncv;
-    size_t least = 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
+    size_t least = gm_basis_least(k);
     *converged = false;
     size_t attempts = l->options->max_products > 0 ? 1 : MOST_ATTEMPTS;
     if (l->products <= least || l->attempts >= attempts || rows < l->next || rows <= k)
@@ -300,7 +296,7 @@ static gm_status settle(lanczos *l, size_t rows, gm_eigen *result, gm_error *err
 static bool better_formed(const lanczos *l)
 {
     size_t n = (size_t)l->n, spent = l->products + l->checks, most = l->options->max_products;
-    return n <= MOST_FORMED && spent >= n && (most == 0 || spent + n <= most);
+    return n <= GM_BASIS_FORMED && spent >= n && (most == 0 || spent + n <= most);
 }
 
 /* Ends where the pairs have converged, or where it is not worth while to go on. */
@@ -403,16 +399,11 @@ static gm_status solve(lanczos *l, gm_eigen *result, size_t *count, gm_error *er
     if (status != GM_OK) return status;
     status = converse(l, result, err);
     /* Out of restarts: an operator that is small enough is formed. */
-    if (status == GM_OK && l->info == 1 && l->restarts == MOST_RESTARTS)
+    if (status == GM_OK && l->info == 1 && l->restarts == GM_BASIS_RESTARTS)
         l->form = !l->settled && better_formed(l);
     if (status == GM_OK && !l->zero && !l->settled && !l->form) status = extract(l, count, err);
     leave();
     return status;
-}
-
-static size_t least_basis(size_t k)
-{
-    return 2 * k + 1 > LEAST_BASIS ? 2 * k + 1 : LEAST_BASIS;
 }
 
 /* One run of Lanczos' method of as many steps as the basis has room for: where that suffices,
@@ -420,7 +411,7 @@ static size_t least_basis(size_t k)
 static gm_status try_first(gm_operator *op, const gm_eigen_options *options, size_t basis,
                            gm_eigen *result, bool *done, gm_error *err)
 {
-    size_t least = least_basis(options->k);
+    size_t least = gm_basis_least(options->k);
     *done = false;
     if (options->max_products > 0 || basis <= least) return GM_OK;
     gm_status status = enter(op, err);
@@ -428,22 +419,6 @@ static gm_status try_first(gm_operator *op, const gm_eigen_options *options, siz
     status = gm_eigen_krylov(op, options, basis, least, result, done, err);
     leave();
     return status;
-}
-
-/* Krylov vectors and restarts that stay within max_products: ARPACK takes at most 1 + ncv +
- * restarts (ncv - nev) products, the residuals nev, those of an early end that they turn down as
- * many (one such end at most). False where nothing can be had. */
-static bool fit(const gm_eigen_options *options, size_t *basis, size_t *restarts)
-{
-    size_t k = options->k;
-    *restarts = MOST_RESTARTS;
-    if (options->max_products == 0) return true;
-    if (options->max_products < 3 * k + 3) return false;
-    size_t budget = options->max_products - 2 * k - 1;
-    if (2 * *basis - k > budget) *basis = (budget + k) / 2;
-    size_t most = (budget - *basis) / (*basis - k);
-    if (most < *restarts) *restarts = most;
-    return true;
 }
 
 /* Pairs of the zero operator: k values 0 with unit vectors. */
@@ -455,58 +430,11 @@ static void zero_pairs(gm_eigen *result)
     }
 }
 
-/* Krylov vectors of a problem of size n; *dense where it is cheaper to form the operator. */
-static size_t choose_basis(size_t n, const gm_eigen_options *options, bool *dense)
-{
-    size_t k = options->k, basis = options->basis;
-    *dense = k + 1 >= n || (basis != 0 && basis >= n);
-    if (basis != 0) return basis;
-    basis = least_basis(k);
-    /* A first basis and a restart or two would cost as much. */
-    if (n <= 2 * basis) *dense = true;
-    /* Beyond half of the size all of the operator is nearly as cheap. */
-    size_t wide = n / 2 < FIRST_BASIS ? n / 2 : FIRST_BASIS;
-    if (wide < basis + SPARE_BASIS) wide = basis + SPARE_BASIS;
-    if (wide >= n) wide = n - 1;
-    size_t room = options->spare / sizeof(double) / n;
-    if (wide > room) wide = room;
-    return wide > basis ? wide : basis;
-}
-
-/* Of these, those that ARPACK gets: it turns its whole basis at every restart. */
-static size_t restarted_basis(const gm_eigen_options *options, size_t basis)
-{
-    size_t wide = least_basis(options->k) + SPARE_BASIS;
-    return options->basis == 0 && basis > wide ? wide : basis;
-}
-
-size_t gm_eigen_bytes(size_t size, const gm_eigen_options *options)
-{
-    bool dense;
-    size_t k = options->k, basis = choose_basis(size, options, &dense);
-    size_t formed = gm_eigen_dense_bytes(size, k);
-    if (dense) return formed;
-    /* ARPACK's vectors, those of the symmetry check, the result, a block of residuals; then T. */
-    size_t vectors = basis + 6 + k + gm_eigen_residual_rows(size, k), numbers;
-    if (basis > UINT32_MAX || !gm_mul_size(vectors, size, &numbers) ||
-        !gm_add_size(numbers, 4 * (basis + 8) * basis, &numbers) ||
-        !gm_mul_size(numbers, sizeof(double), &numbers))
-        return SIZE_MAX;
-    return size <= MOST_FORMED && formed > numbers ? formed : numbers;
-}
-
-void gm_eigen_fit(size_t size, double bytes, gm_eigen_options *options)
-{
-    while (options->spare > 0 && (double)gm_eigen_bytes(size, options) > bytes) {
-        options->spare -= options->spare / 16 + 1;
-    }
-}
-
 /* The result from where ARPACK left its own: the first rows of the basis, ascending. */
 static gm_status finish(lanczos *l, size_t count, gm_eigen *result, gm_error *err)
 {
     size_t n = (size_t)l->n, k = (size_t)l->nev;
-    bool limited = l->info == 1 && l->restarts < MOST_RESTARTS;
+    bool limited = l->info == 1 && l->restarts < GM_BASIS_RESTARTS;
     double tol = l->options->tol;
     gm_operator *op = l->op;
     gm_status status = gm_eigen_alloc(op, l->zero ? k : count, result, err);
@@ -536,10 +464,10 @@ gm_status gm_eigenpairs(gm_operator *op, const gm_eigen_options *options, gm_eig
     if (status != GM_OK) return status;
     size_t restarts, count = 0;
     bool dense;
-    size_t basis = choose_basis(op->size, options, &dense);
+    size_t basis = gm_basis_choose(op->size, options, &dense);
     if (dense) return gm_eigen_dense(op, options, result, err);
-    size_t restarted = restarted_basis(options, basis);
-    if (!fit(options, &restarted, &restarts)) {
+    size_t restarted = gm_basis_restarted(options, basis);
+    if (!gm_basis_fit(options, &restarted, &restarts)) {
         status = gm_eigen_alloc(op, 0, result, err);
         if (status == GM_OK) gm_eigen_judge(result, options->k, options->tol, true);
         return status;
