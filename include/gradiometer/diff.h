@@ -48,6 +48,7 @@ size_t gm_problem_samples(const gm_problem *problem); /* n, over all ranks */
 const gm_net *gm_problem_net(const gm_problem *problem);
 const gm_dataset *gm_problem_data(const gm_problem *problem);
 gm_loss gm_problem_loss(const gm_problem *problem);
+const gm_team *gm_problem_team(const gm_problem *problem); /* NULL without ranks */
 
 /* Loss (mean over samples) and share of wrong predictions (first arg-max) at theta [p]; any output
  * NULL. theta must be finite (GM_ERR_INPUT names the first entry that is not). A loss that

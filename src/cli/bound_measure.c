@@ -115,7 +115,8 @@ static gm_status measure_test(gm_session *session, gm_bound_run *run, gm_error *
 {
     run->test_error = (double)NAN;
     if (!session->test) return GM_OK;
-    if (gm_interrupt_requested(NULL)) return gm_fail(err, GM_ERR_INTERRUPTED, "interrupted");
+    if (gm_interrupt_agreed((void *)session->team))
+        return gm_fail(err, GM_ERR_INTERRUPTED, "interrupted");
     const gm_bound *b = &run->bound;
     const gm_gaussians g = {b->parameters,       run->origin.theta0, b->unit,
                             b->best.prior_scale, session->theta,     b->ratio};
@@ -136,7 +137,8 @@ static gm_status take_measures(gm_linearization *lin, const gm_session *session,
     o.products = run->measured_all;
     o.radius = run->radius;
     o.seed = session->seed;
-    o.stop = gm_interrupt_requested;
+    o.stop = gm_interrupt_agreed;
+    o.context = (void *)session->team;
     gm_status status = gm_measures_take(lin, run->origin.theta0, exact, &o, &run->measures, err);
     run->measured = status == GM_OK;
     return status;
@@ -165,7 +167,7 @@ gm_status gm_bound_take(gm_cli *cli, gm_session *session, gm_bound_run *run, gm_
     if (status == GM_OK && set->measured != GM_MEASURED_NONE)
         status = take_measures(lin, session, run, err);
     gm_linearization_free(lin);
-    if (status == GM_OK && gm_interrupt_requested(NULL))
+    if (status == GM_OK && gm_interrupt_agreed((void *)session->team))
         status = gm_fail(err, GM_ERR_INTERRUPTED, "interrupted");
     return status == GM_OK ? check_invariance(cli, session, run, err) : status;
 }

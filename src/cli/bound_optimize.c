@@ -77,14 +77,14 @@ static gm_status test_error(gm_session *session, const gm_gaussians *g,
 /* The posterior in *out by fresh draws. After Ctrl-C a posterior that was begun is certified all
  * the same, by one draw for each sample. */
 static gm_status certify(gm_cli *cli, gm_session *session, const gm_bound_run *run,
-                         const gm_optimized *out, uint32_t number, gm_certificate *certificate,
-                         double *test, gm_error *err)
+                         const gm_optimized *out, uint32_t number, bool asked,
+                         gm_certificate *certificate, double *test, gm_error *err)
 {
     const gm_gaussians g = {
         run->bound.parameters, run->origin.theta0, out->unit, out->scale, out->theta, out->ratio};
     gm_certificate_options o = certificate_options(cli, run, number);
     o.cost = out->result.cost;
-    if (number == END_RUN && gm_interrupt_requested(NULL)) {
+    if (asked) {
         o.stop = NULL;
         o.rounds = 1 + AFTER_STOP / run->bound.n;
     }
@@ -92,11 +92,27 @@ static gm_status certify(gm_cli *cli, gm_session *session, const gm_bound_run *r
     return status == GM_OK ? test_error(session, &g, &o, test, err) : status;
 }
 
+/* What the optimizer calls between its steps. */
+typedef struct descent {
+    gm_watcher watch;
+    const gm_team *team;
+} descent;
+
+static bool stop_descent(void *context)
+{
+    return gm_interrupt_agreed((void *)((descent *)context)->team);
+}
+
+static void show_descent(void *context, uint64_t t, uint64_t steps, double value)
+{
+    gm_watcher_show(&((descent *)context)->watch, t, steps, value);
+}
+
 static gm_status optimize(gm_cli *cli, gm_session *session, const gm_bound_run *run,
                           gm_optimized *out, gm_error *err)
 {
     const gm_bound_settings *set = cli->settings;
-    gm_watcher watch = {"posterior", "objective", .quiet = cli->shared.quiet};
+    descent own = {{"posterior", "objective", .quiet = cli->shared.quiet}, session->team};
     gm_optimize_options o;
     gm_optimize_options_default(&o);
     o.objective = out->objective = set->objective;
@@ -110,13 +126,13 @@ static gm_status optimize(gm_cli *cli, gm_session *session, const gm_bound_run *
     o.grid = run->bound.priors;
     o.delta = run->bound.delta_sample;
     o.seed = run->options.gibbs.seed;
-    o.context = &watch;
-    o.stop = gm_interrupt_requested;
-    o.progress = gm_watcher_show;
+    o.context = &own;
+    o.stop = stop_descent;
+    o.progress = show_descent;
     gm_status status =
         gm_posterior_optimize(session->problem, run->origin.theta0, run->bound.unit, out->scale, &o,
                               out->theta, out->ratio, &out->result, err);
-    gm_watcher_finish(&watch);
+    gm_watcher_finish(&own.watch);
     return status;
 }
 
@@ -148,7 +164,7 @@ gm_status gm_bound_optimize(gm_cli *cli, gm_session *session, const gm_bound_run
     memcpy(out->ratio, b->ratio, p * sizeof *out->ratio);
     memcpy(out->unit, b->unit, p * sizeof *out->unit);
     gm_status status =
-        certify(cli, session, run, out, START_RUN, &out->start, &out->test_start, err);
+        certify(cli, session, run, out, START_RUN, false, &out->start, &out->test_start, err);
     if (status == GM_OK) status = optimize(cli, session, run, out, err);
     bool cut = out->result.steps < set->optimize && !out->result.diverged;
     if (status == GM_OK && cut && !out->result.steps)
@@ -158,8 +174,10 @@ gm_status gm_bound_optimize(gm_cli *cli, gm_session *session, const gm_bound_run
                     "the optimization met numbers that are not finite and ended after %" PRIu64
                     " steps; --optimize-step below %g may help",
                     out->result.steps, out->step);
-    if (status == GM_OK)
-        status = certify(cli, session, run, out, END_RUN, &out->end, &out->test_end, err);
+    if (status == GM_OK) {
+        bool asked = gm_interrupt_agreed((void *)session->team);
+        status = certify(cli, session, run, out, END_RUN, asked, &out->end, &out->test_end, err);
+    }
     if (status == GM_OK) take_scale(out, p);
     out->made = status == GM_OK;
     if (status == GM_OK && cut) status = gm_fail(err, GM_ERR_INTERRUPTED, "interrupted");

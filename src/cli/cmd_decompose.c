@@ -106,7 +106,8 @@ static void resolve_options(gm_cli *cli, const gm_session *session, gm_decompose
     const settings *given = cli->settings;
     gm_decompose_options_default(o);
     o->method = given->method;
-    o->stop = gm_interrupt_requested;
+    o->stop = gm_interrupt_agreed;
+    o->watch = (void *)session->team;
     o->tol = cli->shared.tol;
     o->max_products = given->max_products;
     o->k = given->k;

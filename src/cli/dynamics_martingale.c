@@ -267,7 +267,7 @@ static gm_status draw(const gm_session *session, const gm_martingale *m, work *w
     o.divisor = w->divisor;
     memset(w->delta, 0, m->draws * sizeof *w->delta); /* of a step 0 */
     for (size_t done = 0; done < m->draws; done += o.draws) {
-        if (gm_interrupt_requested(NULL)) {
+        if (gm_interrupt_agreed((void *)session->team)) {
             return gm_fail(err, GM_ERR_INTERRUPTED, "interrupted; nothing was recorded");
         }
         o.first = done;

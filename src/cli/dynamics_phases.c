@@ -117,7 +117,7 @@ static gm_status measure(gm_cli *cli, gm_session *session, gm_phases *s, gm_erro
     gm_progress_start(&progress, "dynamics phases", "points", 0, s->points.count,
                       cli->shared.quiet);
     for (size_t i = 0; status == GM_OK && i < s->points.count; i++) {
-        if (gm_interrupt_requested(NULL)) {
+        if (gm_interrupt_agreed((void *)session->team)) {
             status = gm_fail(err, GM_ERR_INTERRUPTED, "interrupted; nothing was recorded");
             break;
         }

@@ -155,7 +155,7 @@ static gm_status draw_case(gm_session *session, const gm_predict *predict, gm_pr
     o.drift = predict->drift;
     size_t slice = gm_dynamics_slice(session);
     for (size_t done = 0; done < c->draws; done += o.draws) {
-        if (gm_interrupt_requested(NULL)) {
+        if (gm_interrupt_agreed((void *)session->team)) {
             return gm_fail(err, GM_ERR_INTERRUPTED,
                            "interrupted after %zu of %zu draws; nothing was recorded",
                            index * c->draws + done, predict->cases * c->draws);

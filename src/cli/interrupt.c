@@ -22,10 +22,18 @@ void gm_interrupt_install(void)
     action.sa_flags = (int)SA_RESETHAND | SA_RESTART;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
 }
 
 bool gm_interrupt_requested(void *unused)
 {
     (void)unused;
     return atomic_load_explicit(&requested, memory_order_relaxed) != 0;
+}
+
+bool gm_interrupt_agreed(void *team)
+{
+    double asked = gm_interrupt_requested(NULL);
+    gm_team_sum(team, 1, &asked);
+    return asked > 0.0;
 }

@@ -186,7 +186,8 @@ static gm_status find_pairs(gm_cli *cli, const gm_session *session, gm_lineariza
                             gm_which which, size_t k, gm_eigen *found, gm_error *err)
 {
     gm_operator hessian = {0}, op = {0};
-    gm_operator_watch watch = {.inner = &hessian, .stop = gm_interrupt_requested};
+    gm_operator_watch watch = {
+        .inner = &hessian, .stop = gm_interrupt_agreed, .context = (void *)session->team};
     gm_eigen_options o;
     gm_eigen_options_default(&o);
     o.which = which;

@@ -312,7 +312,8 @@ gm_status gm_series_await(gm_series *series, size_t index, bool *found, gm_error
     if (series->watched && index == 0) gm_interrupt_install();
     if (series->watched && index >= series->count) status = await_file(series, err);
     *found = index < series->count;
-    if (status == GM_ERR_INTERRUPTED || (*found && gm_interrupt_requested(NULL))) {
+    if (status == GM_ERR_INTERRUPTED ||
+        (*found && gm_interrupt_agreed((void *)series->cli->team))) {
         return interrupted(series, index, err);
     }
     return status;

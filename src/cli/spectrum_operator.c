@@ -8,7 +8,7 @@
 
 static gm_status look_for_interrupt(const gm_spectrum_operator *target, gm_error *err)
 {
-    if (target->watched && !target->steady && gm_interrupt_requested(NULL)) {
+    if (target->watched && !target->steady && gm_interrupt_agreed((void *)target->team)) {
         return gm_fail(err, GM_ERR_INTERRUPTED,
                        "interrupted after %zu products with the %s; nothing was written",
                        target->op.products, target->op.name);
@@ -107,6 +107,7 @@ gm_status gm_spectrum_operator_curvature(gm_linearization *lin, gm_curvature kin
     if (status != GM_OK) return status;
     gm_spectrum_operator_wrap(&inner, layer, quiet, target);
     target->lin = lin;
+    target->team = gm_problem_team(gm_linearization_problem(lin));
     target->kind = kind;
     target->block = block;
     target->form = form_curvature;

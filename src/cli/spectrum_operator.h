@@ -44,6 +44,7 @@ struct gm_spectrum_operator {
     bool watched, quiet;
     gm_curvature kind;
     gm_linearization *lin;
+    const gm_team *team; /* whose ranks take its products in step */
     int block;
 };
 

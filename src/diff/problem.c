@@ -406,6 +406,11 @@ const gm_net *gm_problem_net(const gm_problem *problem)
     return problem->engine.net;
 }
 
+const gm_team *gm_problem_team(const gm_problem *problem)
+{
+    return problem->team;
+}
+
 const gm_dataset *gm_problem_data(const gm_problem *problem)
 {
     return problem->data;

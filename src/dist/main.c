@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli/frame.h"
+#include "cli/interrupt.h"
 #include "cli/program.h"
 #include "cli/startup.h"
 #include "cli/study.h"
@@ -42,7 +43,10 @@ static gm_status run(const gm_dist *dist, gm_program *program, int argc, char **
         gm_help_program(stdout, program->commands);
         return gm_fail(err, GM_ERR_USAGE, "no command, expected one of those above");
     }
-    return gm_program_run(program, argc, argv, err);
+    gm_status done = gm_program_run(program, argc, argv, err);
+    /* What is asked of a rank that waits for the others is asked of these too. */
+    if (gm_team_rank(program->team) > 0) gm_interrupt_install();
+    return done;
 }
 
 int main(int argc, char **argv)

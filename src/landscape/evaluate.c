@@ -110,9 +110,9 @@ static gm_status take_block(const job *j, size_t first, size_t last, gm_error *e
 static bool stopped(const gm_landscape_hooks *hooks)
 {
     if (!hooks || !hooks->stop) return false;
-    bool stop = hooks->stop(hooks->context);
-    gm_team_broadcast(hooks->team, sizeof stop, &stop);
-    return stop;
+    double stop = hooks->stop(hooks->context);
+    gm_team_sum(hooks->team, 1, &stop);
+    return stop > 0.0;
 }
 
 /* The values of all ranks' points. */

@@ -6,8 +6,8 @@
 
 #include "program.h"
 
-/* What makes mpirun content with being root, with more ranks than processors, and with a machine
- * that others use; and one thread for each rank, as for the plain program that it is compared with.
+/* What makes mpirun content with being root, with more ranks than processors, with a machine that
+ * others use, and with ranks that die while they start; and one thread for each rank, as for the plain program that it is compared with.
  */
 static inline void ranks_prepare(void)
 {
@@ -16,6 +16,7 @@ static inline void ranks_prepare(void)
     setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 1);
     setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 1);
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 1);
+    setenv("PMIX_MCA_gds", "hash", 1); /* docs/cluster.md, "When something goes wrong" */
     setenv("OMP_NUM_THREADS", "1", 1);
     program_test_kernels();
 }

@@ -94,37 +94,63 @@ static pid_t rank_process(pid_t mpirun, int rank)
     return 0;
 }
 
-/* Starts the long command with that many ranks and kills one of them a while after its runs began:
- * Open MPI may wait for ever for one that is killed in its start. */
-static void kill_one(int ranks, int rank, double seconds)
+/* Starts the command with that many ranks, its output in mpi_kill.out and mpi_kill.err. */
+static pid_t begin(int ranks, const char *command)
 {
-    char command[1024], line[128];
-    snprintf(command, sizeof command,
-             "exec mpirun -n %d " RANKS " " LONG " 1000000 >mpi_kill.out 2>mpi_kill.err </dev/null",
-             ranks);
+    char line[1024];
+    snprintf(line, sizeof line,
+             "exec mpirun -n %d " RANKS " %s >mpi_kill.out 2>mpi_kill.err </dev/null", ranks,
+             command);
     pid_t mpirun = fork();
     if (mpirun == 0) {
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        execl("/bin/sh", "sh", "-c", line, (char *)NULL);
         _exit(127);
     }
-    pid_t victim = rank_process(mpirun, rank);
-    assert_true(victim > 0);
-    for (int i = 0; i < 6000 && !program_catches_interrupts(victim); i++) {
+    return mpirun;
+}
+
+/* That rank's process, as soon as its long work has begun. */
+static pid_t rank_at_work(pid_t mpirun, int rank)
+{
+    pid_t process = rank_process(mpirun, rank);
+    assert_true(process > 0);
+    for (int i = 0; i < 6000 && !program_catches_interrupts(process); i++) {
         pause_for(0.01);
     }
-    pause_for(seconds);
+    return process;
+}
+
+/* Exit status (128 + signal) of the job, which must end by itself: within seconds, on a busy
+ * machine more. *err: what it said, freed by free. */
+static int end_of(pid_t mpirun, char **err)
+{
     int status = 0;
-    assert_int_equal(kill(victim, SIGKILL), 0);
-    for (int i = 0; i < 600 && waitpid(mpirun, &status, WNOHANG) == 0; i++) {
-        pause_for(0.1);
+    pid_t ended = 0;
+    for (int i = 0; i < 600 && ended == 0; i++) {
+        ended = waitpid(mpirun, &status, WNOHANG);
+        if (ended == 0) pause_for(0.1);
     }
-    assert_int_equal(waitpid(mpirun, NULL, WNOHANG),
-                     -1); /* gone: seconds, on a busy machine more */
-    char *err = program_slurp("mpi_kill.err");
-    snprintf(line, sizeof line, "process rank %d with PID", rank);
-    if (!strstr(err, line)) fail_msg("expected a line with '%s', printed\n%s", line, err);
+    assert_int_equal(ended, mpirun);
+    *err = program_slurp("mpi_kill.err");
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Kills one of the ranks a while after its runs began, or after its process did: within MPI's own
+ * start, then, most of the time. */
+static void kill_one(int ranks, int rank, bool at_work, double seconds)
+{
+    char line[128], *err;
+    pid_t mpirun = begin(ranks, LONG " 1000000");
+    pid_t victim = at_work ? rank_at_work(mpirun, rank) : rank_process(mpirun, rank);
+    assert_true(victim > 0);
+    pause_for(seconds);
+    assert_int_equal(kill(victim, SIGKILL), 0);
+    assert_int_not_equal(end_of(mpirun, &err), 0);
+    snprintf(line, sizeof line, "rank %d with PID", rank);
+    /* mpirun does not say which where it is still about to start the others. */
+    bool told = strstr(err, line) || (!at_work && strstr(err, "the job has been aborted"));
+    if (!told) fail_msg("expected a line with '%s', printed\n%s", line, err);
     free(err);
-    assert_int_not_equal(status, 0);
 }
 
 /* Runs that the file holds; it must be whole. */
@@ -155,7 +181,8 @@ static void killed(void **state)
     for (int i = 0; i < KILLS; i++) {
         dice = dice * 6364136223846793005u + 1442695040888963407u;
         double moment = 0.8 * (double)(dice >> 40) / (double)(1 << 24);
-        kill_one(ranks[i], (int)(dice >> 33) % ranks[i], moment);
+        bool at_work = i % 2 == 0;
+        kill_one(ranks[i], (int)(dice >> 33) % ranks[i], at_work, at_work ? moment : moment / 4);
         size_t now = runs_done(i + 1);
         assert_true(now >= done);
         done = now;
@@ -172,10 +199,70 @@ static void killed(void **state)
     assert_int_equal(system("rm -f mpi_kill.*"), 0); /* a kill may leave a half-made file, too */
 }
 
+/* ---- Ctrl-C ---- */
+
+/* How many lines of text begin so, and the number behind that in the last of them. */
+static int lines_with(const char *text, const char *start, size_t *number)
+{
+    int count = 0;
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, start, strlen(start)) != 0) continue;
+        count++;
+        *number = strtoull(line + strlen(start), NULL, 10);
+    }
+    return count;
+}
+
+/* One rank of two is asked to stop, by each way that asks: all end after the same step, which the
+ * line says that they print with one voice; status 1. */
+static void one_is_asked(void **state)
+{
+    (void)state;
+    static const char *const start = "gradiometer-mpi: interrupted after ";
+    static const char *const commands[] = {
+        "dynamics predict --threads 1 " NET "--draws 20000000 --batch 4 --step 0.1 -q",
+        "spectrum --threads 1 --model mlp:40-90-9 --data gauss:k=9,d=40,n=300 --method trace "
+        "--max-products 3000 -q"};
+    for (int c = 0; c < 2; c++) {
+        char *err;
+        size_t done = 0;
+        pid_t mpirun = begin(2, commands[c]), other = rank_at_work(mpirun, 1);
+        pause_for(0.2);
+        assert_int_equal(kill(other, c ? SIGTERM : SIGINT), 0);
+        int status = end_of(mpirun, &err);
+        if (status != 1 || lines_with(err, start, &done) != 1 || strstr(err, "rank 1 of 2"))
+            fail_msg("exit status %d, printed\n%s", status, err);
+        free(err);
+    }
+}
+
+/* All are, by the signal that mpirun passes on: what was finished is kept, and goes on. */
+static void all_are_asked(void **state)
+{
+    (void)state;
+    char *err;
+    size_t done = 0;
+    unlink("mpi_kill.gmr");
+    pid_t mpirun = begin(3, LONG " 1000000");
+    for (int r = 0; r < 3; r++) {
+        rank_at_work(mpirun, r);
+    }
+    pause_for(0.5);
+    assert_int_equal(kill(mpirun, SIGUSR1), 0);
+    int status = end_of(mpirun, &err);
+    if (status != 1 || lines_with(err, "gradiometer-mpi: interrupted after ", &done) != 1)
+        fail_msg("exit status %d, printed\n%s", status, err);
+    free(err);
+    assert_int_equal(runs_done(0), done);
+    assert_int_equal(system("rm -f mpi_kill.*"), 0);
+}
+
 int main(int argc, char **argv)
 {
     ranks_prepare();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(options), cmocka_unit_test(files),
-                                       cmocka_unit_test(memory), cmocka_unit_test(killed)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(options), cmocka_unit_test(files),        cmocka_unit_test(memory),
+        cmocka_unit_test(killed),  cmocka_unit_test(one_is_asked), cmocka_unit_test(all_are_asked)};
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "mpi_failures");
 }
