@@ -232,7 +232,7 @@ static void test_not_finite(void **state)
         for (int j = 0; j < 3; j++) {
             files[j] = folder_path(names[j]);
         }
-        static const char *const part[] = {"finite"};
+        static const char *const part[] = {"the hessian is not finite: NaN or overflow"};
         snprintf(arguments, sizeof arguments,
                  "spectrum --model mlp:2-2 --data npy:%s,%s --params %s --threads 1 -o %s "
                  "--method %s",

@@ -12,6 +12,7 @@
  * n p^2 flops in all for H, R and H_p (G: without the second term), against p products for the
  * plain way. M and Sigma: the rows g_i and g_i - mu, n p^2 flops, for layers of any kind.
  * Everything after the passes is in double. */
+#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -389,6 +390,17 @@ static gm_status dense_products(gm_linearization *lin, gm_curvature kind, int la
     return status;
 }
 
+static gm_status check_finite(gm_curvature kind, size_t size, const double *matrix, gm_error *err)
+{
+    for (size_t i = 0; i < size * size; i++) {
+        if (isfinite(matrix[i])) continue;
+        return gm_fail(err, GM_ERR_NUMERIC,
+                       "the %s is not finite: NaN or overflow at row %zu, column %zu",
+                       gm_curvature_name(kind), i / size, i % size);
+    }
+    return GM_OK;
+}
+
 gm_status gm_curvature_dense(gm_linearization *lin, gm_curvature kind, int layer, double *matrix,
                              gm_error *err)
 {
@@ -400,5 +412,6 @@ gm_status gm_curvature_dense(gm_linearization *lin, gm_curvature kind, int layer
     if (!rows && !gm_part_outer(lin, &part)) {
         return dense_products(lin, kind, layer, matrix, err);
     }
-    return dense_outer(lin, kind, &part, matrix, err);
+    status = dense_outer(lin, kind, &part, matrix, err);
+    return status == GM_OK ? check_finite(kind, part.size, matrix, err) : status;
 }

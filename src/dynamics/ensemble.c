@@ -40,7 +40,8 @@ static gm_status take_start(gm_ensemble *e, const double *theta, gm_error *err)
     if (!e->start) return GM_ERR_MEMORY;
     e->k->from_double(e->p, theta, e->start);
     if (isfinite(e->k->dot(e->p, e->start, e->start))) return GM_OK;
-    return gm_fail(err, GM_ERR_INPUT, "the initial parameters are not finite %s numbers",
+    return gm_fail(err, GM_ERR_INPUT,
+                   "the initial parameters, or their squares, are not finite %s numbers",
                    gm_dtype_name(e->k->dtype));
 }
 

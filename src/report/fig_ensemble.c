@@ -43,7 +43,8 @@ static void fan_free(fan *f)
     gm_numbers_free(&f->present);
 }
 
-static gm_status fan_load(const json_t *document, int which, size_t steps, fan *f, gm_error *err)
+static gm_status fan_load(const char *run, const json_t *document, int which, size_t steps, fan *f,
+                          gm_error *err)
 {
     const json_t *quantity =
         json_object_get(gm_result_find(document, "quantities"), shown[which].key);
@@ -55,7 +56,7 @@ static gm_status fan_load(const json_t *document, int which, size_t steps, fan *
     if (status != GM_OK) return status;
     if (f->mean.rows != steps || f->quantile.rows != LEVELS || f->quantile.columns != steps ||
         f->present.rows != steps)
-        return gm_fail(err, GM_ERR_INPUT, "a recorded ensemble's %s is incomplete",
+        return gm_fail(err, GM_ERR_INPUT, "%s: a recorded ensemble's %s is incomplete", run,
                        shown[which].key);
     f->axis =
         gm_axis_for(LEVELS * steps, f->quantile.value, shown[which].span, shown[which].decades);
@@ -194,7 +195,7 @@ static gm_status draw(const gm_subject *subject, gm_drawing *drawing, gm_error *
     gm_numbers steps;
     gm_status status = gm_result_numbers(document, "steps", &steps, err);
     for (; status == GM_OK && loaded < fans; loaded++) {
-        status = fan_load(document, which[loaded], steps.rows, &f[loaded], err);
+        status = fan_load(subject->path, document, which[loaded], steps.rows, &f[loaded], err);
     }
     if (status == GM_OK) {
         double step = gm_result_number(document, "step");
