@@ -87,8 +87,11 @@ mapfile -t cells < <(ls study/cells/*.html)
 [[ ${#cells[@]} -eq 12 ]] || { echo "study: ${#cells[@]} pages, expected 12" >&2; exit 1; }
 
 pages=(all.html several.html ensemble.html begun.html study/index.html "${cells[0]}")
+# tidy 5.6 is older than <data>.
 for page in "${pages[@]}"; do
-    tidy -q -e --gnu-emacs yes --drop-empty-elements no --warn-proprietary-attributes yes "$page" || failed=1
+    said=$(tidy -q -e --gnu-emacs yes --drop-empty-elements no --new-inline-tags data "$page" 2>&1 || true)
+    said=$(grep -v '<data> is not approved by W3C$' <<<"$said" || true)
+    [[ -z $said ]] || { echo "$said" >&2; failed=1; }
 done
 [[ -z $failed ]] || { echo "browser.sh: HTML that tidy does not take" >&2; exit 1; }
 

@@ -390,6 +390,7 @@ static void refusals(void **state)
     refused("'results/x*' --list", "results/predict:values");
     refused("-o x.txt", ".csv, .npz, .npy or .json");
     refused("-o csv", ".csv, .npz, .npy or .json");
+    refused("--params net.safetensor", "--params: found net.safetensor, expected it to end in");
     refused("-o old.csv", "found settings (settings) and state (state)");
     refused("metrics checkpoints -o old.csv",
             "found metrics (metrics/a,b) and arrays (checkpoints/2)");

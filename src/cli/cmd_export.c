@@ -191,10 +191,10 @@ static gm_status check_output(const char *option, const char *path, const char *
     return gm_cli_check_writable(option, path, err);
 }
 
-static gm_status check(const gm_cli *cli, gm_error *err)
+/* Options against each other. */
+static gm_status check(gm_cli *cli, gm_error *err)
 {
     const export_settings *set = cli->settings;
-    const char *run = cli->operand[0];
     if (!set->output && !set->list && !set->params && !set->metrics && !set->results)
         return gm_fail(err, GM_ERR_USAGE,
                        "export: nothing to write, expected -o OUT, --list, --params, --metrics or "
@@ -207,6 +207,20 @@ static gm_status check(const gm_cli *cli, gm_error *err)
     if (gm_cli_given(cli, "at") && !set->params) {
         return gm_fail(err, GM_ERR_USAGE, "--at: found without --params, which it belongs to");
     }
+    bool device = set->params && strncmp(set->params, "/dev/", 5) == 0;
+    bool named =
+        set->params && (ends_with(set->params, "npy") || ends_with(set->params, "safetensors"));
+    if (set->params && !device && !named)
+        return gm_fail(err, GM_ERR_USAGE,
+                       "--params: found %s, expected it to end in .npy or .safetensors",
+                       set->params);
+    return GM_OK;
+}
+
+static gm_status check_outputs(const gm_cli *cli, gm_error *err)
+{
+    const export_settings *set = cli->settings;
+    const char *run = cli->operand[0];
     gm_status status = check_output("output", set->output, run, err);
     if (status == GM_OK) status = check_output("params", set->params, run, err);
     if (status == GM_OK) status = check_output("metrics", set->metrics, run, err);
@@ -218,7 +232,7 @@ static gm_status run_export(gm_cli *cli, gm_error *err)
 {
     const export_settings *set = cli->settings;
     gm_run *run = NULL;
-    gm_status status = check(cli, err);
+    gm_status status = check_outputs(cli, err);
     if (status == GM_OK) status = gm_run_open(cli->operand[0], GM_RUN_READ, &run, err);
     if (status == GM_OK && (set->output || set->list || set->metrics || set->results))
         status = export_items(cli, run, err);
@@ -258,5 +272,6 @@ const gm_command gm_command_export = {
     .defaults = &export_defaults,
     .operands_min = 1,
     .operands_max = 1000,
+    .check = check,
     .run = run_export,
 };

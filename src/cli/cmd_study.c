@@ -401,10 +401,11 @@ const gm_command gm_command_study = {
         "anything runs. Cells run in processes side by side; each has its run file, "
         "DIR/cells/NAME.gmr, with the documents of its commands beside it, and DIR/index.json says "
         "what every cell is and came to. A cell that fails does not stop the others and is "
-        "reported at the end. DIR/index.html is a page about all of it, with one for each cell.\n\n"
+        "reported at the end; a training that diverges is a result, listed apart. DIR/index.html "
+        "is a page about all of it, with one for each cell.\n\n"
         "Ctrl-C stops the cells at work after their current step. That, or a kill at any moment, "
-        "is "
-        "continued with --resume, to the same index.",
+        "is continued with --resume, to the same index.\n\n"
+        "docs/study.md describes the file, and studies/example.yaml shows every part of it.",
     .examples = "  gradiometer study studies/example.yaml --dry-run\n"
                 "  gradiometer study studies/example.yaml -o out\n"
                 "  gradiometer study studies/example.yaml -o out --resume --jobs 2\n",
