@@ -192,8 +192,9 @@ static void append(char label[GM_RUNS_LABEL], const char *text)
 void gm_runs_append(char label[GM_RUNS_LABEL], const char *key, const char *value)
 {
     static const char *const bare[] = {"data", "model", "loss", "matrix", NULL};
-    char digits[GM_SETTING_DIGITS], words[GM_RUNS_LABEL];
-    const char *dot = strrchr(key, '.');
+    char digits[GM_SETTING_DIGITS], words[GM_RUNS_LABEL], *end = NULL;
+    bool fixed = strcmp(key, "train.policy") == 0 && value && strtod(value, &end) > 0.0 && !*end;
+    const char *dot = strrchr(fixed ? "train.step" : key, '.');
     const char *shown = value ? gm_setting_shortest(value, digits) : "\xe2\x80\x93";
     const char *slash = strrchr(shown, '/'), *colon = strchr(shown, ':');
     snprintf(words, sizeof words, "%s ", dot ? dot + 1 : key);

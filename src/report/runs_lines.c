@@ -205,12 +205,8 @@ static void append_setting(const gm_runs *runs, const gm_runs_lines *l, size_t l
                            const char *key, char text[GM_RUNS_LABEL])
 {
     const char *value = value_at(runs, l, line, key);
-    bool policy = strcmp(key, policy_key) == 0;
-    char *end = NULL;
     if (!value) return; /* all samples, say */
-    if (policy && strtod(value, &end) > 0.0 && !*end)
-        gm_runs_append(text, step_key, value);
-    else if (policy || strcmp(key, data_key) == 0)
+    if (strcmp(key, policy_key) == 0 || strcmp(key, data_key) == 0)
         append_short(runs, l, line, key, text);
     else
         gm_runs_append(text, key, value);
