@@ -7,7 +7,8 @@
 #include "program.h"
 
 /* What makes mpirun content with being root, with more ranks than processors, with a machine that
- * others use, and with ranks that die while they start; and one thread for each rank, as for the plain program that it is compared with.
+ * others use, and with ranks that die while they start; and one thread for each rank, as for the
+ * plain program that it is compared with.
  */
 static inline void ranks_prepare(void)
 {
