@@ -132,6 +132,8 @@ typedef struct gm_command {
     /* Everything from the parsed options to the printed result. Returns the status that main turns
      * into the exit status and, where it failed, the one line on stderr. */
     gm_status (*run)(gm_cli *cli, gm_error *err);
+    /* NULL; else asked as soon as the net is known, before data and parameters take memory. */
+    gm_status (*check_net)(const gm_cli *cli, const gm_net *net, gm_error *err);
     /* How ranks share the invocation whose options are parsed; NULL: not at all. */
     gm_sharing (*sharing)(const gm_cli *cli);
 } gm_command;

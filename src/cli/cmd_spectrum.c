@@ -178,6 +178,19 @@ static gm_sharing sharing(const gm_cli *cli)
     return density || trace ? GM_SHARING_PROBES : GM_SHARING_SAMPLES;
 }
 
+/* A net with more parameters than the solver that was asked for counts. */
+static gm_status check_net(const gm_cli *cli, const gm_net *net, gm_error *err)
+{
+    const gm_spectrum_settings *set = cli->settings;
+    size_t p = gm_net_parameters(net);
+    if (set->solver != GM_SOLVER_SLEPC || !set->row_solver || cli->shared.layer) return GM_OK;
+    if (p <= set->row_solver->most()) return GM_OK;
+    return gm_fail(err, GM_ERR_DEPENDENCY,
+                   "--solver slepc: %s has %zu parameters, expected at most %zu, what the integers "
+                   "of this PETSc count (--with-64-bit-indices has more)",
+                   gm_net_name(net), p, set->row_solver->most());
+}
+
 /* Of an operator; what --describe takes it looks at itself. */
 static gm_status check(gm_cli *cli, gm_error *err)
 {
@@ -463,5 +476,6 @@ const gm_command gm_command_spectrum = {
     .defaults = &spectrum_defaults,
     .check = check,
     .run = run,
+    .check_net = check_net,
     .sharing = sharing,
 };

@@ -424,6 +424,8 @@ static gm_status compare_ranks(const gm_session *session, gm_error *err)
 static gm_status open_session(gm_cli *cli, gm_session *session, bool reopen, gm_error *err)
 {
     gm_status status = open_model(cli, session, reopen, err);
+    if (status == GM_OK && cli->command->check_net)
+        status = cli->command->check_net(cli, session->net, err);
     if (status != GM_OK) return status;
     status = load_data(cli, session, err);
     if (status == GM_OK) status = squared_targets(session, err);

@@ -186,6 +186,7 @@ static gm_status choose_method(gm_cli *cli, size_t largest, gm_spectrum_settings
 static bool beyond_budget(const gm_spectrum_settings *set, size_t largest)
 {
     return set->row_solver && gm_team_size(set->team) > 1 && set->method == GM_METHOD_LANCZOS &&
+           largest <= set->row_solver->most() &&
            gm_lanczos_bytes(set, largest) > (double)set->memory;
 }
 

@@ -220,6 +220,12 @@ static gm_status solve(const gm_team *team, gm_operator *op, const gm_eigen_opti
     memset(result, 0, sizeof *result);
     bool dense;
     gm_rows rows = gm_rows_of(team, op->size);
+    if (op->size > gm_slepc_most()) {
+        return gm_fail(err, GM_ERR_DEPENDENCY,
+                       "eigenpairs of the %s by slepc: %zu rows, expected at most %zu, what the "
+                       "integers of this PETSc count (--with-64-bit-indices has more)",
+                       op->name, op->size, gm_slepc_most());
+    }
     gm_status status = gm_eigen_check(op, options, err);
     if (status == GM_OK) status = check_start(&rows, start_count, start, err);
     if (status != GM_OK) return status;
@@ -266,7 +272,8 @@ static size_t bytes(const gm_team *team, size_t size, const gm_eigen_options *op
 
 const gm_row_solver *gm_dist_row_solver(void)
 {
-    static const gm_row_solver solver = {.name = "slepc", .solve = solve, .bytes = bytes};
+    static const gm_row_solver solver = {
+        .name = "slepc", .most = gm_slepc_most, .solve = solve, .bytes = bytes};
     return &solver;
 }
 

@@ -194,6 +194,15 @@ static PetscErrorCode choose_method(problem *s)
     return EPSSetDimensions(s->eps, (PetscInt)task->k, (PetscInt)task->basis, PETSC_DEFAULT);
 }
 
+/* The small eigenproblem is solved by one rank for all: ranks that each solve it may differ in the
+ * last digit, decide otherwise by it, and wait for each other for ever. */
+static PetscErrorCode share_projection(problem *s)
+{
+    DS projected;
+    PetscErrorCode code = EPSGetDS(s->eps, &projected);
+    return code ? code : DSSetParallel(projected, DS_PARALLEL_SYNCHRONIZED);
+}
+
 /* Where all basis vectors in one array would have more numbers than a PetscInt counts, each gets an
  * array of its own. */
 static PetscErrorCode choose_storage(problem *s)
@@ -215,6 +224,7 @@ static PetscErrorCode prepare(problem *s)
     if (!code) code = EPSSetOperators(s->eps, s->matrix, NULL);
     if (!code) code = EPSSetProblemType(s->eps, EPS_HEP);
     if (!code) code = choose_method(s);
+    if (!code) code = share_projection(s);
     if (!code) code = choose_storage(s);
     if (!code) code = EPSSetTolerances(s->eps, task->tol, most);
     if (!code) code = EPSSetConvergenceTestFunction(s->eps, estimate_error, s, NULL);
@@ -297,6 +307,11 @@ gm_status gm_slepc_solve(gm_slepc_task *task, gm_error *err)
     }
     gm_free(found);
     return explain(&s, code);
+}
+
+size_t gm_slepc_most(void)
+{
+    return (size_t)PETSC_MAX_INT;
 }
 
 size_t gm_slepc_vectors(const gm_slepc_task *task)

@@ -33,6 +33,9 @@ enum { GM_SLEPC_GUARDS = 3 }; /* vectors of LOBPCG beside those wanted */
 gm_status gm_slepc_solve(gm_slepc_task *task, gm_error *err);
 size_t gm_slepc_vectors(const gm_slepc_task *task);
 
+/* The largest operator, by PETSc's integers: 2^31 - 1 as most are built. */
+size_t gm_slepc_most(void);
+
 /* Before MPI ends; nothing where SLEPc was never called. */
 void gm_slepc_end(void);
 

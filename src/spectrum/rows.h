@@ -66,6 +66,8 @@ gm_status gm_row_residuals(gm_row_product *product, size_t count, const double *
  * library has none: src/dist has one by SLEPc. */
 typedef struct gm_row_solver {
     const char *name;
+    size_t (*most)(void); /* largest size of an operator; solve refuses larger ones with
+                             GM_ERR_DEPENDENCY */
     /* k extreme pairs as gm_eigenpairs gives them, from nothing (start_count = 0) or near the span
      * of start [start_count, rows]; but result->vector is [count, rows], this rank's share of
      * each. The same in everything else on all ranks. */

@@ -24,6 +24,13 @@ static void refused(void **state)
         2,
         "gradiometer-mpi: --solver: found 'slepc', which keeps no whole vectors, expected "
         "arpack or block for --method density\n");
+    /* Before its 20 GB of parameters are there. */
+    expect_refusal(mpirun("-n 2 " RANKS " spectrum --model mlp:784-50000-50000-10 --data "
+                          "gauss:d=784,n=4 --method lanczos --k 1 --solver slepc --memory 900G"),
+                   2,
+                   "gradiometer-mpi: --solver slepc: mlp:784-50000-50000-10 has 2539800010 "
+                   "parameters, expected at most 2147483647, what the integers of this PETSc count "
+                   "(--with-64-bit-indices has more)\n");
 }
 
 static const json_t *numbers_of(const json_t *document, const char *key, size_t count)
