@@ -6,8 +6,10 @@
  *
  * a: what a product costs whatever the samples (passes over p numbers), b: per sample, both from
  * two sizes of n on one rank; L and B: latency of a message and bandwidth, both from the team's own
- * sum over two ranks, of one number and of p; q: pieces in which p numbers go; c: how many ranks
- * share a processor, 1 on a cluster. */
+ * sum over two ranks, of one number and of p; q: pieces in which p numbers go; c: how much longer a
+ * rank computes when N ranks here compute at once, each for itself, from products of a quarter of
+ * the samples: they share memory, caches, the processors' power, and processors where N is more
+ * than these. */
 #ifndef GM_DIST_BENCH_H
 #define GM_DIST_BENCH_H
 
@@ -33,6 +35,7 @@ typedef struct gm_rank_line {
     int ranks;
     double seconds;                          /* of a product: median over the rounds */
     double compute, wait, reduction;         /* means over the ranks, of the same product */
+    double slowdown;                         /* c */
     double predicted;                        /* T(ranks) */
     double threads_seconds;                  /* one process with as many threads; 0: not measured */
     double ratio;                            /* of these two, median over the rounds; likewise */
@@ -43,15 +46,15 @@ typedef struct gm_rank_bench {
     const gm_rank_settings *settings;
     size_t samples, parameters;
     int processors, threads;
-    double small_seconds; /* one rank, a quarter of the samples */
+    double full; /* c of the largest team that does not take turns on the processors */
     gm_rank_model model;
     size_t lines;
     gm_rank_line line[GM_BENCH_TEAMS];
 } gm_rank_bench;
 
-/* Seconds that N ranks would take, as above; slow: the c. */
+/* Seconds that N ranks would take, as above; slowdown: the c. */
 double gm_rank_reduction(const gm_rank_model *model, int ranks, double parameters);
-double gm_rank_predict(const gm_rank_model *model, int ranks, double slow, double samples,
+double gm_rank_predict(const gm_rank_model *model, int ranks, double slowdown, double samples,
                        double parameters);
 
 /* All ranks call it; rank 0 has the figures. */

@@ -51,12 +51,12 @@ static gm_status first_samples(const gm_dataset *data, size_t count, gm_dataset 
 }
 
 static gm_status open_way(const gm_dist *dist, const gm_session *session, int ranks, int threads,
-                          size_t samples, way *w, gm_error *err)
+                          size_t samples, bool together, way *w, gm_error *err)
 {
     gm_problem_options options;
     gm_status status = GM_OK;
     *w = (way){.ranks = ranks, .threads = threads};
-    if (ranks > 1) status = gm_dist_part(dist, ranks, &w->part, err);
+    if (together && ranks > 1) status = gm_dist_part(dist, ranks, &w->part, err);
     w->member = gm_dist_team(dist)->rank < ranks;
     if (status != GM_OK || !w->member) return status;
     if (samples < session->data->n) status = first_samples(session->data, samples, &w->data, err);
@@ -151,11 +151,17 @@ static void measure_network(const gm_team *team, size_t p, double *x, gm_rank_mo
 
 /* ---- products ---- */
 
-enum { WAYS = 2 * GM_BENCH_TEAMS + 1 };
+enum { WAYS = 2 * GM_BENCH_TEAMS };
 
-/* The teams, then one process with as many threads for each of them, then the small problem. */
+/* All that is timed. */
+typedef struct ways {
+    way way[WAYS]; /* the teams, then one process with as many threads for each of them */
+    way small;     /* a quarter of the samples, every rank for itself */
+    double at_once[GM_BENCH_TEAMS][MOST_ROUNDS]; /* of it, by as many ranks as the teams have */
+} ways;
+
 static gm_status open_ways(const gm_dist *dist, const gm_session *session, gm_rank_bench *bench,
-                           way *w, gm_error *err)
+                           ways *w, gm_error *err)
 {
     gm_status status = GM_OK;
     int size = gm_dist_team(dist)->size;
@@ -163,36 +169,66 @@ static gm_status open_ways(const gm_dist *dist, const gm_session *session, gm_ra
          ranks *= 2) {
         size_t i = bench->lines++;
         bench->line[i].ranks = ranks;
-        status = open_way(dist, session, ranks, bench->threads, bench->samples, &w[i], err);
+        status =
+            open_way(dist, session, ranks, bench->threads, bench->samples, true, &w->way[i], err);
         if (status != GM_OK || ranks == 1) continue;
-        status = open_way(dist, session, 1, ranks * bench->threads, bench->samples,
-                          &w[GM_BENCH_TEAMS + i], err);
+        status = open_way(dist, session, 1, ranks * bench->threads, bench->samples, true,
+                          &w->way[GM_BENCH_TEAMS + i], err);
     }
     if (status != GM_OK) return status;
-    return open_way(dist, session, 1, bench->threads, (bench->samples + 3) / 4, &w[WAYS - 1], err);
+    return open_way(dist, session, size, bench->threads, (bench->samples + 3) / 4, false, &w->small,
+                    err);
 }
 
-static gm_status run_rounds(const gm_dist *dist, const gm_rank_bench *bench, way *w, double *v,
+/* The small product by the first ranks at once. */
+static gm_status time_at_once(const gm_dist *dist, const gm_rank_line *line, ways *w, size_t i,
+                              size_t round, const double *v, double *av, gm_error *err)
+{
+    way *small = &w->small;
+    small->member = gm_dist_team(dist)->rank < line->ranks;
+    gm_status status = time_way(dist, small, round, v, av, err);
+    w->at_once[i][round] = small->member ? small->seconds[round] : 0.0;
+    return status;
+}
+
+static gm_status run_rounds(const gm_dist *dist, const gm_rank_bench *bench, ways *w, double *v,
                             double *av, gm_error *err)
 {
     gm_status status = GM_OK;
     for (int warm = 1; warm >= 0; warm--) { /* the first round counts for nothing */
         for (size_t r = 0; status == GM_OK && r < (warm ? 1 : bench->settings->rounds); r++) {
             for (size_t i = 0; status == GM_OK && i < WAYS; i++) {
-                if (w[i].ranks) status = time_way(dist, &w[i], r, v, av, err);
+                if (w->way[i].ranks) status = time_way(dist, &w->way[i], r, v, av, err);
+            }
+            for (size_t i = 0; status == GM_OK && i < bench->lines; i++) {
+                status = time_at_once(dist, &bench->line[i], w, i, r, v, av, err);
             }
         }
     }
     return status;
 }
 
-static void evaluate(const gm_session *session, way *w, gm_rank_bench *bench)
+/* c of every team, means over its ranks; *alone: seconds of the small product on one rank. */
+static void find_slowdowns(const gm_dist *dist, ways *w, gm_rank_bench *bench, double *alone)
+{
+    for (size_t i = 0; i < bench->lines; i++) {
+        gm_rank_line *line = &bench->line[i];
+        double mean = gm_bench_median(bench->settings->rounds, w->at_once[i]);
+        gm_team_sum(gm_dist_team(dist), 1, &mean);
+        mean /= line->ranks;
+        if (i == 0) *alone = mean;
+        line->slowdown = mean / *alone;
+        if (i == 0 || line->ranks * bench->threads <= bench->processors)
+            bench->full = line->slowdown;
+    }
+}
+
+static void evaluate(const gm_session *session, ways *w, double alone, gm_rank_bench *bench)
 {
     size_t rounds = bench->settings->rounds;
     double n = (double)bench->samples, quarter = (double)((bench->samples + 3) / 4);
     gm_rank_model *m = &bench->model;
-    bench->small_seconds = gm_bench_median(rounds, w[WAYS - 1].seconds);
-    m->sample = n > quarter ? (bench->line[0].seconds - bench->small_seconds) / (n - quarter) : 0.0;
+    m->sample = n > quarter ? (bench->line[0].seconds - alone) / (n - quarter) : 0.0;
     if (m->sample < 0.0) m->sample = 0.0; /* by a disturbance */
     m->fixed = bench->line[0].seconds - m->sample * n;
     if (m->fixed < 0.0) {
@@ -202,12 +238,12 @@ static void evaluate(const gm_session *session, way *w, gm_rank_bench *bench)
     m->flops = gm_bench_hessian_flops(session) / (m->sample * n);
     for (size_t i = 0; i < bench->lines; i++) {
         gm_rank_line *line = &bench->line[i];
-        double busy = (double)line->ranks * bench->threads / bench->processors;
+        double *threads = w->way[GM_BENCH_TEAMS + i].seconds;
         line->predicted =
-            gm_rank_predict(m, line->ranks, busy > 1.0 ? busy : 1.0, n, (double)bench->parameters);
+            gm_rank_predict(m, line->ranks, line->slowdown, n, (double)bench->parameters);
         if (i == 0) continue;
-        line->ratio = median_ratio(rounds, w[GM_BENCH_TEAMS + i].seconds, w[i].seconds);
-        line->threads_seconds = gm_bench_median(rounds, w[GM_BENCH_TEAMS + i].seconds);
+        line->ratio = median_ratio(rounds, threads, w->way[i].seconds);
+        line->threads_seconds = gm_bench_median(rounds, threads);
     }
 }
 
@@ -215,7 +251,7 @@ gm_status gm_rank_measure(gm_dist *dist, const gm_session *session, gm_rank_benc
                           gm_error *err)
 {
     size_t p = bench->parameters;
-    way *w = gm_alloc(WAYS, sizeof *w, "bench", err);
+    ways *w = gm_alloc(1, sizeof *w, "bench", err);
     double *v = gm_alloc(2 * p, sizeof *v, "bench", err);
     gm_status status = w && v ? open_ways(dist, session, bench, w, err) : GM_ERR_MEMORY;
     if (status == GM_OK) {
@@ -224,16 +260,22 @@ gm_status gm_rank_measure(gm_dist *dist, const gm_session *session, gm_rank_benc
     }
     if (status == GM_OK) {
         gm_dist_rest(dist);
-        if (w[1].member) measure_network(gm_dist_team(w[1].part), p, v, &bench->model);
+        const way *two = &w->way[1];
+        if (two->member) measure_network(gm_dist_team(two->part), p, v, &bench->model);
         for (size_t i = 0; i < bench->lines; i++) {
             gm_dist_rest(dist);
-            if (w[i].member) split_time(&w[i], bench->settings->rounds, &bench->line[i]);
+            const way *team = &w->way[i];
+            if (team->member) split_time(team, bench->settings->rounds, &bench->line[i]);
         }
-        if (gm_dist_team(dist)->rank == 0) evaluate(session, w, bench);
+        gm_dist_rest(dist);
+        double alone = 0.0;
+        find_slowdowns(dist, w, bench, &alone);
+        if (gm_dist_team(dist)->rank == 0) evaluate(session, w, alone, bench);
     }
     for (size_t i = 0; w && i < WAYS; i++) {
-        close_way(&w[i]);
+        close_way(&w->way[i]);
     }
+    if (w) close_way(&w->small);
     omp_set_num_threads(bench->threads);
     gm_free(w);
     gm_free(v);

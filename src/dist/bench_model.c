@@ -11,11 +11,11 @@ double gm_rank_reduction(const gm_rank_model *model, int ranks, double parameter
            2.0 * others / (double)ranks * (double)sizeof(double) * parameters / model->bandwidth;
 }
 
-double gm_rank_predict(const gm_rank_model *model, int ranks, double slow, double samples,
+double gm_rank_predict(const gm_rank_model *model, int ranks, double slowdown, double samples,
                        double parameters)
 {
     /* The largest share, in whole samples. */
     double share = ceil(samples / (double)ranks);
-    return slow * (model->fixed + model->sample * share) +
+    return slowdown * (model->fixed + model->sample * share) +
            gm_rank_reduction(model, ranks, parameters);
 }

@@ -29,6 +29,7 @@ static json_t *line_value(const gm_rank_line *line)
     json_object_set_new(value, "wait", json_real(line->wait));
     json_object_set_new(value, "reduction", json_real(line->reduction));
     json_object_set_new(value, "reduction_share", json_real(line->reduction / line->seconds));
+    json_object_set_new(value, "slowdown", json_real(line->slowdown));
     json_object_set_new(value, "predicted", json_real(line->predicted));
     if (line->ranks == 1) return value;
     json_object_set_new(value, "threads_seconds", json_real(line->threads_seconds));
@@ -45,7 +46,7 @@ static json_t *ahead_value(const gm_rank_bench *bench)
     json_t *value = json_object(), *lines = json_array();
     double one = gm_rank_predict(&model, 1, 1.0, samples, parameters);
     for (int i = 0, ranks = 8; i < GM_BENCH_AHEAD; i++, ranks *= 2) {
-        double seconds = gm_rank_predict(&model, ranks, 1.0, samples, parameters);
+        double seconds = gm_rank_predict(&model, ranks, bench->full, samples, parameters);
         json_t *line = json_object();
         json_object_set_new(line, "ranks", json_integer(ranks));
         json_object_set_new(line, "seconds", json_real(seconds));
@@ -56,6 +57,7 @@ static json_t *ahead_value(const gm_rank_bench *bench)
     }
     json_object_set_new(value, "samples", json_real(samples));
     json_object_set_new(value, "parameters", json_real(parameters));
+    json_object_set_new(value, "slowdown", json_real(bench->full));
     json_object_set_new(value, "latency", json_real(model.latency));
     json_object_set_new(value, "bandwidth",
                         isfinite(model.bandwidth) ? json_real(model.bandwidth) : json_null());
@@ -89,13 +91,15 @@ gm_status gm_rank_print_json(gm_cli *cli, const gm_session *session, const gm_ra
 static void print_lines(const gm_rank_bench *bench)
 {
     printf("\none product with H, milliseconds (medians of %zu rounds, means over the ranks)\n\n"
-           "ranks     total   compute      wait  reduction   share  predicted  against threads\n",
+           "ranks     total   compute      wait  reduction   share     c  predicted   error  "
+           "against threads\n",
            bench->settings->rounds);
     for (size_t i = 0; i < bench->lines; i++) {
         const gm_rank_line *l = &bench->line[i];
-        printf("%5d  %8.3f  %8.3f  %8.3f  %9.3f  %4.1f %%  %9.3f", l->ranks, 1e3 * l->seconds,
-               1e3 * l->compute, 1e3 * l->wait, 1e3 * l->reduction,
-               100.0 * l->reduction / l->seconds, 1e3 * l->predicted);
+        printf("%5d  %8.3f  %8.3f  %8.3f  %9.3f  %4.1f %%  %4.2f  %9.3f  %+4.0f %%", l->ranks,
+               1e3 * l->seconds, 1e3 * l->compute, 1e3 * l->wait, 1e3 * l->reduction,
+               100.0 * l->reduction / l->seconds, l->slowdown, 1e3 * l->predicted,
+               100.0 * (l->predicted / l->seconds - 1.0));
         if (l->ranks > 1) printf("  %13.1f %%", 100.0 * l->ratio);
         putchar('\n');
     }
@@ -115,15 +119,15 @@ static void print_ahead(const gm_rank_bench *bench)
     gm_rank_model model = model_ahead(bench, &samples, &parameters);
     printf("\nmodel      c (a + b n/N) + 2 (N-1) q L + 2 (N-1)/N 8p/B: a = %.3g ms, b = %.3g us a "
            "sample\n           (%.3g GFLOP/s a rank), L = %.3g us, B = %.3g GB/s, all measured "
-           "here, c = N over\n           the processors (%d here) where that is more than 1\n",
-           1e3 * m->fixed, 1e6 * m->sample, 1e-9 * m->flops, 1e6 * m->latency, 1e-9 * m->bandwidth,
-           bench->processors);
-    printf("\nahead      n = %.4g, p = %.4g, a processor for every rank, L = %.3g us, B = %.3g "
-           "GB/s\n\nranks     total  reduction  efficiency\n",
-           samples, parameters, 1e6 * model.latency, 1e-9 * model.bandwidth);
+           "here; c: how much\n           longer a rank computes when N of them do so here at "
+           "once\n",
+           1e3 * m->fixed, 1e6 * m->sample, 1e-9 * m->flops, 1e6 * m->latency, 1e-9 * m->bandwidth);
+    printf("\nahead      n = %.4g, p = %.4g, machines as full as this one (c = %.2f), L = %.3g us, "
+           "B = %.3g GB/s\n\nranks     total  reduction  efficiency\n",
+           samples, parameters, bench->full, 1e6 * model.latency, 1e-9 * model.bandwidth);
     double one = gm_rank_predict(&model, 1, 1.0, samples, parameters);
     for (int i = 0, ranks = 8; i < GM_BENCH_AHEAD; i++, ranks *= 2) {
-        double seconds = gm_rank_predict(&model, ranks, 1.0, samples, parameters);
+        double seconds = gm_rank_predict(&model, ranks, bench->full, samples, parameters);
         printf("%5d  %8.3f  %9.3f  %8.1f %%\n", ranks, 1e3 * seconds,
                1e3 * gm_rank_reduction(&model, ranks, parameters), 100.0 * one / seconds / ranks);
     }

@@ -13,12 +13,12 @@ static double member(const json_t *object, const char *key)
     return json_number_value(value);
 }
 
-/* T(N) with the numbers of the document, a processor for every rank. */
-static double model(const json_t *cost, const json_t *ahead, double ranks, double samples,
-                    double parameters)
+/* T(N) with the numbers of the document. */
+static double model(const json_t *cost, const json_t *ahead, double ranks, double slowdown,
+                    double samples, double parameters)
 {
     double pieces = ceil(parameters / (1 << 18));
-    return member(cost, "fixed") + member(cost, "sample") * ceil(samples / ranks) +
+    return slowdown * (member(cost, "fixed") + member(cost, "sample") * ceil(samples / ranks)) +
            2 * (ranks - 1) * pieces * member(ahead, "latency") +
            2 * (ranks - 1) / ranks * 8 * parameters / member(ahead, "bandwidth");
 }
@@ -40,18 +40,20 @@ static void document(void **state)
         double sum = member(line, "compute") + member(line, "wait") + member(line, "reduction");
         assert_true(fabs(sum / member(line, "seconds") - 1) < 1e-9);
         assert_true(member(line, "predicted") > 0);
+        assert_true(i ? member(line, "slowdown") > 0 : member(line, "slowdown") == 1);
     }
     assert_true(member(json_array_get(lines, 1), "against_threads") > 0);
     assert_true(member(json_array_get(lines, 1), "ensemble_against_threads") > 0);
     assert_true(member(ahead, "latency") == 2e-6 && member(ahead, "bandwidth") == 1e10);
-    double ranks = 8;
+    double ranks = 8, slowdown = member(ahead, "slowdown");
     for (size_t i = 0; i < 8; i++, ranks *= 2) {
         const json_t *line = json_array_get(more, i);
-        double expected = model(cost, ahead, ranks, 1e6, 754), found = member(line, "seconds");
+        double expected = model(cost, ahead, ranks, slowdown, 1e6, 754),
+               found = member(line, "seconds");
         assert_true(member(line, "ranks") == ranks);
         if (fabs(found / expected - 1) > 1e-9)
             fail_msg("%g ranks: %g s, the model says %g", ranks, found, expected);
-        double one = model(cost, ahead, 1, 1e6, 754);
+        double one = model(cost, ahead, 1, 1, 1e6, 754);
         assert_true(fabs(member(line, "efficiency") * found * ranks / one - 1) < 1e-9);
     }
     json_decref(d);
