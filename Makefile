@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 .PHONY: help build demo test times check bench bench-peers test-peers test-browser install clean format tidy coverage asan tsan
-.PHONY: deps deps-test deps-peers deps-browser deps-mpi mpi test-mpi deps-examples example benches
+.PHONY: deps deps-test deps-peers deps-browser deps-mpi mpi test-mpi test-mpi-all deps-examples example benches
 
 build: deps          ## build/gradiometer (the default)
 	@cmake --preset release
@@ -30,6 +30,9 @@ mpi: deps-mpi        ## build-mpi/gradiometer-mpi, for many machines
 test-mpi: deps-test mpi ## its tests, with one to four ranks here
 	@cmake --build --preset mpi -j $(JOBS) --target mpi_tests
 	@ctest --preset mpi -L mpi --no-tests=error
+test-mpi-all: test-mpi ## and every command and option, with one to four ranks: some minutes
+	@cmake --build --preset mpi -j $(JOBS) --target mpi_walk
+	@build-mpi/mpi_walk
 
 test: deps-test deps-mpi ## everything that CI runs
 	@scripts/test.sh
