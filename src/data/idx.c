@@ -77,8 +77,11 @@ static gm_status read_some(idx_file *file, unsigned char *bytes, size_t count, s
                            strerror(errno ? errno : EIO));
         if (error == Z_BUF_ERROR)
             return gm_fail(err, GM_ERR_INPUT, "%s: gzip data are truncated", file->path);
-        if (step < 0 || (error != Z_OK && error != Z_STREAM_END))
-            return gm_fail(err, GM_ERR_INPUT, "%s: gzip data are damaged: %s", file->path, text);
+        if (step < 0 || (error != Z_OK && error != Z_STREAM_END)) {
+            const char *what = strstr(text, ">: "); /* behind zlib's name for it, "<fd:3>" */
+            return gm_fail(err, GM_ERR_INPUT, "%s: gzip data are damaged: %s", file->path,
+                           what ? what + 3 : text);
+        }
         if (step == 0) break;
         *got += (size_t)step;
     }
