@@ -34,7 +34,6 @@ static const walk_case cases[] = {
     {1e-8, "spectrum " NET "--method lanczos --k 4 --which LM --tol 1e-6"},
     {1e-8, "spectrum " NET "--method lanczos --solver block --k 4"},
     {1e-8, "spectrum " NET "--method lanczos --solver block --k 3 --which BE"},
-    {1e-8, "spectrum " NET "--method lanczos --k 3 --max-products 30"},
     {1e-8, MPI_ONLY "spectrum " NET "--method lanczos --solver slepc --k 4"},
     {1e-8, MPI_ONLY "spectrum " NET "--method lanczos --solver slepc --k 4 --which BE"},
     {0, "spectrum " NET "--method density --steps 10 --probes 3"},
