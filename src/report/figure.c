@@ -66,6 +66,7 @@ void gm_picture_prelude(gm_picture_form form, const char *id, int height, FILE *
     fputs("ink = \"#000000\"\n"
           "set border 3 lw 0.8 lc rgb ink\n"
           "set tics nomirror out scale 0.6,0.35\n"
+          "set format \"%h\"\n" /* without the blank that its default puts before each number */
           "set grid xtics ytics lt 1 lw 0.6 lc rgb grid\n"
           "set xtics offset 0,0.2\n"
           "set xlabel offset 0,0.6\n"
