@@ -1,6 +1,7 @@
 /* gradiometer-mpi bench: the command. */
 #include "dist/bench.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -75,6 +76,13 @@ static void note_load(gm_cli *cli, const gm_rank_bench *bench)
     if (bench->line[bench->lines - 1].ranks * bench->threads > bench->processors)
         gm_cli_note(cli, "%d processors: the ranks of the larger teams take turns on them",
                     bench->processors);
+    int allowed = omp_get_num_procs();
+    if (bench->lines > 1 && allowed < bench->processors)
+        gm_cli_note(
+            cli,
+            "rank 0 is bound to %d of %d processors, as mpirun does by itself, and so are "
+            "the threads that the ranks are compared with; mpirun --bind-to none frees them",
+            allowed, bench->processors);
 }
 
 static gm_status measure(gm_cli *cli, const gm_session *session, gm_rank_bench *bench,
