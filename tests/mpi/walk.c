@@ -108,7 +108,7 @@ static const walk_case cases[] = {
     {1e-7, "landscape " NET "--points 9 --test-data gauss:k=4,d=6,n=9"},
     {1e-7, "landscape " NET "--points 5 --dimensions 2 --test-data gauss:k=4,d=6,n=10"},
     {1e-7, "landscape " RUN "--points 9 --along random"},
-    {1e-7, "landscape --params walk.gmr@all --points 5 --dimensions 2 --trajectory"},
+    {1e-7, "landscape --params walk.gmr --points 5 --dimensions 2 --trajectory"},
 };
 
 static void must(program_result result)
