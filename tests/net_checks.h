@@ -13,6 +13,12 @@
 
 #include "image_nets.h"
 
+/* What a program's nets are checked by: a test's initial state, cmocka_unit_test_prestate. */
+typedef struct net_list {
+    const image_case *cases;
+    int count;
+} net_list;
+
 static inline double *numbers(size_t count)
 {
     double *x = calloc(count, sizeof *x);
@@ -20,12 +26,13 @@ static inline double *numbers(size_t count)
     return x;
 }
 
-static inline void check_gradients(const image_case *cases, int count)
+static inline void check_gradients(void **state)
 {
-    for (int i = 0; i < count; i++) {
+    const net_list *nets = *state;
+    for (int i = 0; i < nets->count; i++) {
         image_problem t;
         gm_error err = {0};
-        image_open(&t, &cases[i], GM_F64, true, 0, 0);
+        image_open(&t, &nets->cases[i], GM_F64, true, 0, 0);
         const double *g = gm_linearization_gradient(t.lin), h = 1e-5;
         double *differences = numbers(t.p);
         for (size_t j = 0; j < t.p; j++) {
@@ -37,7 +44,7 @@ static inline void check_gradients(const image_case *cases, int count)
             t.theta[j] = keep;
             differences[j] = (up - down) / (2 * h);
         }
-        assert_at_most(relative_error(t.p, g, differences), 1e-6, "%s", cases[i].name);
+        assert_at_most(relative_error(t.p, g, differences), 1e-6, "%s", nets->cases[i].name);
         free(differences);
         image_close(&t);
     }
@@ -45,12 +52,13 @@ static inline void check_gradients(const image_case *cases, int count)
 
 /* H v against differences of gradients; u.Hv = v.Hu; H = M - H_p and H = G + R by passes of their
  * own. */
-static inline void check_products(const image_case *cases, int count)
+static inline void check_products(void **state)
 {
-    for (int i = 0; i < count; i++) {
+    const net_list *nets = *state;
+    for (int i = 0; i < nets->count; i++) {
         image_problem t;
         gm_error err = {0};
-        image_open(&t, &cases[i], GM_F64, true, 0, 0);
+        image_open(&t, &nets->cases[i], GM_F64, true, 0, 0);
         const double h = 1e-5;
         double *u = image_numbers(t.p, 7, 1), *v = image_numbers(t.p, 8, 1), *a[6];
         double *up = numbers(t.p), *down = numbers(t.p), *point = numbers(t.p), *hu = numbers(t.p);
@@ -70,7 +78,7 @@ static inline void check_products(const image_case *cases, int count)
             point[j] = a[GM_MOMENT][j] - a[GM_RESIDUAL][j];
             down[j] = a[GM_GGN][j] + a[GM_GN_RESIDUAL][j];
         }
-        const char *name = cases[i].name;
+        const char *name = nets->cases[i].name;
         assert_at_most(relative_error(t.p, a[GM_HESSIAN], up), 1e-6, "differences, %s", name);
         assert_at_most(relative_error(t.p, point, a[GM_HESSIAN]), 1e-11, "M - H_p, %s", name);
         assert_at_most(relative_error(t.p, down, a[GM_HESSIAN]), 1e-11, "G + R, %s", name);
@@ -92,27 +100,29 @@ static inline void check_products(const image_case *cases, int count)
 }
 
 /* The dense G, M and Sigma against matrices from per-sample gradients and Jacobians. */
-static inline void check_dense_matrices(const image_case *cases, int count)
+static inline void check_dense_matrices(void **state)
 {
-    for (int i = 0; i < count; i++) {
+    const net_list *nets = *state;
+    for (int i = 0; i < nets->count; i++) {
         image_problem t;
         gm_error err = {0};
-        image_open(&t, &cases[i], GM_F64, true, 2, 0);
+        image_open(&t, &nets->cases[i], GM_F64, true, 2, 0);
         size_t size = t.p * t.p;
         double *ggn = numbers(size), *moment = numbers(size), *found = numbers(size);
         const double *mu = gm_linearization_gradient(t.lin);
-        image_matrices(&t, &cases[i], ggn, moment);
+        image_matrices(&t, &nets->cases[i], ggn, moment);
         expect_ok(gm_curvature_dense(t.lin, GM_GGN, GM_ALL_LAYERS, found, &err), &err);
-        assert_at_most(relative_error(size, found, ggn), 1e-11, "G of %s", cases[i].name);
+        assert_at_most(relative_error(size, found, ggn), 1e-11, "G of %s", nets->cases[i].name);
         expect_ok(gm_curvature_dense(t.lin, GM_MOMENT, GM_ALL_LAYERS, found, &err), &err);
-        assert_at_most(relative_error(size, found, moment), 1e-11, "M of %s", cases[i].name);
+        assert_at_most(relative_error(size, found, moment), 1e-11, "M of %s", nets->cases[i].name);
         for (size_t r = 0; r < t.p; r++) {
             for (size_t s = 0; s < t.p; s++) {
                 moment[r * t.p + s] -= mu[r] * mu[s];
             }
         }
         expect_ok(gm_curvature_dense(t.lin, GM_COVARIANCE, GM_ALL_LAYERS, found, &err), &err);
-        assert_at_most(relative_error(size, found, moment), 1e-11, "Sigma of %s", cases[i].name);
+        assert_at_most(relative_error(size, found, moment), 1e-11, "Sigma of %s",
+                       nets->cases[i].name);
         free(ggn);
         free(moment);
         free(found);
@@ -122,12 +132,13 @@ static inline void check_dense_matrices(const image_case *cases, int count)
 
 /* Exact diagonals against those of the dense matrices, whole net and first layer; for the piecewise
  * nets that of H by K backward passes, which is that of G. */
-static inline void check_diagonals(const image_case *cases, int count)
+static inline void check_diagonals(void **state)
 {
-    for (int i = 0; i < count; i++) {
+    const net_list *nets = *state;
+    for (int i = 0; i < nets->count; i++) {
         image_problem t;
         gm_error err = {0};
-        image_open(&t, &cases[i], GM_F64, true, 2, 0);
+        image_open(&t, &nets->cases[i], GM_F64, true, 2, 0);
         double *matrix = numbers(t.p * t.p), *found = numbers(t.p), *expected = numbers(t.p);
         size_t first = gm_net_layer_at(t.net, 0).parameters;
         for (int kind = 0; kind < 6; kind++) {
@@ -143,12 +154,12 @@ static inline void check_diagonals(const image_case *cases, int count)
             largest = fmax(largest, 1e-3);
             for (size_t j = 0; j < t.p; j++) {
                 assert_at_most(fabs(found[j] - expected[j]), 1e-11 * largest, "%s, operator %d",
-                               cases[i].name, kind);
+                               nets->cases[i].name, kind);
             }
             expect_ok(gm_curvature_diagonal(t.lin, (gm_curvature)kind, 0, found, &err), &err);
             for (size_t j = 0; j < first; j++) {
                 assert_at_most(fabs(found[j] - expected[j]), 1e-11 * largest, "%s, layer 0",
-                               cases[i].name);
+                               nets->cases[i].name);
             }
         }
         free(matrix);
@@ -160,13 +171,14 @@ static inline void check_diagonals(const image_case *cases, int count)
 
 /* Gram forms: the rows r_i that gm_gram_vectors gives for unit weights have the Gram matrix as
  * inner products and the operator as sum of squares. */
-static inline void check_gram_forms(const image_case *cases, int count)
+static inline void check_gram_forms(void **state)
 {
+    const net_list *nets = *state;
     const gm_curvature kinds[] = {GM_MOMENT, GM_COVARIANCE, GM_GGN};
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < nets->count; i++) {
         image_problem t;
         gm_error err = {0};
-        image_open(&t, &cases[i], GM_F64, true, 2, 0);
+        image_open(&t, &nets->cases[i], GM_F64, true, 2, 0);
         double *matrix = numbers(t.p * t.p), *sum = numbers(t.p * t.p);
         for (int k = 0; k < 3; k++) {
             size_t n = gm_gram_size(t.lin, kinds[k]);
@@ -186,7 +198,7 @@ static inline void check_gram_forms(const image_case *cases, int count)
                 }
             }
             assert_at_most(relative_error(n * n, gram, weight), 1e-11, "%s: Gram matrix of %d",
-                           cases[i].name, k);
+                           nets->cases[i].name, k);
             for (size_t j = 0; j < t.p * t.p; j++) {
                 sum[j] = 0;
                 for (size_t r = 0; r < n; r++) {
@@ -194,7 +206,7 @@ static inline void check_gram_forms(const image_case *cases, int count)
                 }
             }
             assert_at_most(relative_error(t.p * t.p, sum, matrix), 1e-11, "%s: rows of %d",
-                           cases[i].name, k);
+                           nets->cases[i].name, k);
             free(gram);
             free(weight);
             free(row);
@@ -219,18 +231,19 @@ static inline double *everything(const image_problem *t)
 
 /* The other layout, chunks of every size, one thread or two, recomputed chunks: the same numbers.
  */
-static inline void check_nothing_else_matters(const image_case *cases, int count)
+static inline void check_nothing_else_matters(void **state)
 {
+    const net_list *nets = *state;
     int threads = omp_get_max_threads();
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < nets->count; i++) {
         image_problem t;
-        image_open(&t, &cases[i], GM_F64, true, 0, 0);
+        image_open(&t, &nets->cases[i], GM_F64, true, 0, 0);
         double *expected = everything(&t);
         image_close(&t);
         for (int way = 0; way < 5; way++) {
             omp_set_num_threads(way == 1 ? 1 : 2);
             bool last = way != 0;
-            image_open(&t, &cases[i], GM_F64, last,
+            image_open(&t, &nets->cases[i], GM_F64, last,
                        way == 2   ? 1
                        : way == 3 ? 2
                                   : 0,
@@ -244,7 +257,8 @@ static inline void check_nothing_else_matters(const image_case *cases, int count
                 for (size_t j = 0; j < t.p; j++) {
                     error = fmax(error, fabs(found[at + j] - expected[at + j]));
                 }
-                assert_at_most(error, 1e-12 * scale, "%s, way %d, row %d", cases[i].name, way, row);
+                assert_at_most(error, 1e-12 * scale, "%s, way %d, row %d", nets->cases[i].name, way,
+                               row);
             }
             free(found);
             image_close(&t);
@@ -255,21 +269,22 @@ static inline void check_nothing_else_matters(const image_case *cases, int count
 }
 
 /* Single precision: some hundred roundings of 6e-8. */
-static inline void check_single_precision(const image_case *cases, int count)
+static inline void check_single_precision(void **state)
 {
-    for (int i = 0; i < count; i++) {
+    const net_list *nets = *state;
+    for (int i = 0; i < nets->count; i++) {
         image_problem t;
-        image_open(&t, &cases[i], GM_F64, true, 0, 0);
+        image_open(&t, &nets->cases[i], GM_F64, true, 0, 0);
         double *expected = everything(&t);
         image_close(&t);
-        image_open(&t, &cases[i], GM_F32, true, 0, 0);
+        image_open(&t, &nets->cases[i], GM_F32, true, 0, 0);
         double *found = everything(&t);
         for (size_t row = 0; row < 7; row++) {
             double scale = norm_of(t.p, expected + (row == 0 ? 0 : t.p)), error = 0;
             for (size_t j = row * t.p; j < (row + 1) * t.p; j++) {
                 error = fmax(error, fabs(found[j] - expected[j]));
             }
-            assert_at_most(error, 3e-5 * scale, "%s, row %zu", cases[i].name, row);
+            assert_at_most(error, 3e-5 * scale, "%s, row %zu", nets->cases[i].name, row);
         }
         free(found);
         free(expected);

@@ -229,48 +229,7 @@ static const image_case cases[] = {
     {"groups", build_groups, {3, {2, 3, 4}}, 5, 3, true, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
-
-static void gradients(void **state)
-{
-    (void)state;
-    check_gradients(cases, CASES);
-}
-
-static void products(void **state)
-{
-    (void)state;
-    check_products(cases, CASES);
-}
-
-static void dense_matrices(void **state)
-{
-    (void)state;
-    check_dense_matrices(cases, CASES);
-}
-
-static void diagonals(void **state)
-{
-    (void)state;
-    check_diagonals(cases, CASES);
-}
-
-static void gram_forms(void **state)
-{
-    (void)state;
-    check_gram_forms(cases, CASES);
-}
-
-static void nothing_else_matters(void **state)
-{
-    (void)state;
-    check_nothing_else_matters(cases, CASES);
-}
-
-static void single_precision(void **state)
-{
-    (void)state;
-    check_single_precision(cases, CASES);
-}
+static net_list nets = {cases, CASES};
 
 /* Which nets keep diag(H) = diag(G), and which can be re-scaled. */
 static void traits(void **state)
@@ -453,14 +412,14 @@ static void outside_the_domain(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients),
-        cmocka_unit_test(products),
-        cmocka_unit_test(diagonals),
-        cmocka_unit_test(dense_matrices),
-        cmocka_unit_test(gram_forms),
-        cmocka_unit_test(nothing_else_matters),
+        cmocka_unit_test_prestate(check_gradients, &nets),
+        cmocka_unit_test_prestate(check_products, &nets),
+        cmocka_unit_test_prestate(check_diagonals, &nets),
+        cmocka_unit_test_prestate(check_dense_matrices, &nets),
+        cmocka_unit_test_prestate(check_gram_forms, &nets),
+        cmocka_unit_test_prestate(check_nothing_else_matters, &nets),
         cmocka_unit_test(traits),
-        cmocka_unit_test(single_precision),
+        cmocka_unit_test_prestate(check_single_precision, &nets),
         cmocka_unit_test(two_ways),
         cmocka_unit_test(bounds),
         cmocka_unit_test(outside_the_domain),

@@ -350,6 +350,7 @@ static const image_case cases[] = {
     {"graphs-decoder.onnx", NULL, {3, {4, 2, 3}}, 5, 3, true, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
+static net_list nets = {cases, CASES};
 
 static void write_graphs(void)
 {
@@ -366,42 +367,15 @@ static void remove_graphs(void)
     }
 }
 
-static void gradients(void **state)
-{
-    (void)state;
-    check_gradients(cases, CASES);
-}
-
-static void products(void **state)
-{
-    (void)state;
-    check_products(cases, CASES);
-}
-
-static void dense_matrices(void **state)
-{
-    (void)state;
-    check_dense_matrices(cases, CASES);
-}
-
-static void diagonals(void **state)
-{
-    (void)state;
-    check_diagonals(cases, CASES);
-}
-
-static void single_precision(void **state)
-{
-    (void)state;
-    check_single_precision(cases, CASES);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sharing),       cmocka_unit_test(gradients),
-        cmocka_unit_test(products),           cmocka_unit_test(dense_matrices),
-        cmocka_unit_test(diagonals),          cmocka_unit_test(single_precision),
+        cmocka_unit_test(test_sharing),
+        cmocka_unit_test_prestate(check_gradients, &nets),
+        cmocka_unit_test_prestate(check_products, &nets),
+        cmocka_unit_test_prestate(check_dense_matrices, &nets),
+        cmocka_unit_test_prestate(check_diagonals, &nets),
+        cmocka_unit_test_prestate(check_single_precision, &nets),
         cmocka_unit_test(test_out_of_memory),
     };
     write_graphs();

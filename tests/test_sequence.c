@@ -222,48 +222,7 @@ static const image_case cases[] = {
     {"tokens", build_tokens, {1, {4}}, 6, 3, true, false},
 };
 enum { CASES = sizeof cases / sizeof *cases, LABELS = 5, TIED_LAYERS = 8 };
-
-static void gradients(void **state)
-{
-    (void)state;
-    check_gradients(cases, CASES);
-}
-
-static void products(void **state)
-{
-    (void)state;
-    check_products(cases, CASES);
-}
-
-static void dense_matrices(void **state)
-{
-    (void)state;
-    check_dense_matrices(cases, CASES);
-}
-
-static void diagonals(void **state)
-{
-    (void)state;
-    check_diagonals(cases, CASES);
-}
-
-static void gram_forms(void **state)
-{
-    (void)state;
-    check_gram_forms(cases, CASES);
-}
-
-static void nothing_else_matters(void **state)
-{
-    (void)state;
-    check_nothing_else_matters(cases, CASES);
-}
-
-static void single_precision(void **state)
-{
-    (void)state;
-    check_single_precision(cases, CASES);
-}
+static net_list nets = {cases, CASES};
 
 /* out [p] = the Hessian of sample i alone times v; returns what its loss alone is multiplied with
  * in its loss as one of the set: there a position weighs n / scored, here 1 / its own number. */
@@ -690,13 +649,13 @@ static void tokens(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients),
-        cmocka_unit_test(products),
-        cmocka_unit_test(dense_matrices),
-        cmocka_unit_test(diagonals),
-        cmocka_unit_test(gram_forms),
-        cmocka_unit_test(nothing_else_matters),
-        cmocka_unit_test(single_precision),
+        cmocka_unit_test_prestate(check_gradients, &nets),
+        cmocka_unit_test_prestate(check_products, &nets),
+        cmocka_unit_test_prestate(check_dense_matrices, &nets),
+        cmocka_unit_test_prestate(check_diagonals, &nets),
+        cmocka_unit_test_prestate(check_gram_forms, &nets),
+        cmocka_unit_test_prestate(check_nothing_else_matters, &nets),
+        cmocka_unit_test_prestate(check_single_precision, &nets),
 
         cmocka_unit_test(mean_over_positions),
         cmocka_unit_test(files),

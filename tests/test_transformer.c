@@ -132,48 +132,7 @@ static const image_case cases[] = {
     {"classifier", build_classifier, {1, {T}}, 4, 3, true, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
-
-static void gradients(void **state)
-{
-    (void)state;
-    check_gradients(cases, CASES);
-}
-
-static void products(void **state)
-{
-    (void)state;
-    check_products(cases, CASES);
-}
-
-static void dense_matrices(void **state)
-{
-    (void)state;
-    check_dense_matrices(cases, CASES);
-}
-
-static void diagonals(void **state)
-{
-    (void)state;
-    check_diagonals(cases, CASES);
-}
-
-static void gram_forms(void **state)
-{
-    (void)state;
-    check_gram_forms(cases, CASES);
-}
-
-static void nothing_else_matters(void **state)
-{
-    (void)state;
-    check_nothing_else_matters(cases, CASES);
-}
-
-static void single_precision(void **state)
-{
-    (void)state;
-    check_single_precision(cases, CASES);
-}
+static net_list nets = {cases, CASES};
 
 /* The mask holds: a later token changes no earlier position's loss; and it does change its own. */
 static void causality(void **state)
@@ -198,10 +157,14 @@ static void causality(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients),        cmocka_unit_test(products),
-        cmocka_unit_test(dense_matrices),   cmocka_unit_test(diagonals),
-        cmocka_unit_test(gram_forms),       cmocka_unit_test(nothing_else_matters),
-        cmocka_unit_test(single_precision), cmocka_unit_test(causality),
+        cmocka_unit_test_prestate(check_gradients, &nets),
+        cmocka_unit_test_prestate(check_products, &nets),
+        cmocka_unit_test_prestate(check_dense_matrices, &nets),
+        cmocka_unit_test_prestate(check_diagonals, &nets),
+        cmocka_unit_test_prestate(check_gram_forms, &nets),
+        cmocka_unit_test_prestate(check_nothing_else_matters, &nets),
+        cmocka_unit_test_prestate(check_single_precision, &nets),
+        cmocka_unit_test(causality),
     };
     return gm_test_run(argc, argv, tests, sizeof tests / sizeof *tests, "transformer");
 }
